@@ -1,0 +1,27 @@
+"""Vocabulary 1: the parameters of a market regime, their units, and distributions over them."""
+
+from parfait.regime.context import ASSET_CLASSES, MarketContext
+from parfait.regime.distribution import (
+    Component,
+    Condition,
+    Override,
+    RegimeDistribution,
+    normalise_weights,
+)
+from parfait.regime.fields import COORDINATES_VERSION, FIELD_NAMES, FIELDS, N_FIELDS
+from parfait.regime.regime import Regime
+
+__all__ = [
+    "ASSET_CLASSES",
+    "COORDINATES_VERSION",
+    "FIELDS",
+    "FIELD_NAMES",
+    "N_FIELDS",
+    "Component",
+    "Condition",
+    "MarketContext",
+    "Override",
+    "Regime",
+    "RegimeDistribution",
+    "normalise_weights",
+]

@@ -1,0 +1,364 @@
+"""``RegimeDistribution``: weighted, named scenarios, each a Gaussian over the unconstrained coordinates of a regime."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from parfait.regime.fields import (
+    COORDINATES_VERSION,
+    FIELD_NAMES,
+    INITIAL_VOLATILITY,
+    N_FIELDS,
+    from_coordinate,
+    to_coordinate,
+)
+from parfait.regime.regime import Regime, parse_json_object
+from parfait.utils.errors import UserError
+
+SLOTS = (
+    "crash",
+    "shock_and_recover",
+    "trend_up",
+    "grind_down",
+    "calm",
+    "squeeze",
+    "baseline",
+    "prior",
+)
+MAX_COMPONENTS = 8
+_MIN_SD = 1e-6  # density floor of a coordinate that is known exactly
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A statement about the path itself: "falls 30 % in two weeks" is a terminal of -0.3 after 14/365 years.
+
+    Args:
+        kind: ``terminal`` and ``waypoint`` set the price at ``years``; ``drawdown`` its largest fall until then.
+        level: a relative move (-0.3 is minus 30 %), or a price when ``absolute``.
+        years: time from now in years; ``None`` means the end of the horizon.
+        quote: the words it was read from.
+    """
+
+    kind: Literal["terminal", "waypoint", "drawdown"]
+    level: float
+    years: float | None = None
+    absolute: bool = False
+    quote: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("terminal", "waypoint", "drawdown"):
+            raise UserError(
+                f"Condition.kind = {self.kind!r} must be terminal, waypoint or drawdown"
+            )
+        if not math.isfinite(self.level) or (self.absolute and self.level <= 0) or self.level <= -1:
+            raise UserError(
+                f"Condition.level = {self.level} must be a move above -1, or a price above 0"
+            )
+        if self.years is not None and not (math.isfinite(self.years) and self.years > 0):
+            raise UserError(f"Condition.years = {self.years} must be finite and above 0")
+
+
+@dataclass(frozen=True)
+class Override:
+    """A number taken literally from the instruction: which field, what it replaced, and the words it came from."""
+
+    field: str
+    old: float | None
+    new: float
+    quote: str
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """One scenario: N(mean, cholesky cholesky^T) in unconstrained coordinates, with a weight and a name.
+
+    Args:
+        slot: one of ``SLOTS``, the typed role of the scenario.
+        name: what a person reads, "flash crash and rebound".
+        weight: probability in [0, 1].
+        mean: (11,) float64; NaN in the last place leaves the initial volatility to the history.
+        cholesky: (11, 11) float64, lower triangular.
+        rationale: one sentence on why this scenario is there.
+        conditions: statements about the path (targets, drawdowns).
+
+    Raises:
+        UserError: names the argument that is out of range or misshapen.
+    """
+
+    slot: str
+    name: str
+    weight: float
+    mean: Float64[Tensor, "11"]
+    cholesky: Float64[Tensor, "11 11"]
+    rationale: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"scenario {self.name!r}"
+        if self.slot not in SLOTS:
+            raise UserError(f"{where}: slot {self.slot!r} must be one of {', '.join(SLOTS)}")
+        if not (math.isfinite(self.weight) and 0 <= self.weight <= 1):
+            raise UserError(f"{where}: weight {self.weight} must be within [0, 1]")
+        if tuple(self.mean.shape) != (N_FIELDS,) or tuple(self.cholesky.shape) != (
+            N_FIELDS,
+            N_FIELDS,
+        ):
+            raise UserError(
+                f"{where}: mean must have {N_FIELDS} entries and cholesky {N_FIELDS} x {N_FIELDS}"
+            )
+        if not bool(torch.isfinite(self.mean[:INITIAL_VOLATILITY]).all()) or bool(
+            torch.isinf(self.mean).any()
+        ):
+            raise UserError(f"{where}: mean must be finite")
+        if not bool(torch.isfinite(self.cholesky).all()) or bool(self.cholesky.triu(1).any()):
+            raise UserError(f"{where}: cholesky must be finite and lower triangular")
+
+    @classmethod
+    def around(
+        cls,
+        slot: str,
+        name: str,
+        weight: float,
+        regime: Regime,
+        sd: Mapping[str, float] | None = None,
+        **kw: Any,
+    ) -> "Component":
+        """Independent coordinates centred on a single regime; ``sd`` by field name in unconstrained units, default 0."""
+        scale = torch.tensor([(sd or {}).get(n, 0.0) for n in FIELD_NAMES], dtype=torch.float64)
+        return cls(slot, name, weight, regime.to_unconstrained(), torch.diag(scale), **kw)
+
+    @property
+    def sd(self) -> Float64[Tensor, "11"]:
+        """Marginal standard deviations in unconstrained coordinates."""
+        return self.cholesky.square().sum(dim=1).sqrt()
+
+    @property
+    def regime(self) -> Regime:
+        """The regime at the centre."""
+        return Regime.from_unconstrained(self.mean)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; an unresolved initial volatility is ``None``."""
+        mean = [None if math.isnan(value) else value for value in self.mean.tolist()]
+        conditions = [asdict(c) for c in self.conditions]
+        plain = {name: getattr(self, name) for name in ("slot", "name", "weight", "rationale")}
+        return plain | {"mean": mean, "cholesky": self.cholesky.tolist(), "conditions": conditions}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Component":
+        """Inverse of ``to_dict``; whatever does not fit raises ``UserError``."""
+        try:
+            mean = torch.tensor(
+                [math.nan if v is None else v for v in data["mean"]], dtype=torch.float64
+            )
+            cholesky = torch.tensor(data["cholesky"], dtype=torch.float64)
+            conditions = tuple(Condition(**c) for c in data.get("conditions", ()))
+            texts = (str(data["slot"]), str(data["name"]), float(data["weight"]))
+            return cls(*texts, mean, cholesky, str(data.get("rationale", "")), conditions)
+        except (KeyError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            raise UserError(f"scenario JSON does not fit: {error!r}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class RegimeDistribution:
+    """A mixture over regimes; what the reading of an instruction returns and what a user may edit.
+
+    Args:
+        components: 1 to 8 scenarios whose weights sum to 1 (within 1e-6).
+        source: which backend read it.
+        confidence: in [0, 1], one minus the out-of-domain score of the text.
+        overrides: numbers taken literally.
+        warnings: sentences for the user.
+        asset_class: the market the reading is about.
+    """
+
+    components: tuple[Component, ...]
+    source: str = "user"
+    confidence: float = 1.0
+    overrides: tuple[Override, ...] = ()
+    warnings: tuple[str, ...] = ()
+    asset_class: str = "equity"
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.components) <= MAX_COMPONENTS:
+            raise UserError(
+                f"a distribution has 1 to {MAX_COMPONENTS} scenarios, not {len(self.components)}"
+            )
+        total = sum(c.weight for c in self.components)
+        if abs(total - 1) > 1e-6:
+            raise UserError(f"scenario weights sum to {total:g}; they must sum to 1")
+        if not (math.isfinite(self.confidence) and 0 <= self.confidence <= 1):
+            raise UserError(f"confidence {self.confidence} must be within [0, 1]")
+
+    @classmethod
+    def single(cls, regime: Regime, name: str = "given regime") -> "RegimeDistribution":
+        """One certain scenario, for callers who know the numbers."""
+        return cls(
+            (Component.around("baseline", name, 1.0, regime, rationale="Given by the caller."),)
+        )
+
+    @property
+    def weights(self) -> Float64[Tensor, " components"]:
+        """Scenario probabilities, normalised in float64."""
+        weights = torch.tensor([c.weight for c in self.components], dtype=torch.float64)
+        return weights / weights.sum()
+
+    def allocate(self, n: int, generator: torch.Generator) -> Int64[Tensor, " n"]:
+        """Component index per path, ascending, by systematic resampling: |n_k - n w_k| < 1 and counts sum to n."""
+        return torch.repeat_interleave(systematic_counts(self.weights, n, generator))
+
+    def sample(
+        self, n: int, generator: torch.Generator, components: Int64[Tensor, " n"] | None = None
+    ) -> Regime:
+        """n regimes, shape (n,), grouped by component (``components`` defaults to ``allocate``)."""
+        index = self.allocate(n, generator) if components is None else components
+        mean = torch.stack([c.mean for c in self.components])[index]
+        cholesky = torch.stack([c.cholesky for c in self.components])[index]
+        # One draw per path and coordinate whatever the mixture, so an edited component leaves the others' paths alone.
+        noise = torch.randn((index.shape[0], N_FIELDS), generator=generator, dtype=torch.float64)
+        return Regime.from_unconstrained(mean + (cholesky @ noise.unsqueeze(-1)).squeeze(-1))
+
+    def log_prob(self, regime: Regime) -> Float64[Tensor, "*batch"]:
+        """Mixture density of the regime's unconstrained coordinates.
+
+        The initial volatility is left out (its marginal is taken) when a component or the regime leaves it
+        unresolved. A coordinate a component knows exactly has a narrow Gaussian of sd 1e-6 for its density.
+        """
+        z = regime.to_unconstrained()
+        unresolved = torch.isnan(z[..., INITIAL_VOLATILITY]).any() or any(
+            torch.isnan(c.mean[-1]) for c in self.components
+        )
+        d = INITIAL_VOLATILITY if unresolved else N_FIELDS
+        terms = []
+        for weight, c in zip(self.weights, self.components, strict=True):
+            covariance = (c.cholesky @ c.cholesky.T)[:d, :d] + _MIN_SD**2 * torch.eye(
+                d, dtype=torch.float64
+            )
+            normal = torch.distributions.MultivariateNormal(
+                c.mean[:d], covariance, validate_args=False
+            )
+            terms.append(weight.log() + normal.log_prob(z[..., :d]))
+        return torch.logsumexp(torch.stack(terms), dim=0)
+
+    @property
+    def mean(self) -> Regime:
+        """The regime at the mixture mean of every coordinate (a geometric mean for sigma, lambda, kappa)."""
+        return Regime.from_unconstrained(
+            (self.weights[:, None] * torch.stack([c.mean for c in self.components])).sum(0)
+        )
+
+    def quantile(self, q: float) -> Regime:
+        """Marginal mixture quantile of every field, by bisection of the mixture distribution function."""
+        if not 0 < q < 1:
+            raise UserError(f"quantile {q} must be inside (0, 1)")
+        mean, sd = (
+            torch.stack([c.mean for c in self.components]),
+            torch.stack([c.sd for c in self.components]),
+        )
+        low, high = (mean - 12 * sd).amin(0), (mean + 12 * sd).amax(0)
+        for _ in range(80):
+            middle = 0.5 * (low + high)
+            z = (middle - mean) / sd.clamp_min(1e-12)
+            below = (self.weights[:, None] * torch.special.ndtr(z)).sum(0) < q
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return Regime.from_unconstrained(
+            torch.where(torch.isnan(mean).any(0), math.nan, 0.5 * (low + high))
+        )
+
+    def interval(self, q: float = 0.9) -> tuple[Regime, Regime]:
+        """The central interval of probability q, per field."""
+        return self.quantile(0.5 - q / 2), self.quantile(0.5 + q / 2)
+
+    def resolve(self, initial_volatility: float, sd: float = 0.0) -> "RegimeDistribution":
+        """Starts every unresolved component at the given present volatility (``sd`` in log units)."""
+        start = to_coordinate(
+            "initial_volatility", torch.tensor(initial_volatility, dtype=torch.float64)
+        )
+        components = []
+        for c in self.components:
+            if torch.isnan(c.mean[INITIAL_VOLATILITY]):
+                mean, cholesky = c.mean.clone(), c.cholesky.clone()
+                mean[INITIAL_VOLATILITY] = start
+                cholesky[INITIAL_VOLATILITY] = 0.0
+                cholesky[INITIAL_VOLATILITY, INITIAL_VOLATILITY] = sd
+                c = replace(c, mean=mean, cholesky=cholesky)
+            components.append(c)
+        return replace(self, components=tuple(components))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with the version of the coordinate map."""
+        return {
+            "coordinates_version": COORDINATES_VERSION,
+            "components": [c.to_dict() for c in self.components],
+            "source": self.source,
+            "confidence": self.confidence,
+            "overrides": [asdict(o) for o in self.overrides],
+            "warnings": list(self.warnings),
+            "asset_class": self.asset_class,
+            "reading": self.reading,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RegimeDistribution":
+        """Inverse of ``to_dict``; whatever does not fit raises ``UserError``."""
+        version = data.get("coordinates_version")
+        if version != COORDINATES_VERSION:
+            raise UserError(
+                f"coordinates_version {version!r} is not {COORDINATES_VERSION}; read the text again"
+            )
+        try:
+            return cls(
+                tuple(Component.from_dict(c) for c in data["components"]),
+                source=str(data.get("source", "user")),
+                confidence=float(data.get("confidence", 1.0)),
+                overrides=tuple(Override(**o) for o in data.get("overrides", ())),
+                warnings=tuple(str(w) for w in data.get("warnings", ())),
+                asset_class=str(data.get("asset_class", "equity")),
+                reading=dict(data.get("reading", {})),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"distribution JSON does not fit: {error!r}") from error
+
+    def to_json(self) -> str:
+        """Strict JSON (no NaN or Infinity)."""
+        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RegimeDistribution":
+        """Inverse of ``to_json``; malformed text raises ``UserError``."""
+        return cls.from_dict(parse_json_object(text, "distribution"))
+
+
+def systematic_counts(
+    weights: Float64[Tensor, " components"], n: int, generator: torch.Generator
+) -> Int64[Tensor, " components"]:
+    """Counts with E[n_k] = n w_k, |n_k - n w_k| < 1 and sum exactly n (Carpenter, Clifford & Fearnhead 1999)."""
+    if n < 1:
+        raise UserError(f"the number of paths is {n}; it must be at least 1")
+    offset = torch.rand((), generator=generator, dtype=torch.float64)
+    edges = torch.cumsum(weights, 0) / weights.sum() * n
+    edges[-1] = n  # rounding must not lose the last path
+    counted = torch.ceil(edges - offset).clamp(0, n).to(torch.int64)
+    return torch.diff(counted, prepend=torch.zeros(1, dtype=torch.int64))
+
+
+def normalise_weights(components: Sequence[Component]) -> tuple[Component, ...]:
+    """Scales the weights to sum to 1; all-zero weights raise ``UserError``."""
+    total = sum(c.weight for c in components)
+    if total <= 0:
+        raise UserError("every scenario has weight 0; give at least one a positive weight")
+    return tuple(replace(c, weight=c.weight / total) for c in components)
+
+
+def marginal(name: str, component: Component, z: float) -> float:
+    """The field's value z marginal standard deviations from a component's centre, in natural units."""
+    j = FIELD_NAMES.index(name)
+    return float(from_coordinate(name, component.mean[j] + z * component.sd[j]))

@@ -1,0 +1,1 @@
+"""Small helpers that no layer owns; importing this package loads nothing heavy."""
