@@ -1,7 +1,8 @@
 """Parfait: from a sentence about a market to OHLCV bars that obey it.
 
-The folders follow the data: ``semantic`` (text -> regimes), ``sde`` (regimes -> guide curves), ``microstructure``
-(guide -> bars). ``Pipeline`` runs them in one call. Importing this package loads none of them.
+The folders follow the data: ``semantic`` (text -> regimes), ``sde`` (regimes -> guide curves),
+``microstructure`` (guide -> bars). ``Pipeline`` runs them in one call. Importing this package loads
+none of them.
 """
 
 from importlib import import_module

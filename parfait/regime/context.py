@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from parfait.utils.errors import UserError
 
-# (variance_reversion kappa_v, relative vol-of-vol xi/sigma, leverage rho) by asset class. Equity: the order of the
-# daily S&P 500 estimates in Eraker, Johannes & Polson (2003, table III: kappa about 3-6/year, rho about -0.5) and
-# the option-implied -0.7 of Bakshi, Cao & Chen (1997); rho = 0 for currencies, positive for gold, whose volatility
-# rises with its price. xi scales with sigma so that a calm and a wild market have equally shaped variance laws.
+# (variance_reversion kappa_v, relative vol-of-vol xi/sigma, leverage rho) by asset class. Equity:
+# the order of the daily S&P 500 estimates in Eraker, Johannes & Polson (2003, table III: kappa
+# about 3-6/year, rho about -0.5) and the option-implied -0.7 of Bakshi, Cao & Chen (1997); rho = 0
+# for currencies, positive for gold, whose volatility rises with its price. xi scales with sigma so
+# that a calm and a wild market have equally shaped variance laws.
 VARIANCE_DEFAULTS: dict[str, tuple[float, float, float]] = {
     "equity": (5.0, 2.0, -0.6),
     "stock": (6.0, 2.0, -0.4),
@@ -34,13 +35,17 @@ class MarketContext:
     """The present state a sentence is read against.
 
     Args:
-        asset_class: one of ``ASSET_CLASSES``; ``None`` lets the sentence decide (a broad equity index if silent).
-        volatility: present annualised volatility of the history [1/sqrt(year)]; ``None`` means the class's prior.
-        trend: present annualised log drift of the history [1/year]; serves only "continues" and "reverses".
+        asset_class: one of ``ASSET_CLASSES``; ``None`` lets the sentence decide (a broad equity
+            index if silent).
+        volatility: present annualised volatility of the history [1/sqrt(year)]; ``None`` means the
+            class's prior.
+        trend: present annualised log drift of the history [1/year]; serves only "continues" and
+            "reverses".
         bars_per_year: bar frequency of what will be generated; never a silent 252.
 
     Raises:
-        UserError: an unknown asset class, a non-positive or non-finite volatility or ``bars_per_year``.
+        UserError: an unknown asset class, a non-positive or non-finite volatility or
+            ``bars_per_year``.
     """
 
     asset_class: str | None = None

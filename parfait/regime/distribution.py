@@ -1,4 +1,6 @@
-"""``RegimeDistribution``: weighted, named scenarios, each a Gaussian over the unconstrained coordinates of a regime."""
+"""``RegimeDistribution``: weighted, named scenarios, each a Gaussian over the unconstrained
+coordinates of a regime.
+"""
 
 import json
 import math
@@ -37,10 +39,12 @@ _MIN_SD = 1e-6  # density floor of a coordinate that is known exactly
 
 @dataclass(frozen=True)
 class Condition:
-    """A statement about the path itself: "falls 30 % in two weeks" is a terminal of -0.3 after 14/365 years.
+    """A statement about the path itself: "falls 30 % in two weeks" is a terminal of -0.3 after
+    14/365 years.
 
     Args:
-        kind: ``terminal`` and ``waypoint`` set the price at ``years``; ``drawdown`` its largest fall until then.
+        kind: ``terminal`` and ``waypoint`` set the price at ``years``; ``drawdown`` its largest
+            fall until then.
         level: a relative move (-0.3 is minus 30 %), or a price when ``absolute``.
         years: time from now in years; ``None`` means the end of the horizon.
         quote: the words it was read from.
@@ -67,7 +71,9 @@ class Condition:
 
 @dataclass(frozen=True)
 class Override:
-    """A number taken literally from the instruction: which field, what it replaced, and the words it came from."""
+    """A number taken literally from the instruction: which field, what it replaced, and the words
+    it came from.
+    """
 
     field: str
     old: float | None
@@ -77,7 +83,8 @@ class Override:
 
 @dataclass(frozen=True, eq=False)
 class Component:
-    """One scenario: N(mean, cholesky cholesky^T) in unconstrained coordinates, with a weight and a name.
+    """One scenario: N(mean, cholesky cholesky^T) in unconstrained coordinates, with a weight and a
+    name.
 
     Args:
         slot: one of ``SLOTS``, the typed role of the scenario.
@@ -130,7 +137,9 @@ class Component:
         sd: Mapping[str, float] | None = None,
         **kw: Any,
     ) -> "Component":
-        """Independent coordinates centred on a single regime; ``sd`` by field name in unconstrained units, default 0."""
+        """Independent coordinates centred on a single regime; ``sd`` by field name in unconstrained
+        units, default 0.
+        """
         scale = torch.tensor([(sd or {}).get(n, 0.0) for n in FIELD_NAMES], dtype=torch.float64)
         return cls(slot, name, weight, regime.to_unconstrained(), torch.diag(scale), **kw)
 
@@ -212,7 +221,9 @@ class RegimeDistribution:
         return weights / weights.sum()
 
     def allocate(self, n: int, generator: torch.Generator) -> Int64[Tensor, " n"]:
-        """Component index per path, ascending, by systematic resampling: |n_k - n w_k| < 1 and counts sum to n."""
+        """Component index per path, ascending, by systematic resampling: |n_k - n w_k| < 1 and
+        counts sum to n.
+        """
         return torch.repeat_interleave(systematic_counts(self.weights, n, generator))
 
     def sample(
@@ -222,15 +233,17 @@ class RegimeDistribution:
         index = self.allocate(n, generator) if components is None else components
         mean = torch.stack([c.mean for c in self.components])[index]
         cholesky = torch.stack([c.cholesky for c in self.components])[index]
-        # One draw per path and coordinate whatever the mixture, so an edited component leaves the others' paths alone.
+        # One draw per path and coordinate whatever the mixture, so an edited component leaves the
+        # others' paths alone.
         noise = torch.randn((index.shape[0], N_FIELDS), generator=generator, dtype=torch.float64)
         return Regime.from_unconstrained(mean + (cholesky @ noise.unsqueeze(-1)).squeeze(-1))
 
     def log_prob(self, regime: Regime) -> Float64[Tensor, "*batch"]:
         """Mixture density of the regime's unconstrained coordinates.
 
-        The initial volatility is left out (its marginal is taken) when a component or the regime leaves it
-        unresolved. A coordinate a component knows exactly has a narrow Gaussian of sd 1e-6 for its density.
+        The initial volatility is left out (its marginal is taken) when a component or the regime
+        leaves it unresolved. A coordinate a component knows exactly has a narrow Gaussian of sd
+        1e-6 for its density.
         """
         z = regime.to_unconstrained()
         unresolved = torch.isnan(z[..., INITIAL_VOLATILITY]).any() or any(
@@ -250,13 +263,17 @@ class RegimeDistribution:
 
     @property
     def mean(self) -> Regime:
-        """The regime at the mixture mean of every coordinate (a geometric mean for sigma, lambda, kappa)."""
+        """The regime at the mixture mean of every coordinate (a geometric mean for sigma, lambda,
+        kappa).
+        """
         return Regime.from_unconstrained(
             (self.weights[:, None] * torch.stack([c.mean for c in self.components])).sum(0)
         )
 
     def quantile(self, q: float) -> Regime:
-        """Marginal mixture quantile of every field, by bisection of the mixture distribution function."""
+        """Marginal mixture quantile of every field, by bisection of the mixture distribution
+        function.
+        """
         if not 0 < q < 1:
             raise UserError(f"quantile {q} must be inside (0, 1)")
         mean, sd = (
@@ -278,7 +295,9 @@ class RegimeDistribution:
         return self.quantile(0.5 - q / 2), self.quantile(0.5 + q / 2)
 
     def resolve(self, initial_volatility: float, sd: float = 0.0) -> "RegimeDistribution":
-        """Starts every unresolved component at the given present volatility (``sd`` in log units)."""
+        """Starts every unresolved component at the given present volatility (``sd`` in log
+        units).
+        """
         start = to_coordinate(
             "initial_volatility", torch.tensor(initial_volatility, dtype=torch.float64)
         )
@@ -340,7 +359,9 @@ class RegimeDistribution:
 def systematic_counts(
     weights: Float64[Tensor, " components"], n: int, generator: torch.Generator
 ) -> Int64[Tensor, " components"]:
-    """Counts with E[n_k] = n w_k, |n_k - n w_k| < 1 and sum exactly n (Carpenter, Clifford & Fearnhead 1999)."""
+    """Counts with E[n_k] = n w_k, |n_k - n w_k| < 1 and sum exactly n (Carpenter, Clifford &
+    Fearnhead 1999).
+    """
     if n < 1:
         raise UserError(f"the number of paths is {n}; it must be at least 1")
     offset = torch.rand((), generator=generator, dtype=torch.float64)
@@ -359,6 +380,8 @@ def normalise_weights(components: Sequence[Component]) -> tuple[Component, ...]:
 
 
 def marginal(name: str, component: Component, z: float) -> float:
-    """The field's value z marginal standard deviations from a component's centre, in natural units."""
+    """The field's value z marginal standard deviations from a component's centre, in natural
+    units.
+    """
     j = FIELD_NAMES.index(name)
     return float(from_coordinate(name, component.mean[j] + z * component.sd[j]))

@@ -1,8 +1,10 @@
-"""The eleven numbers of a regime: units, bounds, and the map to unconstrained coordinates (version 1).
+"""The eleven numbers of a regime: units, bounds, and the map to unconstrained coordinates (version
+1).
 
-Labels, network heads and teachers all speak in these coordinates, so the map is defined here once. Each coordinate is
-strictly increasing in its field, hence quantiles map exactly. Shifted logarithms are not onto: coordinates whose
-value would fall below a bound are clamped to it, so zero round-trips exactly and every Gaussian draw is a valid regime.
+Labels, network heads and teachers all speak in these coordinates, so the map is defined here once.
+Each coordinate is strictly increasing in its field, hence quantiles map exactly. Shifted logarithms
+are not onto: coordinates whose value would fall below a bound are clamped to it, so zero
+round-trips exactly and every Gaussian draw is a valid regime.
 
 | coordinate | map | | coordinate | map |
 |---|---|---|---|---|
@@ -26,7 +28,9 @@ COORDINATES_VERSION = 1
 
 @dataclass(frozen=True)
 class Field:
-    """One field of ``Regime``: its unit, closed bounds, and its strictly increasing map to the real line."""
+    """One field of ``Regime``: its unit, closed bounds, and its strictly increasing map to the real
+    line.
+    """
 
     name: str
     symbol: str

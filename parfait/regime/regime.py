@@ -26,26 +26,32 @@ Value = float | Tensor
 
 @dataclass(frozen=True, eq=False)
 class Regime:
-    """SDE parameters of one regime, or of a batch of them (all fields tensors of one shape, float64).
+    """SDE parameters of one regime, or of a batch of them (all fields tensors of one shape,
+    float64).
 
-    With x = log S, unit-variance noise W^H of Hurst exponent H anchored at the bar, and jumps log J ~ N(m, s^2)
-    arriving lambda times a year, the default process is
+    With x = log S, unit-variance noise W^H of Hurst exponent H anchored at the bar, and jumps
+    log J ~ N(m, s^2) arriving lambda times a year, the default process is
 
         dx = [mu - v/2 - lambda (E[J] - 1)] dt - kappa (x - trend) dt + sqrt(v) dW^H + log J dN
-        dv = kappa_v (sigma^2 - v) dt + xi sqrt(v) dZ,    corr(dW, dZ) = rho,   v(0) = initial_volatility^2
+        dv = kappa_v (sigma^2 - v) dt + xi sqrt(v) dZ
+        corr(dW, dZ) = rho,    v(0) = initial_volatility^2
 
     Args:
-        drift: mu [1/year], *total* expected return: E[S_T] = S_0 exp(mu T) whatever else the regime holds.
+        drift: mu [1/year], *total* expected return: E[S_T] = S_0 exp(mu T) whatever else the regime
+            holds.
         volatility: sigma [1/sqrt(year)], diffusive, jumps excluded; the long-run level.
         jump_intensity, jump_mean, jump_std: lambda [1/year], m and s [log-return]; neutral 0.
         mean_reversion: kappa [1/year], pull of the log price to its trend line; neutral 0.
         hurst: H, memory of the price noise at the bar; neutral 0.5.
-        variance_reversion, vol_of_vol, leverage: kappa_v [1/year], xi [1/year], rho; ``None`` takes the defaults of
-            the "equity" class (``VARIANCE_DEFAULTS``; ``Regime.for_asset`` takes those of another class).
-        initial_volatility: sqrt(v0) [1/sqrt(year)]; ``None`` until a history resolves it (``resolve``).
+        variance_reversion, vol_of_vol, leverage: kappa_v [1/year], xi [1/year], rho; ``None`` takes
+            the defaults of the "equity" class (``VARIANCE_DEFAULTS``; ``Regime.for_asset`` takes
+            those of another class).
+        initial_volatility: sqrt(v0) [1/sqrt(year)]; ``None`` until a history resolves it
+            (``resolve``).
 
     Raises:
-        UserError: a field is not finite, out of its bounds, or shaped unlike the others; names field, value, bound.
+        UserError: a field is not finite, out of its bounds, or shaped unlike the others; names
+            field, value, bound.
     """
 
     drift: Value
@@ -75,7 +81,9 @@ class Regime:
                 _check_bounds(field.name, value, field.low, field.high)
 
     def _unify_shapes(self) -> None:
-        """Floats beside tensors become tensors of the batch's shape, so that every field can be indexed alike."""
+        """Floats beside tensors become tensors of the batch's shape, so that every field can be
+        indexed alike.
+        """
         shapes = {tuple(v.shape) for v in self._values() if isinstance(v, Tensor)}
         if len(shapes - {()}) > 1:
             raise UserError(
@@ -97,7 +105,9 @@ class Regime:
 
     @classmethod
     def for_asset(cls, asset_class: str, **values: Value) -> "Regime":
-        """A regime whose unset variance fields take the defaults of ``asset_class`` (``UserError`` if unknown)."""
+        """A regime whose unset variance fields take the defaults of ``asset_class`` (``UserError``
+        if unknown).
+        """
         kappa_v, relative_xi, rho = VARIANCE_DEFAULTS[check_asset_class(asset_class)]
         values.setdefault("variance_reversion", kappa_v)
         values.setdefault("leverage", rho)
@@ -133,13 +143,16 @@ class Regime:
 
     @classmethod
     def stack(cls, regimes: Sequence["Regime"]) -> "Regime":
-        """A batch of shape (n,) from n single regimes; unresolved initial volatilities must be all or none."""
+        """A batch of shape (n,) from n single regimes; unresolved initial volatilities must be all
+        or none.
+        """
         if not regimes:
             raise UserError("Regime.stack needs at least one regime")
         missing = [r.initial_volatility is None for r in regimes]
         if any(missing) and not all(missing):
             raise UserError(
-                "Regime.stack: initial_volatility is resolved in some regimes only; call resolve first"
+                "Regime.stack: initial_volatility is resolved in some regimes only; "
+                "call resolve first"
             )
         columns: dict[str, Any] = {}
         for name in FIELD_NAMES:
@@ -163,7 +176,9 @@ class Regime:
         return replace(self, **changes)  # pyright: ignore[reportArgumentType]
 
     def resolve(self, initial_volatility: float | None = None) -> "Regime":
-        """Sets a missing ``initial_volatility`` to the given value, or to the long-run level when that is ``None``."""
+        """Sets a missing ``initial_volatility`` to the given value, or to the long-run level when
+        that is ``None``.
+        """
         if self.initial_volatility is not None:
             return self
         return self.replace(
@@ -171,7 +186,9 @@ class Regime:
         )
 
     def to_unconstrained(self) -> Float64[Tensor, "*batch 11"]:
-        """The eleven coordinates of ``parfait.regime.fields`` (float64); an unresolved initial volatility is NaN."""
+        """The eleven coordinates of ``parfait.regime.fields`` (float64); an unresolved initial
+        volatility is NaN.
+        """
         columns = []
         for name, value in zip(FIELD_NAMES, self._values(), strict=True):
             value = torch.full(self.shape, math.nan) if value is None else value
@@ -182,8 +199,8 @@ class Regime:
     def from_unconstrained(cls, z: Float64[Tensor, "*batch 11"]) -> "Regime":
         """The regime at these coordinates, clamped into bounds.
 
-        NaN in the last column means "initial volatility unresolved": ``None`` when the whole batch has it, otherwise
-        those rows start at their own long-run level.
+        NaN in the last column means "initial volatility unresolved": ``None`` when the whole batch
+        has it, otherwise those rows start at their own long-run level.
         """
         if z.shape[-1] != N_FIELDS:
             raise UserError(
@@ -205,7 +222,9 @@ class Regime:
         return cls(**columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain floats (or nested lists for a batch) by field name; ``None`` for an unresolved initial volatility."""
+        """Plain floats (or nested lists for a batch) by field name; ``None`` for an unresolved
+        initial volatility.
+        """
         return {
             name: value.tolist() if isinstance(value, Tensor) else value
             for name, value in zip(FIELD_NAMES, self._values(), strict=True)
@@ -239,7 +258,9 @@ class Regime:
 
 
 def parse_json_object(text: str, what: str) -> dict[str, Any]:
-    """``json.loads`` of an object, refusing NaN and Infinity, with one sentence for whatever is wrong."""
+    """``json.loads`` of an object, refusing NaN and Infinity, with one sentence for whatever is
+    wrong.
+    """
 
     def refuse(constant: str) -> None:
         raise UserError(

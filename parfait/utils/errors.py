@@ -4,6 +4,6 @@
 class UserError(ValueError):
     """A mistake of the user: one sentence that says what is wrong, where, and what to do.
 
-    Entry points print it without a traceback and exit with code 2. It is a ``ValueError`` so that callers of the
-    Python API can catch it without importing this module.
+    Entry points print it without a traceback and exit with code 2. It is a ``ValueError`` so that
+    callers of the Python API can catch it without importing this module.
     """

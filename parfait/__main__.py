@@ -1,0 +1,5 @@
+"""``python -m parfait STAGE [overrides]``."""
+
+from parfait.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""What a simulation says about itself: its tail risk, and whether the bars obey the regimes."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from parfait.labels import label_windows
+from parfait.regime import Regime
+
+MIN_BARS_FOR_VOLATILITY = (
+    10  # below this the range-based estimate says more about its prior than about the bars
+)
+DRAWDOWN_LEVELS = (0.5, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One regime field of one scenario: the value asked for, and the value found in the bars.
+
+    Args:
+        field: name of the ``Regime`` field.
+        scenario: index of the scenario, ``None`` for all paths together.
+        requested: what the sampled regimes imply over the horizon [unit of the field].
+        recovered: the estimate from the bars; ``None`` where so few bars or paths identify nothing.
+        standard_error: sampling error of ``recovered``; ``None`` with it.
+    """
+
+    field: str
+    scenario: int | None
+    requested: float
+    recovered: float | None
+    standard_error: float | None
+
+
+def terminal_losses(
+    close: Float64[Tensor, "paths steps"], spot: float
+) -> Float64[Tensor, " paths"]:
+    """Loss of buying at ``spot`` and holding to the last bar, 1 - S_T / S_0; a gain is negative."""
+    return 1 - close[:, -1] / spot
+
+
+def value_at_risk(losses: Float64[Tensor, " paths"], level: float = 0.95) -> float:
+    """The smallest loss l with share(losses <= l) >= level (Artzner et al. 1999, lower VaR)."""
+    rank = math.ceil(losses.numel() * level - 1e-9)
+    return float(losses.sort().values[max(rank, 1) - 1])
+
+
+def expected_shortfall(losses: Float64[Tensor, " paths"], level: float = 0.95) -> float:
+    """Mean of the worst 1 - level of the losses, the last of them counted in part.
+
+    Source: Acerbi and Tasche (2002), proposition 4.1.
+    """
+    tail = losses.numel() * (1 - level)
+    descending = losses.sort(descending=True).values
+    whole = min(math.floor(tail + 1e-9), losses.numel())
+    part = max(tail - whole, 0.0)
+    total = float(descending[:whole].sum())
+    if part > 1e-9:
+        total += part * float(descending[whole])
+    return total / tail
+
+
+def max_drawdowns(close: Float64[Tensor, "paths steps"], spot: float) -> Float64[Tensor, " paths"]:
+    """Largest fall of the closes below their running maximum, which starts at ``spot``; >= 0."""
+    levels = torch.cat([torch.full_like(close[:, :1], spot), close], dim=1)
+    return (1 - levels / levels.cummax(dim=1).values).amax(dim=1)
+
+
+def risk_measures(close: Float64[Tensor, "paths steps"], spot: float) -> dict[str, Any]:
+    """VaR and ES at 95 % of holding to the horizon, and quantiles of the maximum drawdown.
+
+    All are shares of the price, losses positive.
+    """
+    losses, drawdowns = terminal_losses(close, spot), max_drawdowns(close, spot)
+    quantiles = torch.quantile(drawdowns, torch.tensor(DRAWDOWN_LEVELS, dtype=torch.float64))
+    return {
+        "VaR95": value_at_risk(losses),
+        "ES95": expected_shortfall(losses),
+        "max_drawdown": {
+            f"q{round(100 * level)}": float(value)
+            for level, value in zip(DRAWDOWN_LEVELS, quantiles, strict=True)
+        },
+    }
+
+
+def horizon_variance(
+    regime: Regime, years: float, *, stochastic: bool, jumps: bool
+) -> Float64[Tensor, " paths"]:
+    """Mean annualised variance of the log return that each regime implies over the horizon.
+
+    The diffusive part is theta + (v0 - theta)(1 - e^{-kappa_v T}) / (kappa_v T), the mean of the
+    square-root process (Heston 1993). Jumps add lambda (m^2 + s^2), because the volatility that is
+    measured on bars holds them too.
+
+    Args:
+        regime: batch of shape (paths,), its initial volatility resolved.
+        years: the horizon T [years].
+        stochastic: the process has a variance of its own; otherwise it is sigma^2 throughout.
+        jumps: the process jumps.
+    """
+    theta = torch.as_tensor(regime.volatility).square()
+    variance = theta
+    if stochastic:
+        pull = torch.as_tensor(regime.variance_reversion) * years
+        share = torch.where(pull > 1e-8, -torch.expm1(-pull) / pull.clamp_min(1e-8), 1.0)
+        start = regime.resolve().initial_volatility
+        assert start is not None
+        variance = theta + (torch.as_tensor(start).square() - theta) * share
+    if jumps:
+        size = (
+            torch.as_tensor(regime.jump_mean).square() + torch.as_tensor(regime.jump_std).square()
+        )
+        variance = variance + torch.as_tensor(regime.jump_intensity) * size
+    return variance
+
+
+def alignment(
+    bars: Float64[Tensor, "paths steps 5"],
+    spot: float,
+    regime: Regime,
+    variance: Float64[Tensor, " paths"],
+    scenario: Int64[Tensor, " paths"],
+    bars_per_year: float,
+) -> list[Alignment]:
+    """Drift and volatility asked for and found: every scenario, then all paths (``None``).
+
+    Drift is ln(mean S_T/S_0)/T, a law about the mean of many paths: one path of horizon T
+    identifies it no better than sigma/sqrt(T). Volatility is the root mean square over paths of
+    their total volatility, which the label layer measures.
+
+    Args:
+        bars: generated bars.
+        spot: the close before the first of them.
+        regime: sampled regimes, shape (paths,).
+        variance: what they imply, from ``horizon_variance``.
+        scenario: scenario index of every path.
+        bars_per_year: bars per year.
+    """
+    years = bars.shape[1] / bars_per_year
+    gross = bars[:, -1, 3] / spot
+    growth = (torch.as_tensor(regime.drift) * years).exp()
+    measured = None
+    if bars.shape[1] >= MIN_BARS_FOR_VOLATILITY:
+        # The label layer uses the first bar of a window for its close alone.
+        first = torch.full_like(bars[:, :1], spot)
+        label = label_windows(torch.cat([first, bars], dim=1), bars_per_year).mean
+        measured = torch.as_tensor(label.volatility).square()
+    groups: list[int | None] = [*scenario.unique().tolist(), None]
+    found = []
+    for group in groups:
+        rows = torch.ones_like(scenario, dtype=torch.bool) if group is None else scenario == group
+        mean, error = _mean_and_error(gross[rows])
+        asked = math.log(float(growth[rows].mean())) / years
+        if error is None:
+            found.append(Alignment("drift", group, asked, None, None))
+        else:
+            found.append(
+                Alignment("drift", group, asked, math.log(mean) / years, error / (mean * years))
+            )
+        asked = math.sqrt(float(variance[rows].mean()))
+        if measured is None:
+            found.append(Alignment("volatility", group, asked, None, None))
+        else:
+            mean, error = _mean_and_error(measured[rows])
+            level = math.sqrt(mean)
+            spread = None if error is None else error / (2 * level)
+            found.append(Alignment("volatility", group, asked, level, spread))
+    return found
+
+
+def _mean_and_error(values: Float64[Tensor, " n"]) -> tuple[float, float | None]:
+    """Mean and its standard error; ``None`` for a single value."""
+    n = values.numel()
+    return float(values.mean()), float(values.std() / math.sqrt(n)) if n > 1 else None

@@ -1,0 +1,167 @@
+"""Entry points. Only Hydra is imported here, and late, so that ``--help`` answers at once.
+
+Exit codes: 0 done; 1 failure (logged with its traceback); 2 a mistake of the user (one sentence
+    on stderr, the
+traceback only with ``HYDRA_FULL_ERROR=1``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from parfait.utils.argv import rewrite
+from parfait.utils.errors import UserError
+from parfait.utils.paths import conf_dir, top_level_keys
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+STAGES = {
+    "train": "train a model on price bars",
+    "simulate": "turn a sentence about a market into OHLCV bars that obey it",
+}
+_TRACE = "HYDRA_FULL_ERROR"
+
+
+def main(stage: str | None = None) -> NoReturn:
+    """Run ``stage`` with the arguments of this process; without ``stage`` the first argument names it."""
+    trace = os.environ.get(_TRACE) == "1"
+    try:
+        command = _command(stage)
+        arguments = sys.argv[1:]
+        if stage is None:
+            stage, arguments = _choose_stage(arguments)
+            command = f"{command} {stage}"
+        sys.exit(_run(stage, arguments, command))
+    except UserError as error:
+        _report(error, trace)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(stage: str, arguments: list[str], command: str) -> int:
+    """Compose the configuration and run the stage; return the exit code."""
+    rewritten = rewrite(
+        arguments,
+        known_keys=top_level_keys(stage),
+        command=command,
+        read_stdin=sys.stdin.read,
+    )
+    import hydra
+
+    original_argv, original_trace = sys.argv, os.environ.get(_TRACE)
+    # With this variable Hydra raises its own errors instead of printing them and exiting with 1.
+    os.environ[_TRACE] = "1"
+    sys.argv = [sys.argv[0], *rewritten]
+    _ORIGINAL.update(argv=original_argv, trace=original_trace)
+    try:
+        entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=stage)
+        entry(run_job)()
+    except UserError as error:  # from one job of a sweep; the others have run
+        _report(error, original_trace == "1")
+        return 2
+    except Exception as error:
+        from parfait.utils.config_errors import explain
+
+        sentence = explain(error, stage, rewritten)
+        if sentence is None:
+            if not getattr(error, "_parfait_logged", False):
+                traceback.print_exc()
+            return 1
+        if original_trace == "1":
+            traceback.print_exc()
+        print(f"error: {sentence}", file=sys.stderr)
+        return 2
+    finally:
+        _restore()
+        sys.argv = original_argv
+    return 0
+
+
+_ORIGINAL: dict[str, Any] = {}
+
+
+def _restore() -> None:
+    """Give the process its own arguments and environment back: launchers of child processes read them."""
+    if not _ORIGINAL:
+        return
+    sys.argv = _ORIGINAL["argv"]
+    if _ORIGINAL["trace"] is None:
+        os.environ.pop(_TRACE, None)
+    else:
+        os.environ[_TRACE] = _ORIGINAL["trace"]
+    _ORIGINAL.clear()
+
+
+def run_job(cfg: DictConfig) -> Any:
+    """The task Hydra calls, once per job; top level so that parallel launchers can pickle it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    _restore()
+    hydra_cfg = HydraConfig.get()
+    sweeping = hydra_cfg.mode == RunMode.MULTIRUN
+    stage = hydra_cfg.job.config_name
+    # In a sweep every job has its own folder below the configured one.
+    cfg.output_dir = hydra_cfg.runtime.output_dir
+    try:
+        return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)
+    except Exception as error:
+        _remove_if_empty(Path(cfg.output_dir))
+        if sweeping:
+            raise
+        if isinstance(error, UserError):
+            _report(error, os.environ.get(_TRACE) == "1")
+            raise SystemExit(2) from None
+        if not getattr(error, "_parfait_logged", False):
+            logging.getLogger(__name__).exception("%s failed", stage)
+        raise SystemExit(1) from None
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a job which then wrote nothing."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _report(error: UserError, trace: bool) -> None:
+    if trace:
+        traceback.print_exception(error)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+
+
+def _command(stage: str | None) -> str:
+    """How the user called us, for messages that show a corrected command."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return "python -m parfait" if stage is None else f"python -m parfait {stage}"
+    return f"python {program.name}" if program.suffix == ".py" else program.name
+
+
+def _choose_stage(arguments: list[str]) -> tuple[str, list[str]]:
+    if not arguments or arguments[0] in ("--help", "-h"):
+        width = max(map(len, STAGES))
+        print("usage: parfait STAGE [key=value ...]   (or: python -m parfait STAGE ...)\n\nstages:")
+        for name, purpose in STAGES.items():
+            print(f"  {name:<{width}}  {purpose}")
+        print("\n'parfait STAGE --help' lists the settings of a stage.")
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        from parfait import __version__
+
+        print(f"parfait {__version__}")
+        sys.exit(0)
+    if arguments[0] not in STAGES:
+        near = difflib.get_close_matches(arguments[0], STAGES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"unknown stage {arguments[0]!r}; {hint}stages: {', '.join(STAGES)}")
+    return arguments[0], arguments[1:]

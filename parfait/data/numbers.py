@@ -1,0 +1,77 @@
+"""Numbers as people and vendors write them -> float64."""
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from parfait.utils.errors import UserError
+
+_NULLS = ["", "-", "--", "---", ".", "null", "none", "nil", "nan", "na", "n/a", "#n/a", "nat"]
+_SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "万": 1e4, "亿": 1e8}
+_GROUPED = {  # digits in groups of three, by decimal mark
+    ".": r"^[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$",
+    ",": r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?$",
+}
+_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?$"
+
+
+def looks_numeric(cell: str) -> bool:
+    """Whether one cell is a number or a null marker, under either decimal mark."""
+    bare = re.sub(r"(?<=\d)[\s'’,](?=\d)", "", cell.strip().lower())
+    return bare in _NULLS or re.match(_NUMBER, bare.rstrip("kmbt万亿")) is not None
+
+
+def find_decimal(cells: Sequence[pl.Series], delimiter: str) -> str:
+    """The decimal mark of the price columns, decided on all of them together.
+
+    Raises:
+        UserError: every comma stands before exactly three digits in a file not separated by
+            commas, so that 1,234 may be either.
+    """
+    text = pl.concat([cell.rename("cell") for cell in cells])
+    commas = text.filter(text.str.contains(",", literal=True))
+    if commas.is_empty():
+        return "."
+    both = commas.filter(commas.str.contains(".", literal=True))
+    if not both.is_empty():
+        return "," if 2 * both.str.contains(r"\..*,").sum() > len(both) else "."
+    if not commas.str.strip_chars().str.contains(_GROUPED["."]).all():
+        return ","
+    if delimiter in (",", "") or commas.str.contains(r",.*,").any():
+        return "."
+    raise UserError(
+        f"{commas[0]!r} may hold a thousands or a decimal comma; say which with decimal='.' or ','"
+    )
+
+
+def parse_numbers(text: pl.Series, decimal: str) -> pl.DataFrame:
+    """Columns ``value`` (null where absent or unreadable) and four booleans.
+
+    ``unreadable``: neither a number nor a null marker; ``grouped``: held thousands separators;
+    ``comma``: a decimal comma; ``suffixed``: a factor as in 1.2M.
+    """
+    cell, body = pl.col("cell"), pl.col("body")
+    parts = r"^(.*?)\s*([kmbt万亿])?$"
+    close = cell.str.replace_all(r"(\d)[\s'’](\d)", "${1}${2}")
+    frame = pl.DataFrame({"cell": text.str.strip_chars().str.to_lowercase()}).with_columns(
+        close.str.extract(parts, 1).alias("body"),
+        close.str.extract(parts, 2).replace_strict(_SUFFIXES, default=1.0).alias("factor"),
+        (close != cell).alias("spaced"),
+    )
+    grouped = body.str.contains(_GROUPED[decimal])
+    thousands = "," if decimal == "." else "."
+    plain = pl.when(grouped).then(body.str.replace_all(thousands, "", literal=True)).otherwise(body)
+    if decimal == ",":
+        plain = plain.str.replace(",", ".", literal=True)
+    comma = body.str.contains(",", literal=True) if decimal == "," else pl.lit(False)
+    frame = frame.with_columns(plain.alias("plain"), grouped.alias("grouped"), comma.alias("comma"))
+    number = pl.col("plain").str.contains(_NUMBER)
+    value = pl.when(number).then(pl.col("plain")).cast(pl.Float64, strict=False)
+    return frame.select(
+        (value * pl.col("factor")).alias("value"),
+        (~number & ~cell.is_in(_NULLS)).fill_null(False).alias("unreadable"),
+        (number & (pl.col("grouped") | pl.col("spaced"))).fill_null(False).alias("grouped"),
+        (number & pl.col("comma")).fill_null(False).alias("comma"),
+        (number & (pl.col("factor") != 1)).fill_null(False).alias("suffixed"),
+    )

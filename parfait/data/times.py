@@ -1,0 +1,186 @@
+"""Times as vendors write them -> microseconds since 1970, one form for the whole column."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from parfait.data.options import LoadOptions
+from parfait.utils.errors import UserError
+
+_CLOCK = (
+    r"(?:[T\s]+(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?(?:[.,](\d{1,9}))?(?:[\s-]*([AaPp])[Mm])?"
+    r"\s*(Z|z|UTC|GMT|[+-]\d{2}:?\d{2})?)?$"
+)
+_FORMS = {
+    "YYYY-MM-DD": r"^(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?" + _CLOCK,
+    "YYYYMMDD": r"^(\d{4})(\d{2})(\d{2})" + _CLOCK,
+    "dd.mm.YYYY": r"^(\d{1,2})\.(\d{1,2})\.(\d{4})" + _CLOCK,
+    "M/D/YYYY": r"^(\d{1,2})[-/](\d{1,2})[-/](\d{4})" + _CLOCK,
+}
+_PARTS = ("a", "b", "c", "hour", "minute", "second", "fraction", "half", "zone")
+_EPOCHS = (  # magnitude below, microseconds per unit, name
+    (1e11, 1e6, "epoch seconds"),
+    (1e14, 1e3, "epoch milliseconds"),
+    (1e17, 1.0, "epoch microseconds"),
+    (float("inf"), 1e-3, "epoch nanoseconds"),
+)
+_DAY_MS = 86_400_000
+_EARLIEST, _LATEST = -5_364_662_400_000_000, 7_258_118_400_000_000  # years 1800 and 2200
+_ALLOWED = 0.01  # share of times that may be unreadable before the form itself is in doubt
+
+
+@dataclass(frozen=True)
+class Times:
+    """Result: microseconds (null where unreadable), the form, and what the clock was taken for."""
+
+    values: pl.Series
+    form: str
+    timezone: str
+
+
+def parse_times(text: pl.Series, options: LoadOptions, file_name: str) -> Times:
+    """Decides the form on the whole column and reads it.
+
+    Raises:
+        UserError: no form reads 99 % of the column; day and month cannot be told apart; UTC
+            offsets differ; a time of day without a date.
+    """
+    cells = text.str.strip_chars()
+    known = cells.filter(cells != "")
+    if known.is_empty():
+        raise UserError("the time column is empty")
+    enough = (1 - _ALLOWED) * len(known)
+    numeric = known.str.contains(r"^-?\d+(\.\d*)?(e\+?\d+)?$").sum()
+    compact = known.str.contains(r"^(1[89]|2[01])\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])$").sum()
+    if numeric >= enough > compact:
+        return _numeric(cells, options, file_name)
+    shares = {form: int(known.str.contains(regex).sum()) for form, regex in _FORMS.items()}
+    form = max(shares, key=lambda name: shares[name])
+    if shares[form] < enough:
+        odd = known.filter(~known.str.contains(_FORMS[form]))
+        raise UserError(
+            f"{len(odd)} of {len(known)} times are not of one known form, first {odd[0][:40]!r}; "
+            "use YYYY-MM-DD HH:MM:SS or an epoch, or name the time column with "
+            "columns={'time': ...}"
+        )
+    parts = cells.str.extract_groups(_FORMS[form]).struct.rename_fields(list(_PARTS))
+    frame = parts.struct.unnest()
+    if form in ("dd.mm.YYYY", "M/D/YYYY"):
+        day_first = form == "dd.mm.YYYY" or _day_first(frame, options)
+        form = form if form == "dd.mm.YYYY" or not day_first else "D/M/YYYY"
+        order = ("c", "b", "a") if day_first else ("c", "a", "b")
+    else:
+        order = ("a", "b", "c")
+    moments = _assemble(frame, order)
+    offsets = frame["zone"].drop_nulls().unique().sort().to_list()
+    moments, timezone = _to_utc(moments, frame["zone"], offsets, options)
+    return Times(_in_range(moments), form + (" with time" if _has_clock(frame) else ""), timezone)
+
+
+def _numeric(cells: pl.Series, options: LoadOptions, file_name: str) -> Times:
+    values = cells.cast(pl.Float64, strict=False)
+    # Integers first: an epoch in nanoseconds has more digits than a float holds.
+    whole = cells.cast(pl.Int64, strict=False)
+    known = values.drop_nulls().to_numpy()
+    typical = float(np.median(np.abs(known)))
+    if known.max() < _DAY_MS:
+        midnight = _midnight(options.date, file_name)
+        return Times(
+            _in_range((values * 1000).round().cast(pl.Int64, strict=False) + midnight),
+            "milliseconds since midnight",
+            "clock of the file",
+        )
+    for limit, factor, form in _EPOCHS:
+        if typical < limit:
+            exact = whole // 1000 if factor < 1 else whole * int(factor)
+            rounded = (values * factor).round().cast(pl.Int64, strict=False)
+            fits = (whole.is_not_null() & (values * factor).abs().lt(_LATEST)).fill_null(False)
+            return Times(_in_range(exact.zip_with(fits, rounded)), form, "UTC")
+    raise AssertionError("the last limit is infinite")
+
+
+def _midnight(date: str | None, file_name: str) -> int:
+    found = re.search(r"((?:19|20)\d{2})[-_]?([01]\d)[-_]?([0-3]\d)", date or file_name)
+    day = pl.Series(["-".join(found.groups())] if found else [""])
+    start = day.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us").cast(pl.Int64)[0]
+    if start is None:
+        raise UserError(
+            "times are numbers below one day of milliseconds (time of day only) and "
+            + (f"date={date!r} is not a date" if date else "the file name holds no date")
+            + "; give date='YYYY-MM-DD', or name another time column with columns={'time': ...}"
+        )
+    return int(start)
+
+
+def _day_first(frame: pl.DataFrame, options: LoadOptions) -> bool:
+    first_is_day, second_is_day = (
+        bool((frame[name].cast(pl.Int64, strict=False) > 12).any()) for name in ("a", "b")
+    )
+    if first_is_day and second_is_day:
+        raise UserError(
+            "dates mix day/month and month/day: both the first and the second number exceed 12"
+        )
+    if first_is_day or second_is_day:
+        return first_is_day
+    if options.day_first is None:
+        raise UserError(
+            f"dates like {frame['a'][0]}/{frame['b'][0]}/{frame['c'][0]} may be day/month or "
+            "month/day; say which with day_first=True or day_first=False"
+        )
+    return options.day_first
+
+
+def _assemble(frame: pl.DataFrame, order: tuple[str, str, str]) -> pl.Series:
+    """Microseconds of the parts; null where they are no moment (30 February, 25 o'clock)."""
+    year, month, day = (pl.col(name).str.zfill(2) for name in order)
+    date = pl.concat_str([year, month, day], separator="-").str.to_date("%Y-%m-%d", strict=False)
+    hour, minute, second = (
+        pl.col(name).cast(pl.Int64, strict=False).fill_null(0)
+        for name in ("hour", "minute", "second")
+    )
+    afternoon = pl.col("half").str.to_lowercase() == "p"
+    hour_24 = (
+        pl.when(pl.col("half").is_null())
+        .then(hour)
+        .otherwise(hour % 12 + 12 * afternoon.cast(pl.Int64))
+    )
+    fraction = pl.col("fraction").str.pad_end(6, "0").str.slice(0, 6)
+    micro = fraction.cast(pl.Int64, strict=False).fill_null(0)
+    days = date.cast(pl.Datetime("us")).cast(pl.Int64)
+    moment = days + ((hour_24 * 60 + minute) * 60 + second) * 1_000_000 + micro
+    possible = (hour_24 < 24) & (minute < 60) & (second < 60)
+    return frame.select(pl.when(possible).then(moment).alias("time"))["time"]
+
+
+def _to_utc(
+    moments: pl.Series, zone: pl.Series, offsets: list[str], options: LoadOptions
+) -> tuple[pl.Series, str]:
+    named = [o for o in offsets if o.upper() not in ("Z", "UTC", "GMT")]
+    if not named:
+        return moments, "UTC" if offsets else "none given, taken as UTC"
+    if len(offsets) > 1 and options.local_time is None:
+        raise UserError(
+            f"times have differing UTC offsets ({', '.join(offsets[:3])}); keep the file's clock "
+            "with local_time=True or convert to UTC with local_time=False"
+        )
+    if options.local_time:
+        return moments, "clock of the file"
+    parts = zone.str.extract_groups(r"^([+-])(\d{2}):?(\d{2})$").struct.rename_fields(
+        ["sign", "hours", "minutes"]
+    )
+    frame = parts.struct.unnest()
+    minutes = frame["hours"].cast(pl.Int64) * 60 + frame["minutes"].cast(pl.Int64)
+    sign = (frame["sign"] == "-").cast(pl.Int64) * 2 - 1
+    shift = (sign * minutes * 60_000_000).fill_null(0)
+    return moments + shift, "UTC, converted from offsets"
+
+
+def _has_clock(frame: pl.DataFrame) -> bool:
+    return frame["hour"].is_not_null().any()
+
+
+def _in_range(moments: pl.Series) -> pl.Series:
+    inside = (moments >= _EARLIEST) & (moments <= _LATEST)
+    return moments.zip_with(inside.fill_null(False), pl.Series([None], dtype=pl.Int64))

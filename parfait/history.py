@@ -1,0 +1,110 @@
+"""What a run starts from: the bars it continues, and the present state of that market."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from parfait.bars import (
+    BAR_COLUMNS,
+    BAR_FIELDS,
+    bars_to_tensor,
+    check_bars,
+    estimate_bars_per_year,
+)
+from parfait.data import embedded_bars, load_bars
+from parfait.labels import label_windows
+from parfait.regime import MarketContext
+from parfait.utils.errors import UserError
+
+CONTEXT_BARS = 60  # bars that decide the present volatility and trend
+MIN_BARS = 2  # one return
+MIN_BARS_FOR_LABELS = 3
+EMBEDDED = "SP500"
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The bars of one series.
+
+    Args:
+        bars: valid bars with the columns ``BAR_COLUMNS``.
+        name: where they come from, for a person.
+        embedded: whether they are the series that ships with Parfait.
+        warnings: what had to be mended on the way in.
+    """
+
+    bars: pl.DataFrame
+    name: str
+    embedded: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, source: pl.DataFrame | str | Path | None) -> "History":
+        """A frame, a file, or the embedded S&P 500 for ``None``.
+
+        Raises:
+            UserError: the source cannot be read, holds several symbols, invalid bars or too few.
+        """
+        mended: tuple[str, ...] = ()
+        if source is None:
+            frame, name = embedded_bars()[EMBEDDED], "embedded S&P 500, daily"
+        elif isinstance(source, pl.DataFrame):
+            frame, name = _typed(source), "given frame"
+        elif isinstance(source, str | Path):
+            frame, report = load_bars(source)
+            name, mended = Path(source).name, tuple(report.warnings)
+        else:
+            raise UserError(
+                f"the history is a {type(source).__name__}; give a polars frame or the path of a file"
+            )
+        if "symbol" in frame.columns and frame["symbol"].n_unique() > 1:
+            symbols = ", ".join(map(str, frame["symbol"].unique().sort().head(5)))
+            raise UserError(
+                f"the history ({name}) holds several symbols ({symbols}); give the bars of one"
+            )
+        check_bars(frame, f"the history ({name})")
+        if frame.height < MIN_BARS:
+            raise UserError(
+                f"the history ({name}) has {frame.height} bars; give at least {MIN_BARS}"
+            )
+        return cls(frame.select(BAR_COLUMNS), name, source is None, mended)
+
+    @property
+    def last_close(self) -> float:
+        """S_0, where the paths start."""
+        return float(self.bars["close"][-1])
+
+    def context(self, bars_per_year: float | None, asset: str | None) -> MarketContext:
+        """Present volatility and trend, labelled on the most recent bars.
+
+        Args:
+            bars_per_year: bar frequency; ``None`` estimates it from the timestamps.
+            asset: asset class of the series, ``None`` when the sentence shall decide.
+        """
+        frequency = (
+            estimate_bars_per_year(self.bars["timestamp"])
+            if bars_per_year is None
+            else bars_per_year
+        )
+        known = MarketContext(asset_class=asset, bars_per_year=frequency)
+        if self.bars.height < MIN_BARS_FOR_LABELS:
+            return known
+        recent = bars_to_tensor(self.bars.tail(CONTEXT_BARS)).unsqueeze(0)
+        label = label_windows(recent, frequency).mean
+        return MarketContext(
+            asset_class=asset,
+            volatility=float(torch.as_tensor(label.volatility)[0]),
+            trend=float(torch.as_tensor(label.drift)[0]),
+            bars_per_year=frequency,
+        )
+
+
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with the types of a frame of bars, where a plain cast gives them."""
+    types = {"timestamp": pl.Datetime("us")} | dict.fromkeys(BAR_FIELDS, pl.Float64())
+    try:
+        return frame.cast({name: t for name, t in types.items() if name in frame.columns})
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"the history (given frame) cannot be used: {error}") from error

@@ -1,0 +1,147 @@
+"""Trivial generators of bars that a network must beat, all with the signature of a conditional generator:
+histories and an optional guide in, valid bars out. Anchored closes equal the guide exactly.
+"""
+
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Tensor
+
+from parfait.metrics.functional.windows import (
+    CLOSE,
+    VOLUME,
+    WindowCode,
+    encode_window,
+    history_scale,
+)
+from parfait.sde import Guide
+
+SUBSTEPS = 13  # half hours of a trading day; sets the share of bars without a wick, about 2/sqrt(pi * 13)
+
+
+def bootstrap_bars(
+    source_history: Float64[Tensor, "source bars 5"],
+    source: Float64[Tensor, "source steps 5"],
+    history: Float64[Tensor, "windows bars 5"],
+    steps: int,
+    *,
+    guide: Guide | None = None,
+    block: int = 8,
+    generator: torch.Generator,
+) -> Float64[Tensor, "windows steps 5"]:
+    """Block bootstrap (Kunsch 1989) of coded bars: random runs of ``block`` real bars, rescaled to each history.
+
+    A run keeps the couplings of its bars (volume with range, wick with body); what is lost is memory beyond a run and
+    any answer to history. With a guide the returns are projected on it: each segment's surplus is spread evenly over its
+    bars. Gaps then move with their returns, so that the body of a bar keeps its size.
+
+    Args:
+        source_history, source: real windows to draw from (training period), any number.
+        history: windows to continue.
+        steps: bars to generate.
+        guide: levels and anchors, one row per window.
+        block: bars per run, at most the steps of ``source``.
+        generator: of the draws.
+    """
+    windows, runs = history.shape[0], -(-steps // block)
+    row = torch.randint(source.shape[0], (windows, runs, 1), generator=generator)
+    latest = source.shape[1] - block + 1
+    start = torch.randint(latest, (windows, runs, 1), generator=generator)
+    column = start + torch.arange(block)
+    code = encode_window(source_history, source)
+    drawn = WindowCode(*(part[row, column].reshape(windows, -1)[:, :steps] for part in code))
+    s, _ = history_scale(history)
+    surplus = _guided(drawn.r * s[:, None], history, guide) / s[:, None] - drawn.r
+    moved = drawn._replace(r=drawn.r + surplus, gap=drawn.gap + surplus)
+    return decode_window(history, moved, guide)
+
+
+def bridge_bars(
+    history: Float64[Tensor, "windows bars 5"],
+    steps: int,
+    *,
+    guide: Guide | None = None,
+    substeps: int = SUBSTEPS,
+    generator: torch.Generator,
+) -> Float64[Tensor, "windows steps 5"]:
+    """Bars of a Brownian bridge through the anchors, sampled ``substeps`` times a bar; without a guide, of a GBM.
+
+    The volatility is the history's, volume is lognormal with the history's moments and independent, opens equal the
+    previous close. Shows what the constraint alone buys. The GBM's drift makes the price a martingale.
+    """
+    s, _ = history_scale(history)
+    noise = torch.randn(
+        (history.shape[0], steps * substeps), generator=generator, dtype=torch.float64
+    )
+    fine = noise * s[:, None] / substeps**0.5 - 0.5 * s[:, None].square() / substeps
+    if guide is not None:
+        returns = fine.unflatten(1, (steps, substeps)).sum(-1)
+        surplus = _guided(returns, history, guide) - returns
+        fine = fine + surplus.repeat_interleave(substeps, dim=1) / substeps
+    path = (fine.cumsum(1)).unflatten(1, (steps, substeps))
+    start = torch.cat([torch.zeros_like(path[:, :1, -1]), path[:, :-1, -1]], dim=1)
+    inside = torch.cat([start[..., None], path], dim=-1)
+    close = path[..., -1]
+    code = WindowCode(
+        r=(close - start) / s[:, None],
+        gap=torch.zeros_like(close),
+        upper=(inside.amax(-1) - torch.maximum(start, close)) / s[:, None],
+        lower=(torch.minimum(start, close) - inside.amin(-1)) / s[:, None],
+        volume=_volume_noise(history, steps, generator),
+    )
+    return decode_window(history, code, guide)
+
+
+def jitter_bars(
+    bars: Float64[Tensor, "windows steps 5"], size: float, generator: torch.Generator
+) -> Float64[Tensor, "windows steps 5"]:
+    """Every price and volume times exp(size * N(0, 1)) on its own: breaks most bars; a control row, not a rival."""
+    noise = torch.randn(bars.shape, generator=generator, dtype=torch.float64)
+    return bars * (size * noise).exp()
+
+
+def decode_window(
+    history: Float64[Tensor, "windows bars 5"], code: WindowCode, guide: Guide | None = None
+) -> Float64[Tensor, "windows steps 5"]:
+    """Inverse of ``encode_window``; where a guide is anchored the close is set to its level itself."""
+    s, v0 = history_scale(history)
+    s, spot = s[:, None], history[:, -1:, CLOSE]
+    close = spot * (code.r * s).cumsum(1).exp()
+    if guide is not None:
+        close = torch.where(guide.anchored, guide.level, close)
+    before = torch.cat([spot, close[:, :-1]], dim=1)
+    open_ = before * (code.gap * s).exp()
+    high = torch.maximum(open_, close) * (code.upper.clamp_min(0) * s).exp()
+    low = torch.minimum(open_, close) * (-code.lower.clamp_min(0) * s).exp()
+    volume = (code.volume + v0[:, None]).exp()
+    return torch.stack([open_, high, low, close, volume], dim=-1)
+
+
+def _volume_noise(history: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    """Log volume about its mean: independent normal with the history's deviation."""
+    deviation = history[..., VOLUME].clamp_min(1.0).log().std(-1, keepdim=True)
+    noise = torch.randn((history.shape[0], steps), generator=generator, dtype=torch.float64)
+    return noise * deviation
+
+
+def _segments(anchored: Bool[Tensor, "windows steps"]) -> Int64[Tensor, "windows steps"]:
+    """Number of the segment each step belongs to; a segment ends at its anchor."""
+    return anchored.cumsum(1) - anchored.to(torch.int64)
+
+
+def _guided(
+    returns: Float64[Tensor, "windows steps"], history: Tensor, guide: Guide | None
+) -> Float64[Tensor, "windows steps"]:
+    """Log returns with each segment's sum moved onto the guide by an even shift; a tail without an anchor stays free."""
+    if guide is None:
+        return returns
+    segment = _segments(guide.anchored)
+    member = torch.nn.functional.one_hot(segment).to(torch.float64)
+    levels = torch.where(guide.anchored, guide.level, 1.0).log() - history[:, -1:, CLOSE].log()
+    # Column i of `reached`: log level at anchor i; differences are the moves the segments must make.
+    ends = member * guide.anchored[..., None]
+    reached = (ends * levels[..., None]).sum(1)
+    move = reached.diff(dim=1, prepend=torch.zeros_like(reached[:, :1]))
+    bound = ends.sum(1)
+    length = member.sum(1).clamp_min(1)
+    surplus = bound * (move - (member * returns[..., None]).sum(1)) / length
+    return returns + (member * surplus[:, None]).sum(-1)

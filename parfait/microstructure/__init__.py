@@ -1,0 +1,7 @@
+"""Guide + history + regime -> OHLCV bars: codec, exact constraint, diffusion, network."""
+
+from parfait.microstructure.generate import Microstructure
+from parfait.microstructure.model import DenoiserModel
+from parfait.microstructure.samplers import SAMPLERS
+
+__all__ = ["SAMPLERS", "DenoiserModel", "Microstructure"]

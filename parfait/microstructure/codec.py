@@ -1,0 +1,214 @@
+"""Bars <-> network codes, such that every finite code decodes to a valid bar.
+
+A bar is coded relative to the previous close C' in units of the past volatility s (standard
+deviation of close-to-close log returns) and of the past mean log volume v0:
+
+| channel | raw | code before standardisation | zero |
+|---|---|---|---|
+| 0 return | r = ln(C/C')/s | r, linear so that sums over bars stay sums | a number like any other |
+| 1 gap | g = ln(O/C')/s | sign(g)(abs(g) + c) | uniform on (-c, c) |
+| 2 upper wick | u = ln(H/max(O,C))/s | sqrt(u) | uniform on (-w, 0) |
+| 3 lower wick | l = ln(min(O,C)/L)/s | sqrt(l) | uniform on (-w, 0) |
+| 4 volume | ln V - v0 | linear | uniform on a zone below every real volume |
+
+Exact zeros (no gap, no wick, no volume) are events of real markets, so each owns an interval of
+codes: censored coding. The interval is filled with fresh noise whenever a bar is encoded for
+training (a fixed draw would be memorised) and with its middle when ``generator`` is ``None``.
+Codes are divided by constants of the training data so that each has about unit variance.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+N_CHANNELS = 5
+RETURN, GAP, UPPER, LOWER, VOLUME = range(N_CHANNELS)
+
+# Bounds of exponents at decoding: a wild network may emit anything finite, prices must stay finite
+# and positive. e^3 is a wick of 20 times the price; real data never come near.
+MAX_LOG_MOVE = 3.0
+MAX_LOG_RETURN = 8.0
+MAX_LOG_VOLUME = 60.0
+MIN_SCALE = 1e-4
+_SAME_PRICE = 1e-9  # below one part in a billion two prices are the same price
+
+
+@dataclass(frozen=True)
+class BarCodec:
+    """The code with its constants.
+
+    Args:
+        gap_zone: c, half-width of the codes that mean "opened at the previous close".
+        wick_zone: w, width of the codes that mean "no wick".
+        volume_floor: raw log-volume code below which volume is zero; the zone is one unit wide.
+        mean, std: per channel standardisation; the return has mean 0, or sums would shift.
+    """
+
+    gap_zone: float = 0.15
+    wick_zone: float = 0.35
+    volume_floor: float = -8.0
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.mean[RETURN] != 0.0:
+            raise ValueError("the return channel is scaled, never shifted: mean[0] must be 0")
+        if len(self.mean) != N_CHANNELS or len(self.std) != N_CHANNELS or min(self.std) <= 0:
+            raise ValueError(f"mean and std need {N_CHANNELS} entries each, std above 0")
+
+    @property
+    def return_unit(self) -> float:
+        """Returns in units of s per unit of code."""
+        return self.std[RETURN]
+
+    def encode(
+        self,
+        bars: Float64[Tensor, "windows bars 5"],
+        previous_close: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, " windows"],
+        log_volume: Float64[Tensor, " windows"],
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "windows 5 bars"]:
+        """Codes (float32) of valid bars (columns open, high, low, close, volume).
+
+        Args:
+            bars: valid OHLCV bars.
+            previous_close: close before the first bar.
+            scale: s, per-bar volatility used as the unit.
+            log_volume: v0.
+            generator: fills the zones of exact zeros; ``None`` takes their middle.
+        """
+        raw = self.raw(bars, previous_close, scale, log_volume)
+        noise = torch.full((3, *raw.shape[:1], raw.shape[2]), 0.5, dtype=torch.float64)
+        if generator is not None:
+            noise = torch.rand(noise.shape, generator=generator, dtype=torch.float64)
+        gap, wicks, volume = raw[:, GAP], raw[:, UPPER : LOWER + 1], raw[:, VOLUME]
+        no_gap = gap.abs() <= _SAME_PRICE / scale[:, None]
+        code = raw.clone()
+        code[:, GAP] = torch.where(
+            no_gap,
+            self.gap_zone * (2 * noise[0] - 1),
+            torch.sign(gap) * (gap.abs() + self.gap_zone),
+        )
+        wick_noise = torch.stack([noise[1], 1 - noise[1]], dim=1)
+        code[:, UPPER : LOWER + 1] = torch.where(
+            wicks <= _SAME_PRICE / scale[:, None, None],
+            -self.wick_zone * wick_noise,
+            wicks.clamp_min(0).sqrt(),
+        )
+        code[:, VOLUME] = torch.where(
+            torch.isinf(volume), self.volume_floor - noise[2], volume.clamp_min(self.volume_floor)
+        )
+        return self.standardise(code).to(torch.float32)
+
+    @staticmethod
+    def raw(
+        bars: Float64[Tensor, "windows bars 5"],
+        previous_close: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, " windows"],
+        log_volume: Float64[Tensor, " windows"],
+    ) -> Float64[Tensor, "windows 5 bars"]:
+        """Raw channels of the table above; volume zero is minus infinity."""
+        log_price = torch.log(bars[..., :4])
+        opens, highs, lows, closes = log_price.unbind(-1)
+        before = torch.cat([torch.log(previous_close)[:, None], closes[:, :-1]], dim=1)
+        s = scale[:, None]
+        return torch.stack(
+            [
+                (closes - before) / s,
+                (opens - before) / s,
+                (highs - torch.maximum(opens, closes)) / s,
+                (torch.minimum(opens, closes) - lows) / s,
+                torch.log(bars[..., 4]) - log_volume[:, None],
+            ],
+            dim=1,
+        )
+
+    def standardise(self, code: Float[Tensor, "windows 5 bars"]) -> Float[Tensor, "windows 5 bars"]:
+        """(code - mean) / std per channel."""
+        mean, std = code.new_tensor(self.mean), code.new_tensor(self.std)
+        return (code - mean[:, None]) / std[:, None]
+
+    def decode(
+        self,
+        code: Float[Tensor, "windows 5 bars"],
+        close: Float64[Tensor, "windows bars"],
+        previous_close: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, " windows"],
+        log_volume: Float64[Tensor, " windows"],
+    ) -> Float64[Tensor, "windows bars 5"]:
+        """Bars around given closes (see ``constraint.close_path``); valid for any finite code.
+
+        O = C' e^{s g}, H = max(O, C) e^{s u}, L = min(O, C) e^{-s l} with u, l >= 0: the order of
+        the four prices survives rounding because multiplying by e^x >= 1 never lowers a float.
+        """
+        mean, std = code.new_tensor(self.mean, dtype=torch.float64), code.new_tensor(self.std)
+        y = code.to(torch.float64) * std.to(torch.float64)[:, None] + mean[:, None]
+        s = scale[:, None]
+        before = torch.cat([previous_close[:, None], close[:, :-1]], dim=1)
+        gap = torch.sign(y[:, GAP]) * torch.relu(y[:, GAP].abs() - self.gap_zone)
+        opens = before * torch.exp((s * gap).clamp(-MAX_LOG_MOVE, MAX_LOG_MOVE))
+        wick = (s[:, :, None] * torch.relu(y[:, UPPER : LOWER + 1]).square()).clamp_max(
+            MAX_LOG_MOVE
+        )
+        highs = torch.maximum(opens, close) * torch.exp(wick[:, 0])
+        lows = torch.minimum(opens, close) * torch.exp(-wick[:, 1])
+        log_v = (y[:, VOLUME] + log_volume[:, None]).clamp(-MAX_LOG_VOLUME, MAX_LOG_VOLUME)
+        volume = torch.where(y[:, VOLUME] < self.volume_floor, 0.0, torch.exp(log_v))
+        return torch.stack([opens, highs, lows, close, volume], dim=-1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``model.json``."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "BarCodec":
+        """Inverse of ``to_dict``."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+    @classmethod
+    def fit(
+        cls,
+        bars: Float64[Tensor, "windows bars 5"],
+        previous_close: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, " windows"],
+        log_volume: Float64[Tensor, " windows"],
+        generator: torch.Generator,
+    ) -> "BarCodec":
+        """Constants from training windows; volumes of zero get the zone below the smallest seen."""
+        volume = cls.raw(bars, previous_close, scale, log_volume)[:, VOLUME]
+        real = volume[torch.isfinite(volume)]
+        floor = min(-8.0, float(real.min()) - 1.0) if real.numel() else -8.0
+        unit = cls(volume_floor=floor)
+        code = unit.encode(bars, previous_close, scale, log_volume, generator).to(torch.float64)
+        positive = (bars[..., 4] > 0).all(
+            dim=1
+        )  # a handful of zeros must not set the volume's unit
+        mean, std = code.mean((0, 2)), code.std((0, 2))
+        if bool(positive.any()):
+            mean[VOLUME], std[VOLUME] = code[positive, VOLUME].mean(), code[positive, VOLUME].std()
+        mean[RETURN] = 0.0
+        return cls(
+            volume_floor=floor,
+            mean=tuple(round(v, 6) for v in mean.tolist()),
+            std=tuple(round(max(v, 1e-3), 6) for v in std.tolist()),
+        )
+
+
+def window_scale(
+    bars: Float64[Tensor, "windows bars 5"],
+) -> tuple[Float64[Tensor, " windows"], Float64[Tensor, " windows"]]:
+    """(s, v0) of past bars: standard deviation of close log returns (floor 1e-4), mean log volume.
+
+    Bars without volume are left out of v0; a window without any volume has v0 = 0.
+    """
+    returns = torch.diff(torch.log(bars[..., 3]), dim=1)
+    correction = 1 if returns.shape[1] > 1 else 0
+    scale = returns.std(dim=1, correction=correction).clamp_min(MIN_SCALE)
+    volume = bars[..., 4]
+    traded = volume > 0
+    total = torch.where(traded, torch.log(volume.clamp_min(1e-300)), 0.0).sum(1)
+    return scale, total / traded.sum(1).clamp_min(1)

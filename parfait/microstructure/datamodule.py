@@ -1,0 +1,221 @@
+"""Windows of real bars for the diffusion: several symbols and bar sizes, split by date."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from parfait.data import (
+    WindowIndex,
+    aggregate_segment,
+    embedded_bars,
+    fingerprint,
+    load_bars,
+    make_segments,
+    split_windows,
+)
+from parfait.utils.errors import UserError
+from parfait.utils.seeding import derive_seed
+
+_MICROSECONDS_PER_YEAR = 365.25 * 86_400e6
+_VALIDATION_BATCH = 256
+EMBEDDED_CUT = "2014-12-31"
+
+
+class WindowDataModule(lightning.LightningDataModule):
+    """Training windows before ``train_end``, held-out windows after an embargo.
+
+    A window has ``1 + history + horizon`` bars; the first supplies the close before the second. A
+    training "epoch" is a fixed number of batches, each a function of (seed, epoch, position), so
+    that a resumed run sees exactly the batches it would have seen.
+
+    Args:
+        path: an OHLCV file, or a list of them; ``None`` is the embedded S&P 500 and NASDAQ data.
+        history: bars the network looks back.
+        horizon: longest window of the future, bars.
+        train_end: last date of the training part; ``None`` is 2014-12-31 for the embedded data and
+            the first 80 % of the time span of other data.
+        batch_size: windows per step.
+        steps_per_epoch: steps between two validations.
+        bar_sizes: aggregation factors; (1, 2, 3, 5) adds 2-, 3- and 5-day views of daily data.
+        half_life_years: training windows lose half their weight per this many years of age;
+            ``None`` weighs all alike. Vendors' conventions change over decades.
+        validation_windows: held-out windows of a validation at most, evenly spaced.
+        seed: of the order of the windows.
+        num_workers: of the loaders; results do not depend on it.
+
+    Raises:
+        UserError: an unreadable file, or no window fits into one of the two parts.
+    """
+
+    def __init__(
+        self,
+        path: str | Sequence[str] | None = None,
+        history: int = 60,
+        horizon: int = 32,
+        train_end: str | None = None,
+        batch_size: int = 64,
+        steps_per_epoch: int = 100,
+        bar_sizes: Sequence[int] = (1,),
+        half_life_years: float | None = None,
+        validation_windows: int = 512,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.path, self.history, self.horizon = path, history, horizon
+        self.train_end, self.batch_size, self.steps_per_epoch = (
+            train_end,
+            batch_size,
+            steps_per_epoch,
+        )
+        self.bar_sizes, self.half_life_years = tuple(bar_sizes), half_life_years
+        self.validation_windows, self.seed, self.num_workers = validation_windows, seed, num_workers
+        self._ready = False
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the files once and cuts the windows."""
+        if self._ready:
+            return
+        frames = _read(self.path)
+        self.fingerprint = fingerprint(frames)
+        base = make_segments(frames)
+        if not base:
+            raise UserError("the data hold no two bars in a row; give a longer history")
+        cut = self.train_end or (EMBEDDED_CUT if self.path is None else _date_at(base, 0.8))
+        views = [
+            aggregate_segment(s, k, offset)
+            for k in self.bar_sizes
+            for offset in range(k)
+            for s in base
+        ]
+        past = 1 + self.history
+        self.train, _ = split_windows(views, past, self.horizon, cut)
+        _, self.held_out = split_windows(base, past, self.horizon, cut)
+        for part, name in ((self.train, "train"), (self.held_out, "held-out")):
+            if len(part) == 0:
+                raise UserError(
+                    f"the {name} part (cut at {cut}) holds no window of {past + self.horizon} "
+                    "bars; give more data, or change data.train_end, data.history or data.horizon"
+                )
+        self.train_end = cut
+        self.weights = self._weights()
+        self._ready = True
+
+    def _weights(self) -> Float64[Tensor, " windows"]:
+        """Sampling weights, halved per half-life of age; they sum to 1."""
+        rows = torch.arange(len(self.train))
+        weights = torch.ones(len(rows), dtype=torch.float64)
+        if self.half_life_years is not None:
+            times = self.train.last_time(rows).to(torch.float64)
+            age = (times.max() - times) / _MICROSECONDS_PER_YEAR
+            weights = torch.exp2(-age / self.half_life_years)
+        return weights / weights.sum()
+
+    def train_sample(self, n: int) -> tuple[Tensor, Tensor]:
+        """n training windows by weight and their frequencies, for fitting constants."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "constants"))
+        rows = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        return self.train.gather(rows), self.train.bars_per_year(rows)
+
+    def train_dataloader(self) -> DataLoader:
+        """``steps_per_epoch`` batches; starts where a resumed epoch stopped."""
+        step = self.trainer.global_step if self.trainer is not None else 0
+        world = self.trainer.world_size if self.trainer is not None else 1
+        rank = self.trainer.global_rank if self.trainer is not None else 0
+        batches = _Batches(
+            self.weights, self.batch_size, self.steps_per_epoch, self.seed, step, rank, world
+        )
+        return DataLoader(
+            _Windows(self.train),
+            batch_sampler=batches,
+            num_workers=self.num_workers,
+            collate_fn=_identity,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """Evenly spaced held-out windows, always the same."""
+        count = min(self.validation_windows, len(self.held_out))
+        rows = torch.linspace(0, len(self.held_out) - 1, count).round().to(torch.int64).tolist()
+        batches = [rows[i : i + _VALIDATION_BATCH] for i in range(0, count, _VALIDATION_BATCH)]
+        return DataLoader(_Windows(self.held_out), batch_sampler=batches, collate_fn=_identity)
+
+
+class _Windows(Dataset):
+    """Rows of a ``WindowIndex``, fetched a batch at a time."""
+
+    def __init__(self, index: WindowIndex) -> None:
+        self.index = index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        return self.index.gather(rows), self.index.bars_per_year(rows)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        return self.__getitems__([row])
+
+
+class _Batches(Sampler[list[int]]):
+    """Batch j of epoch e is a fixed draw by weight, whatever was drawn before it."""
+
+    def __init__(
+        self,
+        weights: Tensor,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        first_step: int,
+        rank: int,
+        world: int,
+    ) -> None:
+        self.weights, self.batch_size, self.steps, self.seed = weights, batch_size, steps, seed
+        self.epoch, self.offset = divmod(first_step, steps)
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        if epoch != self.epoch:
+            self.epoch, self.offset = epoch, 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.offset, self.steps):
+            seed = derive_seed(self.seed, "batch", self.epoch, step, self.rank)
+            generator = torch.Generator().manual_seed(seed)
+            rows = torch.multinomial(self.weights, self.batch_size, True, generator=generator)
+            yield rows.tolist()
+
+
+def _identity(batch: Any) -> Any:
+    return batch
+
+
+def _read(path: str | Sequence[str] | None) -> dict[str, Any]:
+    if path is None:
+        return embedded_bars()
+    paths = [path] if isinstance(path, str) else list(path)
+    frames = {}
+    for one in paths:
+        frame, _ = load_bars(one)
+        name = Path(one).stem
+        if name in frames:
+            raise UserError(f"two data files are called {name!r}; rename one of them")
+        frames[name] = frame
+    return frames
+
+
+def _date_at(segments: Sequence[Any], share: float) -> str:
+    first = min(int(s.timestamps[0]) for s in segments)
+    last = max(int(s.timestamps[-1]) for s in segments)
+    moment = first + share * (last - first)
+    return datetime.fromtimestamp(moment / 1e6, tz=UTC).date().isoformat()

@@ -1,0 +1,270 @@
+"""``Microstructure``: history + guide + regime -> bars that follow the guide exactly."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from parfait.microstructure.codec import N_CHANNELS, RETURN
+from parfait.microstructure.constraint import Segments, close_path, guide_increments
+from parfait.microstructure.features import bar_features, window_features
+from parfait.microstructure.model import DenoiserModel
+from parfait.microstructure.samplers import SAMPLERS
+from parfait.microstructure.window import History, no_history, read_history
+from parfait.regime import FIELD_NAMES, Regime
+from parfait.sde import Guide
+from parfait.utils.errors import UserError
+from parfait.utils.seeding import derive_seed
+
+DEFAULT_SAMPLER = "dpmpp_2m"
+DEFAULT_STEPS = {"dpmpp_2m": 10, "angle_euler": 6, "heun": 10, "euler": 40}
+
+# Convolutions round differently at different batch sizes, so every forward has this many rows (the
+# last batch padded): a path's bytes then do not depend on how many others are generated with it.
+MICRO_BATCH = 64
+
+_VOLATILITY = FIELD_NAMES.index("volatility")
+
+
+@dataclass(frozen=True)
+class Microstructure:
+    """The generator of bars; ``load`` one, then ``generate``."""
+
+    model: DenoiserModel
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> "Microstructure":
+        """A trained model folder or run; ``None`` is the embedded default. ``UserError`` if bad."""
+        return cls(DenoiserModel.load(path))
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the model."""
+        return self.model.fingerprint()
+
+    @property
+    def history_length(self) -> int:
+        """Bars of history that are used."""
+        return self.model.history_length
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        history: Float64[Tensor, "bars 5"] | None,
+        guide: Guide,
+        regime: Regime | None,
+        *,
+        bars_per_year: float,
+        generator: torch.Generator,
+        sampler: str = DEFAULT_SAMPLER,
+        steps: int | None = None,
+        first_path: int = 0,
+        spot: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Float64[Tensor, "paths steps 5"]:
+        """Bars (open, high, low, close, volume) whose close equals the guide at anchored steps.
+
+        Horizons beyond the trained one roll by chunks under one guide: generated bars become
+        history, the unit of returns stays that of the first chunk so that errors of scale cannot
+        compound. A guided path has an extra anchor where a chunk must be cut and has none.
+
+        Args:
+            history: past bars; ``None`` starts from the regime's volatility alone.
+            guide: levels and anchors; bars after the last anchor are free.
+            regime: one per path, or ``None`` for neutral generation.
+            bars_per_year: of the bars to generate.
+            generator: one integer is taken from it; path i then has a stream of its own.
+            sampler, steps: name in ``SAMPLERS`` and number of steps.
+            first_path: number of the first path, for runs split over workers.
+            spot: last price when there is no history.
+            progress: called with the number of windows finished.
+
+        Raises:
+            UserError: unknown sampler, misshapen guide or regime, no history and no volatility.
+        """
+        level, anchored = guide.level.to(torch.float64), guide.anchored
+        n, horizon = level.shape
+        solve, steps = _sampler(sampler, steps)
+        if anchored.shape != level.shape:
+            raise UserError(
+                f"guide.anchored has shape {tuple(anchored.shape)}, level {(n, horizon)}"
+            )
+        if regime is not None and regime.shape != (n,):
+            raise UserError(f"the regime has shape {regime.shape}, the guide has {n} paths")
+        seed = int(torch.randint(2**62, (), generator=generator))
+        past, unit = self._start(history, regime, horizon, bars_per_year, n, spot)
+        sigmas = self.model.diffusion.grid(steps)
+        done: list[Tensor] = []
+        for number, (begin, end, cut) in enumerate(plan_chunks(anchored, self.model.max_horizon)):
+            if done:
+                recent = torch.cat(done, dim=1)
+                seen = recent if history is None else _append(history, recent)
+                past = read_history(seen, self.history_length, self.model.codec)
+            bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
+            for low in range(0, n, MICRO_BATCH):
+                rows = torch.arange(low, low + MICRO_BATCH).clamp_max(n - 1)
+                noise = _noise(seed, number, first_path + rows, end - begin)
+                x = self._chunk(
+                    _pick(past, rows),
+                    unit[rows],
+                    level[rows, begin:end],
+                    cut[rows],
+                    _pick_regime(regime, rows),
+                    bars_per_year,
+                    noise,
+                    lambda denoise, start: solve(denoise, start, sigmas),
+                )
+                keep = min(MICRO_BATCH, n - low)
+                bars[low : low + keep] = x[:keep]
+                if progress is not None:
+                    progress(keep)
+            done.append(bars)
+        return torch.cat(done, dim=1)
+
+    def _start(
+        self,
+        history: Tensor | None,
+        regime: Regime | None,
+        horizon: int,
+        bars_per_year: float,
+        n: int,
+        spot: float | None,
+    ) -> tuple[History, Tensor]:
+        """History of the first chunk and the unit s' of returns per path."""
+        dt = 1 / bars_per_year
+        wanted = None
+        if regime is not None:
+            wanted = mean_volatility(regime, horizon * dt) * dt**0.5
+        if history is None:
+            if wanted is None or spot is None:
+                raise UserError("without a history, generation needs a regime and a spot price")
+            close = torch.full((n,), float(spot), dtype=torch.float64)
+            return no_history(wanted, close, self.history_length), wanted
+        past = read_history(history[None], self.history_length, self.model.codec)
+        unit = past.scale.expand(n)
+        if wanted is not None:
+            low, high = self.model.volatility_range
+            ratio = wanted / unit
+            unit = torch.where((ratio < low) | (ratio > high), wanted, unit)
+        return past, unit
+
+    def _chunk(
+        self,
+        past: History,
+        unit: Tensor,
+        level: Tensor,
+        anchored: Tensor,
+        regime: Regime | None,
+        bars_per_year: float,
+        noise: Tensor,
+        solve: Callable[[Callable[[Tensor, float], Tensor], Tensor], Tensor],
+    ) -> Tensor:
+        """One micro-batch of windows up to the trained horizon."""
+        model, n = self.model, level.shape[0]
+        segments = Segments.from_anchors(anchored)
+        close = past.last_close.expand(n)
+        code_unit = unit * model.codec.return_unit
+        base = guide_increments(level, segments, close) / code_unit[:, None]
+        base = base.to(torch.float32)
+        frequency = torch.full((n,), float(bars_per_year), dtype=torch.float64)
+        relative = torch.zeros(n, len(FIELD_NAMES), dtype=torch.float64)
+        given = torch.zeros_like(relative, dtype=torch.bool)
+        if regime is not None:
+            z = regime.to_unconstrained()
+            z[:, _VOLATILITY] = mean_volatility(regime, level.shape[1] / bars_per_year).log()
+            relative, given = model.scaling.relative(z, unit, frequency), ~given
+        told = window_features(
+            past.scale.expand(n),
+            unit,
+            torch.zeros(n),
+            frequency,
+            model.scaling.features(relative, given),
+        )
+        features = bar_features(base, segments)
+        tokens = model.net.encode_history(past.codes, past.mask)
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            return model.denoise(x, sigma, segments, features, told, tokens)
+
+        start = segments.project(noise) * (model.diffusion.sigma_max**2 + 1) ** 0.5
+        x = solve(denoise, start)
+        returns = (base + segments.project(x)[:, RETURN]) * model.codec.return_unit
+        closes = close_path(returns, level, segments, close, unit)
+        return model.codec.decode(x, closes, close, unit, past.log_volume.expand(n))
+
+
+def mean_volatility(regime: Regime, years: float) -> Float64[Tensor, " paths"]:
+    """Root of the expected mean variance over a window: E v_t = theta + (v0 - theta) e^{-kv t}.
+
+    The labels of training are realised over a window too, so this is what a label means there.
+    """
+    theta = torch.as_tensor(regime.volatility, dtype=torch.float64).square()
+    if regime.initial_volatility is None:
+        return theta.sqrt()
+    v0 = torch.as_tensor(regime.initial_volatility, dtype=torch.float64).square()
+    y = torch.as_tensor(regime.variance_reversion, dtype=torch.float64) * years
+    decay = torch.where(y > 1e-8, -torch.expm1(-y) / y.clamp_min(1e-8), 1.0)
+    return (theta + (v0 - theta) * decay).clamp_min(1e-8).sqrt()
+
+
+def plan_chunks(
+    anchored: Bool[Tensor, "paths steps"], longest: int
+) -> list[tuple[int, int, Bool[Tensor, "paths chunk"]]]:
+    """(begin, end, anchors inside) of windows of at most ``longest`` bars covering the horizon.
+
+    A chunk ends at the last bar that is anchored on every guided path; where there is none it ends
+    at full length and guided paths are anchored there. Paths with no later anchor stay free.
+    """
+    horizon = anchored.shape[1]
+    later = anchored.flip(1).cummax(1).values.flip(1)  # an anchor at or after this bar
+    common = (anchored | ~later).all(0)
+    chunks, begin = [], 0
+    while begin < horizon:
+        end = min(begin + longest, horizon)
+        if end < horizon:
+            ends = torch.nonzero(common[begin:end] & anchored[:, begin:end].any(0))
+            if ends.numel():
+                end = begin + int(ends[-1]) + 1
+        cut = anchored[:, begin:end].clone()
+        if end < horizon:
+            cut[:, -1] |= later[:, end - 1]
+        chunks.append((begin, end, cut))
+        begin = end
+    return chunks
+
+
+def _sampler(name: str, steps: int | None) -> tuple[Callable, int]:
+    if name not in SAMPLERS:
+        raise UserError(f"sampler {name!r} is unknown; use one of {', '.join(SAMPLERS)}")
+    steps = DEFAULT_STEPS[name] if steps is None else steps
+    if not 1 <= steps <= 1000:
+        raise UserError(f"sampler steps = {steps} must be within [1, 1000]")
+    return SAMPLERS[name], steps
+
+
+def _noise(seed: int, chunk: int, paths: Tensor, bars: int) -> Float[Tensor, "paths 5 bars"]:
+    """Unit noise per path from (seed, chunk, path): no path depends on its neighbours."""
+    rows = []
+    for path in paths.tolist():
+        own = torch.Generator().manual_seed(derive_seed(seed, chunk, path))
+        rows.append(torch.randn(N_CHANNELS, bars, generator=own))
+    return torch.stack(rows)
+
+
+def _append(history: Tensor, generated: Tensor) -> Tensor:
+    past = history[None].expand(generated.shape[0], -1, -1)
+    return torch.cat([past, generated], dim=1)
+
+
+def _pick(past: History, rows: Tensor) -> History:
+    """The rows of a batch; a single shared history stays single, so its tokens are encoded once."""
+    if past.codes.shape[0] == 1:
+        return past
+    return History(*(getattr(past, name)[rows] for name in History.__dataclass_fields__))
+
+
+def _pick_regime(regime: Regime | None, rows: Tensor) -> Regime | None:
+    return None if regime is None else regime[rows]

@@ -1,0 +1,237 @@
+"""Training of the denoiser as a ``LightningModule``: constants from the data, loss, EMA, export."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+from parfait.microstructure.codec import BarCodec, window_scale
+from parfait.microstructure.diffusion import EDM, diffusion_loss
+from parfait.microstructure.features import RegimeScaling
+from parfait.microstructure.model import DenoiserModel
+from parfait.microstructure.training import (
+    NO_AUGMENTATION,
+    Augmentation,
+    Batch,
+    draw_relative_labels,
+    make_batch,
+    regular_anchors,
+)
+from parfait.microstructure.unet1d import UNet1D
+from parfait.regime import FIELD_NAMES
+from parfait.utils.errors import UserError
+from parfait.utils.seeding import derive_seed
+
+_CONSTANT_WINDOWS = 4096
+# Labels measure these from a window's bars; the rest of a regime acts through the guide alone.
+_USED_FIELDS = ("drift", "volatility")
+
+
+class MicrostructureModule(lightning.LightningModule):
+    """The denoiser, trained on random windows, anchors, noise levels and conditions.
+
+    Every step's randomness is a function of (seed, step), so that a resumed run equals an
+    uninterrupted one bit for bit.
+
+    Args:
+        net: the network.
+        diffusion: noise law.
+        augmentation: see ``Augmentation``.
+        optimizer: callable from parameters to an optimiser.
+        warmup_steps: linear warm-up; a cosine to ``final_lr_share`` of the rate follows.
+        final_lr_share: learning rate at the end over its peak.
+        shortest: shortest horizon trained on, bars; the longest is the data's.
+        ema_decay: of the averaged weights, ramped up as (1+n)/(10+n).
+        validate_every: anchor spacing of the validation windows, bars.
+        init_from: model folder or run whose weights and constants to start from ("embedded" is
+            the default model); ``None`` starts at random.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self,
+        net: UNet1D,
+        diffusion: EDM,
+        augmentation: Augmentation,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        warmup_steps: int = 100,
+        final_lr_share: float = 0.0,
+        shortest: int = 16,
+        ema_decay: float = 0.998,
+        validate_every: int = 4,
+        init_from: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.net, self.diffusion, self.augmentation = net, diffusion, augmentation
+        self.make_optimizer = optimizer
+        self.warmup_steps, self.final_lr_share = warmup_steps, final_lr_share
+        self.shortest, self.validate_every = shortest, validate_every
+        self.init_from, self.seed = init_from, seed
+        self.codec, self.scaling = BarCodec(), RegimeScaling()
+        self.volatility_range, self.max_horizon = (0.3, 3.0), 64
+
+        def ramped(average: Tensor, current: Tensor, count: Tensor) -> Tensor:
+            decay = torch.minimum((1 + count) / (10 + count), count.new_tensor(ema_decay))
+            return average + (1 - decay) * (current - average)
+
+        if init_from is not None:
+            self._start_from(None if init_from == "embedded" else init_from)
+        self.ema = AveragedModel(self.net, avg_fn=ramped)
+        self.ema.requires_grad_(False)
+
+    def _start_from(self, path: str | None) -> None:
+        model = DenoiserModel.load(path)
+        if model.net.config | {"dropout": 0} != self.net.config | {"dropout": 0}:
+            raise UserError(
+                f"model.init_from={self.init_from} holds a network {model.net.config}, the "
+                f"configuration asks for {self.net.config}; make model.net equal to it"
+            )
+        self.net.load_state_dict(model.net.state_dict())
+        self.codec, self.scaling = model.codec, model.scaling
+        self.volatility_range, self.max_horizon = model.volatility_range, model.max_horizon
+
+    def setup(self, stage: str) -> None:
+        """Fits codec and label constants on training windows, unless they came with the weights."""
+        data: Any = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        if data.history != self.net.history.bars:
+            raise UserError(
+                f"data.history={data.history} bars, but the network looks back "
+                f"{self.net.history.bars}; make data.history and model.net.history_bars equal"
+            )
+        if self.init_from is not None or stage != "fit":
+            return
+        bars, bars_per_year = data.train_sample(_CONSTANT_WINDOWS)
+        past, future = bars[:, : data.history + 1], bars[:, data.history + 1 :]
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "constants"))
+        scale, log_volume = window_scale(past)
+        self.codec = BarCodec.fit(future, past[:, -1, 3], scale, log_volume, generator)
+        self.scaling = RegimeScaling(used=tuple(n in _USED_FIELDS for n in FIELD_NAMES))
+        relative = draw_relative_labels(
+            bars[:, data.history :], scale, bars_per_year, self.scaling, generator
+        )
+        self.scaling = replace(
+            self.scaling,
+            centre=tuple(relative.mean(0).tolist()),
+            width=tuple(relative.std(0).clamp_min(1e-3).tolist()),
+        )
+        ratio = relative[:, FIELD_NAMES.index("volatility")].exp()
+        low, high = torch.quantile(ratio, torch.tensor([0.01, 0.99], dtype=torch.float64)).tolist()
+        self.volatility_range, self.max_horizon = (low, high), data.horizon
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Dropout draws from the global stream: tie it to the step."""
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.global_rank, self.global_step))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """One denoising loss at a random horizon."""
+        bars, bars_per_year = batch
+        seed = derive_seed(self.seed, "step", self.global_rank, self.global_step)
+        generator = torch.Generator().manual_seed(seed)
+        longest = bars.shape[1] - 1 - self.net.history.bars
+        shortest = min(self.shortest, longest)
+        horizon = int(torch.randint(shortest, longest + 1, (), generator=generator))
+        bars = bars[:, : bars.shape[1] - longest + horizon]
+        prepared = make_batch(
+            bars,
+            bars_per_year,
+            self.net.history.bars,
+            self.codec,
+            self.scaling,
+            generator,
+            self.augmentation,
+        )
+        sigma = self.diffusion.draw_sigma(bars.shape[0], generator)
+        loss, _ = self._loss(self.net, prepared, sigma, generator)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def _loss(
+        self, net: Any, batch: Batch, sigma: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        noise = batch.segments.project(torch.randn(batch.clean.shape, generator=generator))
+        tokens = net.encode_history(batch.history.codes, batch.history.mask)
+
+        def network(x: Tensor, c_noise: Tensor) -> Tensor:
+            return net(x, c_noise, batch.bar_features, batch.window_features, tokens)
+
+        valid = torch.ones(batch.clean.shape[0], batch.clean.shape[2])
+        return diffusion_loss(network, batch.clean, noise, sigma, batch.segments, valid)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss of the averaged weights on held-out windows with fixed noise, anchors and sigmas."""
+        bars, bars_per_year = batch
+        generator = torch.Generator().manual_seed(derive_seed(0, "validation", batch_idx))
+        n, horizon = bars.shape[0], bars.shape[1] - 1 - self.net.history.bars
+        prepared = make_batch(
+            bars,
+            bars_per_year,
+            self.net.history.bars,
+            self.codec,
+            self.scaling,
+            generator,
+            NO_AUGMENTATION,
+            regular_anchors(n, horizon, self.validate_every),
+        )
+        sigma = self.diffusion.sigma_quantile((torch.arange(n) * 0.618034 + 0.5) % 1.0)
+        loss, _ = self._loss(self.ema.module, prepared, sigma, generator)
+        self.log("val/loss", loss, prog_bar=True, batch_size=n)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the averaged weights."""
+        self.ema.update_parameters(self.net)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser with linear warm-up and a cosine over the whole run."""
+        optimizer = self.make_optimizer(self.net.parameters())
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, min(self.warmup_steps, total // 2))
+
+        def share(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            progress = torch.tensor((step - warmup) / max(1, total - warmup)).clamp(0, 1)
+            low = self.final_lr_share
+            return low + (1 - low) * 0.5 * (1 + float(torch.cos(torch.pi * progress)))
+
+        schedule = {"scheduler": LambdaLR(optimizer, share), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The constants travel with the weights, as plain types."""
+        checkpoint["parfait_model"] = self.export_model().to_config()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores the constants; ``UserError`` when the network is another one."""
+        config = checkpoint.get("parfait_model", {})
+        if config.get("net") != self.net.config:
+            raise UserError(
+                f"the checkpoint holds a network {config.get('net')}, the configuration asks for "
+                f"{self.net.config}; resume with the configuration that trained it"
+            )
+        self.codec = BarCodec.from_dict(config["codec"])
+        self.scaling = RegimeScaling(**{k: tuple(v) for k, v in config["scaling"].items()})
+        low, high = config["volatility_range"]
+        self.volatility_range, self.max_horizon = (low, high), config["max_horizon"]
+
+    def export_model(self, **provenance: Any) -> DenoiserModel:
+        """The averaged network with its constants."""
+        return DenoiserModel(
+            self.ema.module,
+            self.codec,
+            self.diffusion,
+            self.scaling,
+            self.volatility_range,
+            self.max_horizon,
+            provenance,
+        )
+
+    def export(self, folder: str | Path, **provenance: Any) -> None:
+        """Writes ``model.safetensors`` and ``model.json`` for ``Microstructure.load``."""
+        self.export_model(**provenance).save(folder)

@@ -1,0 +1,199 @@
+"""From windows of real bars to what one training step needs: anchors, codes, conditions.
+
+Everything random comes from one generator, so a step is a function of (windows, seed).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from parfait.labels import label_windows
+from parfait.microstructure.codec import RETURN, BarCodec
+from parfait.microstructure.constraint import Segments
+from parfait.microstructure.features import (
+    RegimeScaling,
+    bar_features,
+    jitter,
+    window_features,
+)
+from parfait.microstructure.window import History, read_history
+from parfait.regime import N_FIELDS
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is varied so that one small network serves every use and does not memorise.
+
+    Sixty bars of five exact numbers identify a training window, and a network that recognises the
+    past recalls its future; history noise, blanked patches and dropped histories prevent that.
+
+    Args:
+        history_noise: sd of the noise on history codes, applied to a share ``noisy`` of windows.
+        noisy: share of windows whose history is noised.
+        blank_patch: probability that a history patch is blanked.
+        drop_history: probability that the whole history is dropped.
+        drop_regime, drop_field: probability that all regime fields, or each one, are withheld.
+        unit_jitter: sd of ln(s'/s), the unit the future is coded in against the history's.
+        max_delta: largest jitter of the guide features, see ``features.jitter``.
+    """
+
+    history_noise: float = 0.3
+    noisy: float = 0.8
+    blank_patch: float = 0.3
+    drop_history: float = 0.2
+    drop_regime: float = 0.2
+    drop_field: float = 0.5
+    unit_jitter: float = 0.3
+    max_delta: float = 0.2
+
+
+NO_AUGMENTATION = Augmentation(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
+
+# Share of training windows by anchor spacing: dressing, every 2, 4, 8, 16 bars, terminal, none.
+_SPACINGS = (1, 2, 4, 8, 16, 0, -1)
+_SPACING_SHARES = (0.1, 0.1, 0.4, 0.15, 0.1, 0.1, 0.05)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step: clean codes in the null space, and everything the network is told."""
+
+    clean: Float[Tensor, "windows 5 bars"]
+    segments: Segments
+    bar_features: Float[Tensor, "windows features bars"]
+    window_features: Float[Tensor, "windows globals"]
+    history: History
+
+
+def make_batch(
+    bars: Float64[Tensor, "windows bars 5"],
+    bars_per_year: Float64[Tensor, " windows"],
+    history_length: int,
+    codec: BarCodec,
+    scaling: RegimeScaling,
+    generator: torch.Generator,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    anchored: Bool[Tensor, "windows horizon"] | None = None,
+) -> Batch:
+    """Splits windows of 1 + history + horizon bars into past and future and encodes both.
+
+    Args:
+        bars: valid bars, oldest first.
+        bars_per_year: per window.
+        history_length: H; what follows is the horizon.
+        anchored: anchor sets; ``None`` draws them at random (``draw_anchors``).
+    """
+    past, future = bars[:, : history_length + 1], bars[:, history_length + 1 :]
+    n = future.shape[0]
+    history = read_history(past, history_length, codec, generator)
+    spread = torch.randn(n, generator=generator, dtype=torch.float64)
+    unit = history.scale * torch.exp(augmentation.unit_jitter * spread)
+    codes = codec.encode(future, history.last_close, unit, history.log_volume, generator)
+    if anchored is None:
+        anchored = draw_anchors(codes[:, RETURN], generator)
+    segments = Segments.from_anchors(anchored)
+    increments = segments.spread(codes[:, RETURN])
+    delta = augmentation.max_delta * torch.rand(n, generator=generator)
+    features = bar_features(jitter(increments, segments, delta, generator), segments)
+    regime = _regime_features(
+        bars[:, history_length:], unit, bars_per_year, scaling, augmentation, generator
+    )
+    return Batch(
+        clean=segments.project(codes),
+        segments=segments,
+        bar_features=features,
+        window_features=window_features(history.scale, unit, delta, bars_per_year, regime),
+        history=_augment_history(history, augmentation, generator),
+    )
+
+
+def _regime_features(
+    future: Float64[Tensor, "windows bars 5"],
+    unit: Float64[Tensor, " windows"],
+    bars_per_year: Float64[Tensor, " windows"],
+    scaling: RegimeScaling,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> Float[Tensor, "windows 22"]:
+    """Labels enter as a draw of their posterior: (regime, bars) are then jointly distributed as
+    they are at inference, where a regime is drawn and bars must follow; means would regress."""
+    n = future.shape[0]
+    relative = draw_relative_labels(future, unit, bars_per_year, scaling, generator)
+    keep_window = torch.rand(n, 1, generator=generator) >= augmentation.drop_regime
+    keep_field = torch.rand(n, N_FIELDS, generator=generator) >= augmentation.drop_field
+    return scaling.features(relative, keep_window & keep_field)
+
+
+def draw_relative_labels(
+    future: Float64[Tensor, "windows bars 5"],
+    unit: Float64[Tensor, " windows"],
+    bars_per_year: Float64[Tensor, " windows"],
+    scaling: RegimeScaling,
+    generator: torch.Generator,
+) -> Float64[Tensor, "windows 11"]:
+    """One draw of each window's label posterior, in relative coordinates."""
+    locs, scales = [], []
+    for value in torch.unique(bars_per_year).tolist():  # label_windows takes one frequency
+        rows = bars_per_year == value
+        labels = label_windows(future[rows], value)
+        locs.append((rows, labels.loc))
+        scales.append(labels.scale)
+    z = future.new_zeros(future.shape[0], N_FIELDS)
+    for (rows, loc), scale in zip(locs, scales, strict=True):
+        noise = torch.randn(loc.shape, generator=generator, dtype=torch.float64)
+        z[rows] = loc + scale * noise
+    return scaling.relative(z, unit, bars_per_year)
+
+
+def _augment_history(
+    history: History, augmentation: Augmentation, generator: torch.Generator
+) -> History:
+    n, _, length = history.codes.shape
+    noisy = torch.rand(n, 1, 1, generator=generator) < augmentation.noisy
+    noise = torch.randn(history.codes.shape, generator=generator) * augmentation.history_noise
+    dropped = torch.rand(n, 1, generator=generator) < augmentation.drop_history
+    patches = torch.rand(n, -(-length // 5), generator=generator) < augmentation.blank_patch
+    blank = patches.repeat_interleave(5, dim=1)[:, :length] | dropped
+    return replace(
+        history,
+        codes=history.codes + torch.where(noisy, noise, 0.0),
+        mask=history.mask * (~blank),
+    )
+
+
+def regular_anchors(windows: int, horizon: int, every: int) -> Bool[Tensor, "windows horizon"]:
+    """Every ``every``-th bar and always the last; 0 anchors the last alone, -1 none."""
+    step = torch.arange(1, horizon + 1)
+    if every < 0:
+        row = torch.zeros(horizon, dtype=torch.bool)
+    else:
+        row = (step % every == 0) if every > 0 else torch.zeros(horizon, dtype=torch.bool)
+        row = row | (step == horizon)
+    return row.expand(windows, horizon).clone()
+
+
+def draw_anchors(
+    returns: Float[Tensor, "windows horizon"], generator: torch.Generator
+) -> Bool[Tensor, "windows horizon"]:
+    """Random anchor sets: half regular, half irregular with geometric lengths.
+
+    In half of the windows large moves (beyond 2.5 units) are cut out as segments of one bar, as the
+    jumps of a guide are at inference.
+    """
+    n, horizon = returns.shape
+    rand = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
+    choices = torch.stack([regular_anchors(1, horizon, k)[0] for k in _SPACINGS])
+    shares = torch.tensor(_SPACING_SHARES)
+    picked = torch.multinomial(shares, n, replacement=True, generator=generator)
+    regular = choices[picked]
+    mean_length = 2.0 + 14.0 * rand(n, 1)
+    irregular = rand(n, horizon) < 1 / mean_length
+    irregular[:, -1] |= rand(n) < 0.9
+    is_regular = rand(n, 1) < 0.5
+    anchored = torch.where(is_regular, regular, irregular)
+    unguided = is_regular[:, 0] & (picked == _SPACINGS.index(-1))
+    jump = (returns.abs() > 2.5) & (rand(n, 1) < 0.5) & ~unguided[:, None]
+    before = torch.nn.functional.pad(jump[:, 1:], (0, 1))
+    return anchored | jump | before

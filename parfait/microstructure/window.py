@@ -1,0 +1,77 @@
+"""What is read off the past before anything is generated: codes, units, last close."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from parfait.microstructure.codec import GAP, N_CHANNELS, RETURN, BarCodec, window_scale
+
+# The encoder's *input* is clipped: one crash bar must not saturate the tokens. Targets never are.
+_CLIP_RETURN, _CLIP_OTHER = 6.0, 5.0
+
+
+@dataclass(frozen=True)
+class History:
+    """The past of a batch of windows as the network sees it.
+
+    Attributes:
+        codes: (windows, 5, H), right-aligned, 0 where ``mask`` is 0.
+        mask: (windows, H), 1 for real bars.
+        scale: s, the unit of returns.
+        log_volume: v0.
+        last_close: where generated bars start.
+    """
+
+    codes: Float[Tensor, "windows 5 history"]
+    mask: Float[Tensor, "windows history"]
+    scale: Float64[Tensor, " windows"]
+    log_volume: Float64[Tensor, " windows"]
+    last_close: Float64[Tensor, " windows"]
+
+
+def read_history(
+    bars: Float64[Tensor, "windows bars 5"],
+    length: int,
+    codec: BarCodec,
+    generator: torch.Generator | None = None,
+) -> History:
+    """Codes and units of the last ``length`` bars.
+
+    The first bar only supplies the close before the second, so ``length + 1`` bars fill the window;
+    fewer leave its left side masked. Only past bars enter: nothing after the last row is read.
+
+    Args:
+        bars: at least one bar; with a single one the scale is the codec's floor.
+        length: H, bars the network looks back.
+        generator: as in ``BarCodec.encode``.
+    """
+    bars = bars[:, -(length + 1) :]
+    scale, log_volume = window_scale(bars)
+    codes = codec.encode(bars[:, 1:], bars[:, 0, 3], scale, log_volume, generator)
+    codes[:, [RETURN, GAP]] = codes[:, [RETURN, GAP]].clamp(-_CLIP_RETURN, _CLIP_RETURN)
+    codes = codes.clamp(-2 * _CLIP_OTHER, 2 * _CLIP_OTHER)
+    missing = length - codes.shape[2]
+    mask = torch.ones(bars.shape[0], codes.shape[2])
+    return History(
+        torch.nn.functional.pad(codes, (missing, 0)),
+        torch.nn.functional.pad(mask, (missing, 0)),
+        scale,
+        log_volume,
+        bars[:, -1, 3],
+    )
+
+
+def no_history(
+    scale: Float64[Tensor, " windows"], last_close: Float64[Tensor, " windows"], length: int
+) -> History:
+    """A window without a past: only null tokens, and volumes around e^{v0} = 1e6."""
+    n = scale.shape[0]
+    return History(
+        torch.zeros(n, N_CHANNELS, length),
+        torch.zeros(n, length),
+        scale,
+        torch.full((n,), 13.8, dtype=torch.float64),
+        last_close,
+    )

@@ -1,0 +1,342 @@
+"""``Pipeline``: a sentence in, obedient OHLCV bars out."""
+
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from parfait.bars import bars_to_tensor, future_timestamps
+from parfait.checks import alignment, horizon_variance, risk_measures
+from parfait.history import History
+from parfait.microstructure import Microstructure
+from parfait.regime import MarketContext, Regime, RegimeDistribution
+from parfait.sde import Guide, Process, SdeWarning, load_process, make_guide
+from parfait.semantic import UNSURE_BELOW, load_reader
+from parfait.simulation import Simulation, bars_table, check_tables, guides_table
+from parfait.utils.errors import UserError
+
+KEPT_HISTORY = 250  # bars of history that a Simulation carries for its figures
+MAX_BARS = 10_000_000  # n_paths * horizon; about 4 GB of memory at the peak
+BATCH = 256  # paths generated at a time
+
+Progress = Callable[[str, int, int], None]
+Source = str | RegimeDistribution | Regime
+
+
+class Reader(Protocol):
+    """What turns a sentence into regimes."""
+
+    def read(self, instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
+        """The distribution over regimes that the sentence describes."""
+        ...
+
+
+def derive_generator(seed: int, purpose: str) -> torch.Generator:
+    """A generator that depends on the seed and on what it is for, and on nothing else.
+
+    Its state is 63 bits of sha256 over both: drawing more in one stage never shifts another.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pipeline:
+    """The three layers, loaded once and used many times.
+
+    Args:
+        reader: sentence -> regimes.
+        process: the stochastic process, made per run from the drawn regimes.
+        microstructure: guide and history -> bars.
+        sde: name of the process.
+        sde_options: options of the process, such as ``compensate``.
+        sampler: solver of the diffusion.
+        sampler_steps: its number of steps; ``None`` for the solver's own default.
+    """
+
+    reader: Reader
+    process: type[Process]
+    microstructure: Microstructure
+    sde: str = "bates"
+    sde_options: Mapping[str, Any] = field(default_factory=dict)
+    sampler: str = "dpmpp_2m"
+    sampler_steps: int | None = None
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path | None = None,
+        *,
+        semantic: str = "ontology",
+        semantic_options: Mapping[str, Any] | None = None,
+        sde: str = "bates",
+        sde_options: Mapping[str, Any] | None = None,
+        sampler: str = "dpmpp_2m",
+        sampler_steps: int | None = None,
+    ) -> "Pipeline":
+        """Loads the layers.
+
+        Args:
+            run: folder of a training run; ``None`` is the model that ships with Parfait.
+            semantic, semantic_options: name and options of the reader.
+            sde, sde_options: name and options of the process.
+            sampler, sampler_steps: solver of the diffusion and its number of steps.
+
+        Raises:
+            UserError: an unknown reader or process, or a run that holds no usable model.
+        """
+        return cls(
+            reader=load_reader(semantic, **(semantic_options or {})),
+            process=load_process(sde),
+            microstructure=Microstructure.load(run),
+            sde=sde,
+            sde_options=dict(sde_options or {}),
+            sampler=sampler,
+            sampler_steps=sampler_steps,
+        )
+
+    def run(
+        self,
+        source: Source,
+        history: pl.DataFrame | str | Path | None = None,
+        *,
+        n_paths: int = 100,
+        horizon: int = 20,
+        seed: int = 0,
+        asset: str | None = None,
+        bars_per_year: float | None = None,
+        guide_every: int = 4,
+        jump_sigmas: float = 3.0,
+        batch_size: int = BATCH,
+        progress: Progress | None = None,
+    ) -> Simulation:
+        """Reads the source, draws regimes, samples their guide curves and dresses them as bars.
+
+        The randomness of every stage comes from (seed, stage), so the guides do not change with
+        the sampler or the trained model, nor the bars with ``batch_size``.
+
+        Args:
+            source: a sentence, an (edited) ``RegimeDistribution``, or one ``Regime``.
+            history: bars to continue: a polars frame, a file, or ``None`` for the embedded S&P 500.
+            n_paths: number of paths.
+            horizon: bars per path.
+            seed: any integer.
+            asset: asset class of the history; ``None`` lets the sentence decide.
+            bars_per_year: bar frequency; estimated from the timestamps unless given.
+            guide_every: closes equal the guide at every so many bars, and at the last.
+            jump_sigmas: a bar that jumps by more standard deviations than this is anchored too.
+            batch_size: paths generated at a time, which bounds memory.
+            progress: called with (stage, done, total).
+
+        Raises:
+            UserError: whatever in the arguments cannot be used, in one sentence.
+        """
+        _check_sizes(n_paths, horizon, batch_size)
+        report = progress or (lambda stage, done, total: None)
+        clock = _Stopwatch()
+        with clock("history"):
+            past = History.load(history)
+            context = past.context(bars_per_year, asset)
+        frequency = context.bars_per_year
+        assert frequency is not None
+        with clock("read"):
+            scenarios = self._read(source, context)
+            report("read", 1, 1)
+        with clock("guide"):
+            resolved = scenarios
+            if context.volatility is not None:
+                resolved = scenarios.resolve(context.volatility)
+            index = resolved.allocate(n_paths, derive_generator(seed, "scenarios"))
+            generator = derive_generator(seed, "regimes")
+            regime = resolved.sample(n_paths, generator, index).resolve()
+            guide, notes = self._guide(
+                regime, past.last_close, horizon, frequency, seed, guide_every, jump_sigmas
+            )
+            report("guide", 1, 1)
+        with clock("bars"):
+            bars = self._bars(past, guide, regime, frequency, seed, batch_size, report)
+        with clock("checks"):
+            table = bars_table(bars, index, future_timestamps(past.bars["timestamp"], horizon))
+            guides = guides_table(guide)
+            variance = horizon_variance(
+                regime,
+                horizon / frequency,
+                stochastic=self.process.has_variance,
+                jumps=self.process.has_jumps,
+            )
+            found = alignment(bars, past.last_close, regime, variance, index, frequency)
+            checks = check_tables(table, guides)
+            risk = risk_measures(bars[..., 3], past.last_close)
+        said = [
+            *scenarios.warnings,
+            *_unsure(scenarios),
+            *self._about_history(past, scenarios),
+            *notes,
+        ]
+        return Simulation(
+            instruction=source if isinstance(source, str) else None,
+            bars=table,
+            guides=guides,
+            scenarios=scenarios,
+            resolved=resolved,
+            regime=regime,
+            history=past.bars.tail(KEPT_HISTORY),
+            history_name=past.name,
+            history_source=str(history) if isinstance(history, str | Path) else None,
+            spot=past.last_close,
+            asset=asset,
+            seed=seed,
+            n_paths=n_paths,
+            horizon=horizon,
+            bars_per_year=frequency,
+            sde=self.sde,
+            sampler=self.sampler,
+            sampler_steps=self.sampler_steps,
+            guide_every=guide_every,
+            jump_sigmas=jump_sigmas,
+            model=self.microstructure.fingerprint,
+            warnings=tuple(dict.fromkeys(said)),
+            checks=checks,
+            alignment=tuple(found),
+            risk=risk,
+            seconds=clock.seconds,
+        )
+
+    def _read(self, source: Source, context: MarketContext) -> RegimeDistribution:
+        if isinstance(source, str):
+            return self.reader.read(source, context)
+        if isinstance(source, RegimeDistribution):
+            return source
+        if not isinstance(source, Regime):
+            raise UserError(
+                "Pipeline.run takes a sentence, a RegimeDistribution or a Regime, "
+                f"not {type(source).__name__}"
+            )
+        if source.shape:
+            raise UserError(
+                f"a batch of regimes of shape {source.shape} was given; give one Regime, "
+                "or a RegimeDistribution with a scenario for each"
+            )
+        return RegimeDistribution.single(source)
+
+    def _guide(
+        self,
+        regime: Regime,
+        spot: float,
+        horizon: int,
+        frequency: float,
+        seed: int,
+        every: int,
+        jump_sigmas: float,
+    ) -> tuple[Guide, list[str]]:
+        """Paths of the process, their anchors, and what the process had to leave out."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SdeWarning)
+            process = self.process.from_regime(regime, **self.sde_options)
+            paths = process.sample(
+                paths=len(regime),
+                steps=horizon,
+                years=horizon / frequency,
+                generator=derive_generator(seed, "sde"),
+                dtype=torch.float64,
+            )
+        left_out = [str(w.message) for w in caught if issubclass(w.category, SdeWarning)]
+        guide, notes = make_guide(
+            paths,
+            spot,
+            every=every,
+            jump_sigmas=jump_sigmas,
+            bar_sd=torch.as_tensor(regime.volatility) * frequency**-0.5,
+        )
+        return guide, left_out + notes
+
+    def _bars(
+        self,
+        past: History,
+        guide: Guide,
+        regime: Regime,
+        frequency: float,
+        seed: int,
+        batch_size: int,
+        report: Progress,
+    ) -> Float64[Tensor, "paths steps 5"]:
+        """Bars of all paths, a batch at a time; path i has a stream of its own in every batch."""
+        history = bars_to_tensor(past.bars.tail(self.microstructure.history_length))
+        paths = guide.level.shape[0]
+        parts = []
+        report("bars", 0, paths)
+        for start in range(0, paths, batch_size):
+            rows = slice(start, min(start + batch_size, paths))
+            parts.append(
+                self.microstructure.generate(
+                    history,
+                    Guide(guide.level[rows], guide.anchored[rows]),
+                    regime[rows],
+                    bars_per_year=frequency,
+                    generator=derive_generator(seed, "bars"),
+                    sampler=self.sampler,
+                    steps=self.sampler_steps,
+                    first_path=start,
+                )
+            )
+            report("bars", rows.stop, paths)
+        return torch.cat(parts)
+
+    def _about_history(self, past: History, scenarios: RegimeDistribution) -> list[str]:
+        """What a person should know about the bars that the paths continue."""
+        said = list(past.warnings)
+        if past.bars.height < self.microstructure.history_length:
+            said.append(
+                f"The history has {past.bars.height} bars, fewer than the "
+                f"{self.microstructure.history_length} the model looks back on; "
+                "it was used as it is."
+            )
+        if past.embedded and scenarios.asset_class not in ("equity", "stock"):
+            said.append(
+                f"The reading is about {scenarios.asset_class}, but no history was given: "
+                "the paths continue the embedded S&P 500."
+            )
+        return said
+
+
+def _unsure(scenarios: RegimeDistribution) -> list[str]:
+    """A sentence when the reader was unsure and did not say so itself."""
+    if scenarios.confidence >= UNSURE_BELOW or scenarios.warnings:
+        return []
+    return [
+        f"The reading is unsure (confidence {scenarios.confidence:.2f}); "
+        "the scenarios are wide, check them before use."
+    ]
+
+
+def _check_sizes(n_paths: int, horizon: int, batch_size: int) -> None:
+    for name, value in (("n_paths", n_paths), ("horizon", horizon), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    if n_paths * horizon > MAX_BARS:
+        raise UserError(
+            f"n_paths x horizon is {n_paths * horizon:,} bars, above the {MAX_BARS:,} that one run "
+            "holds in memory; run several seeds instead"
+        )
+
+
+class _Stopwatch:
+    """Wall seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 4)

@@ -1,0 +1,68 @@
+"""What the figures share: axes of dates, prices and shares, titles that cannot break them."""
+
+from collections.abc import Sized
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from parfait.report.content import Content
+from parfait.report.style import MUTED, drawable
+
+SMALL = {"fontsize": 8, "fontweight": "normal", "color": MUTED}
+
+
+def past_bars(content: Content, ratio: float, least: int, most: int) -> int:
+    """Bars of history that give the generated ones a scale without dwarfing them."""
+    wanted = round(ratio * content.bars.shape[1])
+    return min(max(wanted, least), most, len(content.history))
+
+
+def date_axis(axes: Axes, content: Content, past: int, count: int) -> None:
+    """Bars at equal distances, so that nights and weekends leave no gaps; ``count`` dates."""
+    last = content.bars.shape[1]
+    positions = np.unique(np.linspace(1 - past, last, count + 2)[1:-1].round().astype(int))
+    offset = len(content.history) - 1  # position 0 is the last bar of the history
+    axes.set_xlim(0.3 - past, last + 0.7)
+    axes.set_xticks(positions, [content.dates[offset + p] for p in positions])
+
+
+def price_axis(axes: Axes) -> None:
+    """Prices without exponents for any usual size."""
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def percent_axis(axes: Axes) -> None:
+    """Shares as percentages, with a decimal only where the axis is short."""
+
+    def label(value: float, _: int) -> str:
+        low, high = axes.get_xlim()
+        return f"{value:.{0 if high - low > 0.08 else 1}%}".replace("-", "−")
+
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(label))
+
+
+def signed(value: float) -> str:
+    """A share with its sign, as a percentage."""
+    return f"{value:+.1%}".replace("-", "−")
+
+
+def settled(figure: Figure) -> Figure:
+    """Lays the figure out once, instead of again for every format it is saved in."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def short(text: str, limit: int) -> str:
+    """A name that fits its place and is never taken for mathematics."""
+    text = drawable(text, limit) or "scenario"
+    return text.replace("$", r"\$")
+
+
+def plural(items: Sized) -> str:
+    """The "s" of a count."""
+    return "" if len(items) == 1 else "s"

@@ -1,0 +1,166 @@
+"""The page: one HTML file without scripts or links, readable offline, in the dark and on paper."""
+
+import json
+import math
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from parfait import __version__
+from parfait.regime import FIELDS
+from parfait.report.content import Content
+from parfait.report.style import SCENARIO_COLOURS, inline_svg
+from parfait.semantic import UNSURE_BELOW
+from parfait.simulation import Simulation
+
+AS_PERCENT = ("drift", "volatility", "jump_mean", "jump_std", "initial_volatility")
+NEUTRAL = {"jump_intensity": 0.0, "mean_reversion": 0.0, "hurst": 0.5}
+LABELS = {
+    "fan": "History, bands of all paths, and one panel per scenario",
+    "candles": "Candles and volume of typical paths",
+    "outcomes": "Histograms of terminal returns and maximum drawdowns",
+    "obedience": "Volatility and drift asked for and found, by scenario",
+}
+PACKAGES = ("torch", "numpy", "polars", "matplotlib")
+
+
+def render_html(
+    simulation: Simulation,
+    content: Content,
+    charts: Mapping[str, Figure],
+    command: str | None = None,
+) -> str:
+    """The whole page as text; every word that came from outside is escaped.
+
+    Args:
+        simulation: what it reports on.
+        content: its arrays.
+        charts: the figures of ``draw_all``.
+        command: the command line that reproduces it.
+    """
+    s = simulation
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "signed": signed, "number": number}
+    template = environment.from_string(
+        (resources.files("parfait.report") / "template.html.j2").read_text(encoding="utf-8")
+    )
+    records = s.scenarios_table()
+    return template.render(
+        s=s,
+        figure={name: Markup(inline_svg(f, LABELS[name])) for name, f in charts.items()},
+        scenarios=records,
+        parameters=parameter_rows(records),
+        palette=SCENARIO_COLOURS,
+        unsure=s.scenarios.confidence < UNSURE_BELOW,
+        reading=flatten(s.scenarios.reading),
+        conditions=[(c.name, x) for c in s.scenarios.components for x in c.conditions],
+        risk=s.risk,
+        alignment={a.field: a for a in s.alignment if a.scenario is None},
+        last_date=content.dates[-1],
+        first_date=content.dates[len(content.history)],
+        command=command or reproduce(s),
+        versions=_versions(),
+    )
+
+
+def reproduce(simulation: Simulation) -> str:
+    """The command line, or the Python call where regimes were given instead of a sentence."""
+    s = simulation
+    options = f"n_paths={s.n_paths} horizon={s.horizon} seed={s.seed}"
+    if s.instruction is None:
+        given = ", ".join(options.split())
+        return f"Pipeline.load(sde={s.sde!r}).run(scenarios, history, {given})"
+    parts = [f"python simulate.py {shlex.quote(s.instruction)} {options} sde={s.sde}"]
+    if s.history_source is not None:
+        parts.append(f"history={shlex.quote(s.history_source)}")
+    if s.asset is not None:
+        parts.append(f"asset={s.asset}")
+    return " ".join(parts)
+
+
+def parameter_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per regime field: a cell per scenario with its centre and 90 % interval.
+
+    Fields that are switched off in every scenario are left out.
+    """
+    rows = []
+    for f in FIELDS:
+        cells = [(r["params"][f.name], *r["interval"][f.name]) for r in records]
+        if f.name in NEUTRAL and all(abs(high - NEUTRAL[f.name]) < 0.02 for _, _, high in cells):
+            continue
+        show = percent if f.name in AS_PERCENT else number
+        rows.append(
+            {
+                "name": f.name.replace("_", " "),
+                "unit": f.unit.replace("sqrt(year)", "√year").replace("-", "", f.unit == "-"),
+                "cells": [
+                    {
+                        "value": show(value),
+                        "interval": ""
+                        if math.isclose(low, high, abs_tol=1e-9)
+                        else f"{show(low)} to {show(high)}",
+                    }
+                    for value, low, high in cells
+                ],
+            }
+        )
+    return rows
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """What the reader understood as (label, text) lines, whatever its shape."""
+    lines = []
+    for key, value in data.items():
+        label = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            lines += flatten(value, f"{label} · ")
+        elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+            for k, item in enumerate(value, 1):
+                inner = flatten(item) if isinstance(item, Mapping) else [("", str(item))]
+                text = ", ".join(f"{name} {said}".strip() for name, said in inner)
+                lines.append((f"{label} {k}", text))
+        elif value not in (None, "", [], (), {}):
+            lines.append((label, _plain(value)))
+    return lines
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, float):
+        return number(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def percent(value: float | None) -> str:
+    """0.1234 as "12.3%", unknown as a dash."""
+    return "–" if value is None else f"{value:.1%}".replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """0.1234 as "+12.3%", unknown as a dash."""
+    return "–" if value is None else f"{value:+.1%}".replace("-", "−")
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, unknown as a dash."""
+    return "–" if value is None else f"{value:,.3g}".replace("-", "−")
+
+
+def _versions() -> list[tuple[str, str]]:
+    found = [("parfait", __version__), ("python", platform.python_version())]
+    for name in PACKAGES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return found

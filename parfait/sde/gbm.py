@@ -1,0 +1,52 @@
+"""Geometric Brownian motion."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from parfait.regime import Regime
+from parfait.sde.process import Bound, Chunk, Process, Value
+from parfait.sde.streams import Purpose
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GBM(Process):
+    """dS = mu S dt + sigma S dW, stepped exactly: x += (mu - sigma^2/2) dt + sigma sqrt(dt) Z.
+
+    Args:
+        mu: total drift [1/year]; a number, ``(paths,)`` or ``(steps, paths)``.
+        sigma: volatility [1/sqrt(year)], at least 0; shapes as ``mu``, so regimes may switch inside
+            a path.
+
+    Source: Black & Scholes (1973).
+    """
+
+    bounds: ClassVar[dict[str, Bound]] = {"mu": Bound(), "sigma": Bound(0.0)}
+    by_step: ClassVar[bool] = True
+
+    mu: Value
+    sigma: Value
+
+    @classmethod
+    def _parameters(cls, regime: Regime) -> dict[str, Any]:
+        return {"mu": regime.drift, "sigma": regime.volatility}
+
+    def _fill(self, chunk: Chunk) -> None:
+        fill_diffusion(chunk, chunk.exact(self.mu), chunk.exact(self.sigma))
+
+
+def fill_diffusion(chunk: Chunk, mu: Tensor, sigma: Tensor) -> None:
+    """Writes exact GBM paths, plus the chunk's jumps where it has them."""
+    drift = (mu - 0.5 * sigma**2) * chunk.dt
+    increments = chunk.streams.normal(Purpose.PRICE, chunk.steps)
+    increments.mul_(chunk.cast(sigma * chunk.dt**0.5)).add_(chunk.cast(drift))
+    if chunk.jumps is not None:
+        increments.add_(chunk.jumps)
+    if increments.requires_grad:
+        chunk.log_price[1:] = torch.cumsum(increments, dim=0)
+        return
+    # Row by row: torch.cumsum down the columns of a CPU tensor costs twice the noise.
+    for x, increment, x_next in zip(chunk.log_price, increments, chunk.log_price[1:], strict=False):
+        torch.add(x, increment, out=x_next)

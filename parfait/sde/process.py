@@ -1,0 +1,246 @@
+"""What every process shares: parameters that may differ by path, checks, ``sample``, ``Paths``."""
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from parfait.regime import Regime
+from parfait.sde.streams import BLOCK, Streams, draw_root
+from parfait.utils.errors import UserError
+
+Value = float | Tensor
+# Paths stepped together: wide enough that arithmetic outweighs dispatch, small enough that the
+# noise of a chunk (about 0.5 KB per path and purpose for a year of days) never fills the memory.
+CHUNK = 8 * BLOCK
+
+
+class SdeWarning(UserWarning):
+    """The simulation went ahead, but not entirely as asked."""
+
+
+class Bound(NamedTuple):
+    """Allowed range of a parameter; ``above`` excludes the lower end."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def __str__(self) -> str:
+        left = "(" if self.above or math.isinf(self.low) else "["
+        right = ")" if math.isinf(self.high) else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """Simulated paths; ``steps`` bars have ``steps + 1`` points.
+
+    Args:
+        log_price: x = log(S / S_0), so every path starts at 0.
+        variance: annualised v at every point, ``None`` where volatility is constant.
+        jumps: sum of the log jumps inside each bar, ``None`` for a process without jumps.
+        log_weight: log importance weight, 0 unless the paths were conditioned.
+    """
+
+    log_price: Float[Tensor, "paths points"]
+    variance: Float[Tensor, "paths points"] | None
+    jumps: Float[Tensor, "paths steps"] | None
+    log_weight: Float64[Tensor, " paths"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a process fills, time-major, for consecutive paths; ``log_price[0]`` is already 0."""
+
+    log_price: Float[Tensor, "points width"]
+    variance: Float[Tensor, "points width"] | None
+    jumps: Float[Tensor, "steps width"] | None
+    years: float
+    streams: Streams
+
+    @property
+    def steps(self) -> int:
+        return self.log_price.shape[0] - 1
+
+    @property
+    def width(self) -> int:
+        return self.log_price.shape[1]
+
+    @property
+    def dt(self) -> float:
+        return self.years / self.steps
+
+    def exact(self, value: Value) -> Tensor:
+        """The parameter in float64: constants are computed exactly, then cast."""
+        return torch.as_tensor(value, dtype=torch.float64, device=self.log_price.device)
+
+    def cast(self, constant: Tensor) -> Tensor:
+        """A float64 constant in the precision of the paths."""
+        return constant.to(self.log_price.dtype)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Process(ABC):
+    """A stochastic differential equation with annualised parameters.
+
+    Parameters are numbers or ``(paths,)`` tensors, so every path may live under its own. The drift
+    ``mu`` is total: E[S_T] = S_0 exp(mu T) in every process unless its docstring says otherwise.
+
+    Raises:
+        UserError: a parameter is not finite or out of its bounds; names field, value and bound.
+    """
+
+    bounds: ClassVar[dict[str, Bound]] = {}
+    options: ClassVar[tuple[str, ...]] = ()
+    expresses: ClassVar[tuple[str, ...]] = ()
+    by_step: ClassVar[bool] = False  # may parameters be (steps, paths)?
+    has_variance: ClassVar[bool] = False
+    has_jumps: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name, bound in self.bounds.items():
+            _check_bound(type(self).__name__, name, getattr(self, name), bound)
+
+    @classmethod
+    def from_regime(cls, regime: Regime, **options: Any) -> Self:
+        """The process with a regime's parameters; an unresolved initial volatility starts at the
+        long-run level.
+
+        Args:
+            regime: one regime (floats) or a batch of shape ``(paths,)``.
+            options: the fields named in ``cls.options``, such as ``compensate`` or ``scheme``.
+
+        Raises:
+            UserError: an option this process does not have.
+
+        Warns:
+            SdeWarning: the regime sets a field that this process cannot express.
+        """
+        for name in options:
+            if name not in cls.options:
+                known = ", ".join(cls.options) or "none"
+                raise UserError(f"{cls.__name__} has no option {name!r}; its options are: {known}")
+        cls._warn_unexpressed(regime)
+        return cls(**cls._parameters(regime.resolve()), **options)
+
+    @classmethod
+    @abstractmethod
+    def _parameters(cls, regime: Regime) -> dict[str, Any]:
+        """Constructor arguments from a resolved regime."""
+
+    @abstractmethod
+    def _fill(self, chunk: Chunk) -> None:
+        """Writes the paths of one chunk."""
+
+    def sample(
+        self,
+        paths: int,
+        steps: int,
+        years: float,
+        *,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Paths:
+        """``paths`` independent paths of ``steps`` bars that span ``years`` together.
+
+        Takes one integer from ``generator``, on whose device the paths are made. Path i depends on
+        that integer and on the parameters of its own block of 4096 paths, not on how many paths
+        follow.
+
+        Raises:
+            UserError: ``paths`` or ``steps`` below 1, ``years`` not positive, a dtype other than
+                float32 or float64, or a parameter of the wrong shape.
+        """
+        _check_request(paths, steps, years, dtype)
+        self._check_shapes(paths, steps)
+        device, root = generator.device, draw_root(generator)
+
+        def buffer(rows: int, wanted: bool) -> Tensor | None:
+            return torch.empty((rows, paths), dtype=dtype, device=device) if wanted else None
+
+        log_price = torch.zeros((steps + 1, paths), dtype=dtype, device=device)
+        variance, jumps = buffer(steps + 1, self.has_variance), buffer(steps, self.has_jumps)
+        for start in range(0, paths, CHUNK):
+            columns = slice(start, min(start + CHUNK, paths))
+            streams = Streams(root, start // BLOCK, columns.stop - start, dtype, device)
+            x = log_price[:, columns]
+            v = None if variance is None else variance[:, columns]
+            j = None if jumps is None else jumps[:, columns]
+            self._rows(columns)._fill(Chunk(x, v, j, years, streams))
+        return Paths(
+            log_price.T,
+            None if variance is None else variance.T,
+            None if jumps is None else jumps.T,
+            torch.zeros(paths, dtype=torch.float64, device=device),
+        )
+
+    def _rows(self, columns: slice) -> Self:
+        """The same process for some of its paths."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        sliced = {n: v[..., columns] for n, v in values.items() if isinstance(v, Tensor) and v.ndim}
+        return replace(self, **sliced)
+
+    def _check_shapes(self, paths: int, steps: int) -> None:
+        allowed = [(), (paths,)] + ([(steps, paths)] if self.by_step else [])
+        for name in self.bounds:
+            value = getattr(self, name)
+            if isinstance(value, Tensor) and tuple(value.shape) not in allowed:
+                shapes = " or ".join(str(shape) for shape in allowed[1:])
+                raise UserError(
+                    f"{type(self).__name__}.{name} has shape {tuple(value.shape)}; "
+                    f"give a number or a tensor of shape {shapes}"
+                )
+
+    @classmethod
+    def _warn_unexpressed(cls, regime: Regime) -> None:
+        neutral = {"jump_intensity": 0.0, "mean_reversion": 0.0, "hurst": 0.5}
+        # Measured or sampled regimes are never exactly neutral: what moves no path visibly is not
+        # worth a warning.
+        tolerance = {"jump_intensity": 1e-3, "mean_reversion": 1e-2, "hurst": 0.02}
+        lost = []
+        for name in neutral.keys() - set(cls.expresses):
+            value = torch.as_tensor(getattr(regime, name), dtype=torch.float64)
+            off = (value - neutral[name]).abs()
+            if bool((off > tolerance[name]).any()):
+                lost.append(f"{name} ({value.flatten()[off.argmax()]:.3g})")
+        if lost:
+            names = ", ".join(sorted(lost))
+            warnings.warn(
+                f"{cls.__name__} cannot express {names}; ignored", SdeWarning, stacklevel=3
+            )
+
+
+def phi(y: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
+    """(1 - exp(-y)) / y, continuous at y = 0, which makes a zero reversion speed legal."""
+    small = y.abs() < 1e-4
+    safe = torch.where(
+        small, torch.ones_like(y), y
+    )  # keeps the gradient of the unused branch finite
+    return torch.where(small, 1 - y / 2 + y * y / 6, -torch.expm1(-safe) / safe)
+
+
+def _check_bound(process: str, name: str, value: Value, bound: Bound) -> None:
+    if not isinstance(value, int | float | Tensor) or isinstance(value, bool):
+        raise UserError(f"{process}.{name} = {value!r} is not a number or a tensor")
+    tensor = torch.as_tensor(value).detach()
+    low = tensor > bound.low if bound.above else tensor >= bound.low
+    bad = ~(low & (tensor <= bound.high) & torch.isfinite(tensor))
+    if bool(bad.any()):
+        first = tensor[bad].flatten()[0].item()
+        raise UserError(f"{process}.{name} = {first:g} is outside {bound}")
+
+
+def _check_request(paths: int, steps: int, years: float, dtype: torch.dtype) -> None:
+    for name, number in (("paths", paths), ("steps", steps)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise UserError(f"sample: {name} = {number!r} must be a whole number of at least 1")
+    if not (math.isfinite(years) and years > 0):
+        raise UserError(f"sample: years = {years!r} must be finite and above 0")
+    if dtype not in (torch.float32, torch.float64):
+        raise UserError(f"sample: dtype = {dtype} must be torch.float32 or torch.float64")

@@ -1,0 +1,162 @@
+"""Instruction text in canonical form, every character tied to the place it came from so that warnings can quote.
+
+Order: cap the length, drop control tokens and embedded JSON, NFKC and casefold, contractions, then numerals and units
+(``numerals.canonical_numbers``). Whatever is thrown away is reported in a warning, never silently read.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from parfait.semantic.numerals import canonical_numbers
+
+MAX_BYTES = 4096
+
+# Traditional characters that the lexicon writes in simplified form.
+_TRADITIONAL = str.maketrans(
+    "國債經濟貨幣貶值戰爭衝動亂隊場進漲機貿關稅製產減儲備銀違約業績財報併購騙調監縮擴緩滯脹預損盤"
+    "劇烈強潰擊襲災風險緊對撤資復甦協議號獲創歷評級開價幾個點長穩區間趨勢軟現實後續聯變總統選舉淨額單過"
+    "將會發會為導致樓歐達從沒無應給與雙紅頭暫撐壓緒熱較領導於們這來說給還隨權離時內東電腦駭網絡潤"
+    "規則鬆寬萬億兩條線處於傷亡爾鎖鏈貸償擠兌閃強賣買場華爾證檢訊測觀獎賬戶異終結戰論則廠黃標準認虧虛擬",
+    "国债经济货币贬值战争冲动乱队场进涨机贸关税制产减储备银违约业绩财报并购骗调监缩扩缓滞胀预损盘"
+    "剧烈强溃击袭灾风险紧对撤资复苏协议号获创历评级开价几个点长稳区间趋势软现实后续联变总统选举净额单过"
+    "将会发会为导致楼欧达从没无应给与双红头暂撑压绪热较领导于们这来说给还随权离时内东电脑骇网络润"
+    "规则松宽万亿两条线处于伤亡尔锁链贷偿挤兑闪强卖买场华尔证检讯测观奖账户异终结战论则厂黄标准认亏虚拟",
+)
+_CONTROL = re.compile(
+    r"<\|[^<>|]{0,60}\|>|</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,80})?/?>|\[/?(?:INST|SYS)\]|<</?SYS>>"
+    r"|```.*?```",
+    re.IGNORECASE | re.DOTALL,
+)
+_JSON = re.compile(r"\{[^{}]*[\"'][^{}]*:[^{}]*\}|\[\s*(?:\{\s*\}[\s,]*)+\]", re.DOTALL)
+_COMMAND = re.compile(
+    r"[^.!?。！？\n;；]*(?:"
+    r"(?:ignore|disregard|forget|override)\s+(?:all\s+|any\s+|the\s+|your\s+|everything\s+)*"
+    r"(?:previous|prior|above|earlier|preceding|instructions?|rules)"
+    r"|system\s+prompt|you\s+are\s+now\b|developer\s+mode|jailbreak|respond\s+only\s+with"
+    r"|(?:忽略|无视|忘记)[^。！？\n]{0,12}(?:指令|指示|提示|规则|要求)"
+    r")[^.!?。！？\n;；]*",
+    re.IGNORECASE,
+)
+_CONTRACTIONS: tuple[tuple[str, str], ...] = (
+    (r"\bwon't\b", "will not"),
+    (r"\bcan't\b|\bcannot\b", "can not"),
+    (r"n't\b", " not"),
+    (r"\b(is|are|was|were|do|does|did|has|have|had|would|could|should)nt\b", r"\1 not"),
+    (r"\bu\.\s?s\.(?:\s?a\.)?", "usa"),
+    (r"\b([a-z])\.([a-z])\.(?=\s|$|,)", r"\1\2"),
+    (r"\br&d\b", "research"),
+    (r"'s\b|'(?=\s|$)", ""),
+)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Canonical text; ``starts[i]``/``ends[i]`` say which span of ``raw`` the character ``clean[i]`` came from."""
+
+    raw: str
+    clean: str
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+
+    def quote(self, start: int, end: int) -> str:
+        """The user's own words behind ``clean[start:end]``, on one line."""
+        if start >= end or not self.clean:
+            return ""
+        words = self.raw[self.starts[start] : self.ends[end - 1]]
+        return " ".join(words.split())
+
+
+class Canvas:
+    """A string under rewriting that remembers where each character came from."""
+
+    def __init__(self, raw: str) -> None:
+        self.text = raw
+        self.starts = list(range(len(raw)))
+        self.ends = [i + 1 for i in range(len(raw))]
+
+    def rewrite(self, pattern: re.Pattern[str], new: str | Callable[[re.Match[str]], str]) -> int:
+        """``re.sub`` with memory: every new character points at the whole replaced span. Returns the count."""
+        text, starts, ends, at, count = [], [], [], 0, 0
+        for match in pattern.finditer(self.text):
+            a, b = match.span()
+            if a == b:
+                continue
+            replacement = match.expand(new) if isinstance(new, str) else new(match)
+            if replacement == match.group():
+                continue
+            count += 1
+            text += [self.text[at:a], replacement]
+            starts += self.starts[at:a] + [self.starts[a]] * len(replacement)
+            ends += self.ends[at:a] + [self.ends[b - 1]] * len(replacement)
+            at = b
+        if count:
+            text.append(self.text[at:])
+            self.starts, self.ends = starts + self.starts[at:], ends + self.ends[at:]
+            self.text = "".join(text)
+        return count
+
+    def fold(self) -> None:
+        """NFKC, casefold and simplified characters, character by character so that offsets survive."""
+        if self.text.isascii():
+            self.text = self.text.lower()
+            return
+        text, starts, ends = [], [], []
+        for char, a, b in zip(self.text, self.starts, self.ends, strict=True):
+            folded = unicodedata.normalize("NFKC", char).casefold().translate(_TRADITIONAL)
+            folded = _PUNCTUATION.get(folded, folded)
+            text.append(folded)
+            starts += [a] * len(folded)
+            ends += [b] * len(folded)
+        self.text, self.starts, self.ends = "".join(text), starts, ends
+
+
+_PUNCTUATION = {
+    "’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "–": "-", "—": " - ", "−": "-", "‐": "-", "‑": "-",
+    "⁄": "/", "、": ",", "\u200b": "", "\ufeff": "", "\u00ad": "", "…": "...",
+}  # fmt: skip
+
+
+def cap_bytes(text: str) -> tuple[str, bool]:
+    """Head and tail of a text beyond ``MAX_BYTES`` (UTF-8), joined by a full stop so that they do not fuse."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= MAX_BYTES:
+        return text, False
+    half = MAX_BYTES // 2 - 2
+    head = data[:half].decode("utf-8", "ignore")
+    tail = data[-half:].decode("utf-8", "ignore")
+    return f"{head} . {tail}", True
+
+
+def normalise(raw: str) -> Text:
+    """Canonical form of any Unicode string; never raises."""
+    warnings: list[str] = []
+    raw = "".join("\ufffd" if 0xD800 <= ord(c) <= 0xDFFF else c for c in raw)
+    raw, cut = cap_bytes(raw)
+    if cut:
+        warnings.append(
+            f"The instruction is longer than {MAX_BYTES} bytes; only its beginning and its end were read."
+        )
+    canvas = Canvas(raw)
+    dropped = canvas.rewrite(_CONTROL, " ")
+    for _ in range(6):  # nested objects close from the inside out
+        found = canvas.rewrite(_JSON, " ")
+        dropped += found
+        if not found:
+            break
+    dropped += canvas.rewrite(_COMMAND, " ")
+    if dropped:
+        warnings.append(
+            "Markup, JSON or commands inside the instruction were ignored; only plain sentences are read."
+        )
+    canvas.fold()
+    if "'" in canvas.text or "." in canvas.text or "nt" in canvas.text or "&" in canvas.text:
+        for pattern, new in _COMPILED_CONTRACTIONS:
+            canvas.rewrite(pattern, new)
+    canonical_numbers(canvas)
+    return Text(raw, canvas.text, tuple(canvas.starts), tuple(canvas.ends), tuple(warnings))
+
+
+_COMPILED_CONTRACTIONS = tuple((re.compile(p), new) for p, new in _CONTRACTIONS)

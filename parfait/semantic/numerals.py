@@ -1,0 +1,152 @@
+"""Numbers and units in one spelling: "fifty basis points", "50-bp", "五十个基点" all become ``50bps``.
+
+Canonical units: ``bps`` basis points, ``%``, ``pp`` percentage points, ``pts`` index points, ``x`` multiples; ``k``,
+``mn``, ``bn``, ``tn`` magnitudes. Only numbers that stand before a unit (or a period of time, a count of jumps ...) are
+rewritten, so that "one" and "second" in running text stay words.
+"""
+
+import re
+from typing import Protocol
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_VALUES = {word: i for i, word in enumerate(_ONES)}
+_VALUES |= {word: 10 * i for i, word in enumerate(_TENS, start=2)}
+_WORD = "|".join(sorted([*_VALUES, "hundred", "thousand", "dozen"], key=len, reverse=True))
+_ENGLISH = re.compile(
+    rf"\b(?:a\s+(?=hundred|thousand|dozen))?(?:{_WORD})(?:(?:[\s-]+|\s+and\s+)(?:{_WORD}))*\b"
+    r"(?=[\s-]*(?:basis|bps?\b|%|per\s?cent|pct|percentage|points?\b|times\b|fold\b|(?:trading\s+)?"
+    r"(?:day|week|month|quarter|year|session|hour|minute)s?\b|jumps?\b|in\s+(?:\d|ten|five|four|three|two)"
+    r"|chances?\b|million|billion|trillion|dollars?|and\s+a\s+half))"
+)
+_HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0, "俩": 2}
+_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
+_HAN_NUMBER = r"[零〇一二两三四五六七八九十百千万]+(?:点[零〇一二三四五六七八九]+)?"
+_HAN_BEFORE_UNIT = re.compile(
+    rf"({_HAN_NUMBER})(?=\s*(?:个?(?:基点|bps?|百分点|交易日|月|星期|季度|小时)|成|倍|周|天|日|年|次|美元))"
+)
+_PLAIN = r"\d+(?:\.\d+)?|\.\d+"
+
+
+class _Rewriter(Protocol):
+    text: str
+
+    def rewrite(self, pattern: re.Pattern[str], new: object) -> int: ...
+
+
+def english_number(words: str) -> float:
+    """"one hundred and twenty-five" -> 125."""
+    total = current = 0
+    for word in re.split(r"[\s-]+", words.strip()):
+        if word in ("and", "a", ""):
+            continue
+        if word == "hundred":
+            current = max(current, 1) * 100
+        elif word == "dozen":
+            current = max(current, 1) * 12
+        elif word == "thousand":
+            total, current = total + max(current, 1) * 1000, 0
+        else:
+            current += _VALUES[word]
+    return float(total + current)
+
+
+def han_number(text: str) -> float:
+    """"一百二十五" -> 125, "三点五" -> 3.5."""
+    whole, _, fraction = text.partition("点")
+    if len(whole) > 1 and all(c in _HAN for c in whole):  # digits read out: 二零
+        value = float("".join(str(_HAN[c]) for c in whole))
+    else:
+        total = section = digit = 0
+        for char in whole:
+            if char in _HAN:
+                digit = _HAN[char]
+            elif char == "万":
+                total, section, digit = (total + section + digit) * 10000, 0, 0
+            else:
+                section, digit = section + (digit or 1) * _HAN_UNITS[char], 0
+        value = float(total + section + digit)
+    if fraction:
+        value += float("0." + "".join(str(_HAN[c]) for c in fraction))
+    return value
+
+
+def plain(value: float) -> str:
+    """Shortest decimal spelling without exponent."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _times_ten(match: re.Match[str]) -> str:
+    return plain(10 * float(match[1])) + "%"
+
+
+def _midpoint(match: re.Match[str]) -> str:
+    low, high = float(match["a"]), float(match["b"])
+    return f"{plain((low + high) / 2)}{match['u']}" if low < high else match.group()
+
+
+_STEPS = tuple(
+    (re.compile(pattern), new)
+    for pattern, new in (
+        (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"(?<![\d.])\.(?=\d)", "0."),
+        (r"百分之(?=[\d])(\d+(?:\.\d+)?)", r"\1%"),
+        (rf"百分之({_HAN_NUMBER})", lambda m: plain(han_number(m[1])) + "%"),
+        (r"千分之(\d+(?:\.\d+)?)", lambda m: plain(float(m[1]) / 10) + "%"),
+        (r"三分之一", "33.333%"),
+        (r"三分之二", "66.667%"),
+        (r"四分之一", "25%"),
+        (r"半个百分点", "50bps"),
+        (r"(?:四分之一|25%)个?百分点", "25bps"),
+        (_HAN_BEFORE_UNIT.pattern, lambda m: plain(han_number(m[1]))),
+        (r"(\d+(?:\.\d+)?)\s*成半", lambda m: plain(10 * float(m[1]) + 5) + "%"),
+        (r"(\d+(?:\.\d+)?)\s*成(?!为|功|立|本|交|员|长|果|绩|都|分)", _times_ten),
+        (r"(\d+(?:\.\d+)?)\s*个?(?:基点|bps?)", r"\1bps"),
+        (r"(\d+(?:\.\d+)?)\s*个?百分点", r"\1pp"),
+        (r"(\d+(?:\.\d+)?)\s*倍", r"\1x"),
+        (r"半年", "6个月"),
+        (r"\b(?:a\s+)?quarter(?:\s+of\s+a)?(?:[\s-]+(?:percentage|per\s?cent))?[\s-]+points?\b", "25bps"),
+        (r"\b(?:a\s+)?quarter\s+of\s+(?:a|one)\s+per\s?cent\b", "0.25%"),
+        (r"\bhalf[\s-]+(?:of\s+)?(?:a[\s-]+|an?\s+)?(?:percentage[\s-]+|per\s?cent[\s-]+)?points?\b", "50bps"),
+        (r"\b(?:a\s+)?half\s+(?:of\s+)?(?:a\s+|one\s+)?per\s?cent\b", "0.5%"),
+        (r"\bthree[\s-]quarters?(?:[\s-]+of\s+a)?(?:[\s-]+percentage)?[\s-]+points?\b", "75bps"),
+        (r"\b(?:a\s+)?full\s+(?:percentage\s+)?point\b", "100bps"),
+        (r"\b(?:one|a|1)\s+and\s+a\s+half\b", "1.5"),
+        (_ENGLISH.pattern, lambda m: plain(english_number(m.group()))),
+        (r"\b(?:a|one)\s+(?=(?:percentage\s+point|per\s?cent)\b)", "1 "),
+        (r"\b(?:a|one)\s+third\b", "33.333%"),
+        (r"\btwo[\s-]thirds\b", "66.667%"),
+        (r"\b(?:half|50%)\s+(?:of\s+)?(?:its|their|the)\s+value\b", "50%"),
+        (r"\b(?:a|one)\s+quarter\s+of\s+(?:its|their)\s+value\b", "25%"),
+        (rf"({_PLAIN})[\s-]*(?:basis[\s-]*points?|bps?\b|b\.p\.)", r"\1bps"),
+        (rf"({_PLAIN})[\s-]*(?:percentage[\s-]*points?|ppts?\b|pps?\b|per\s?cent(?:age)?[\s-]+points?)", r"\1pp"),
+        (rf"({_PLAIN})[\s-]*(?:%|per\s?cent\b|pct\b)", r"\1%"),
+        (rf"({_PLAIN})[\s-]*(?:points?\b|pts\b|点(?!位))", r"\1pts"),
+        (rf"({_PLAIN})[\s-]*(?:times\b|fold\b|×|x\b)", r"\1x"),
+        (rf"({_PLAIN})\s*(?:thousand|k)\b", r"\1k"),
+        (rf"({_PLAIN})\s*(?:million|mn|mln|m)\b", r"\1mn"),
+        (rf"({_PLAIN})\s*(?:billion|bn|bln|b)\b", r"\1bn"),
+        (rf"({_PLAIN})\s*(?:trillion|tn|trn|t)\b", r"\1tn"),
+        (r"(\d+(?:\.\d+)?)\s*万亿", r"\1tn"),
+        (r"(\d+(?:\.\d+)?)\s*亿", lambda m: plain(float(m[1]) / 10) + "bn"),
+        (r"(\d+(?:\.\d+)?)\s*万(?!亿)", lambda m: plain(float(m[1]) * 10) + "k"),
+        (
+            r"(?<![\d.$-])(?<!from )(?<!从)(?P<a>\d+(?:\.\d+)?)(?:bps|%|pp)?\s*(?:-|to|~|至|到)\s*(?P<b>\d+(?:\.\d+)?)(?P<u>bps|%|pp)",
+            _midpoint,
+        ),
+        (r"\bbetween\s+(?P<a>\d+(?:\.\d+)?)(?:bps|%|pp)?\s+and\s+(?P<b>\d+(?:\.\d+)?)(?P<u>bps|%|pp)", _midpoint),
+        (r"(?:usd|eur|gbp|€|£|¥)\s?(?=\d)", "$"),
+        (r"\$\s+(?=\d)", "$"),
+        (r"(?<=\d)\s*(?:us\s+)?(?:dollars?|usd|美元)(?:/桶|/盎司|/barrel|/oz)?", "$"),
+        (r"(?<![a-z0-9])minus\s+(?=\d)|(?<![\u4e00-\u9fff])负(?=\d)", "-"),
+    )
+)  # fmt: skip
+
+
+def canonical_numbers(canvas: _Rewriter) -> None:
+    """Rewrites every number of the canvas in place, in an order where each step may rely on the ones before."""
+    for pattern, new in _STEPS:
+        canvas.rewrite(pattern, new)

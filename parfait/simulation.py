@@ -1,0 +1,191 @@
+"""``Simulation``: the result of one run, its tables and its files."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
+from parfait.checks import Alignment
+from parfait.regime import FIELD_NAMES, Regime, RegimeDistribution
+from parfait.regime.distribution import marginal
+from parfait.sde import Guide
+from parfait.utils.files import json_bytes, parquet_bytes, write_files
+
+Z_90 = 1.6448536269514722  # 95 % quantile of the standard normal: a central interval of 90 %
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Simulation:
+    """Generated bars with everything that explains them.
+
+    Args:
+        instruction: the sentence; ``None`` when regimes were given instead.
+        bars: path i32, scenario i32, step i32 (0 = first generated bar), timestamp, open, high, low, close, volume.
+        guides: path i32, step i32, anchored, guide; at anchored steps ``close`` equals ``guide``.
+        scenarios: the distribution as it was read; editable, ``Pipeline.run`` takes it back.
+        resolved: the same, started at the present volatility of the history; what the paths were drawn from.
+        regime: the drawn regimes, shape (n_paths,).
+        history: the bars that the paths continue (the most recent ones).
+        history_name: where they come from, for a person.
+        history_source: the file they were read from; ``None`` for a frame or the embedded series.
+        spot: last close of the history, S_0.
+        warnings: sentences for the user, the most important first.
+        alignment: regime fields asked for and found, per scenario and in all.
+        seconds: wall time by stage.
+        model: fingerprint of the network's weights.
+    """
+
+    instruction: str | None
+    bars: pl.DataFrame
+    guides: pl.DataFrame
+    scenarios: RegimeDistribution
+    resolved: RegimeDistribution
+    regime: Regime
+    history: pl.DataFrame
+    history_name: str
+    history_source: str | None
+    spot: float
+    asset: str | None
+    seed: int
+    n_paths: int
+    horizon: int
+    bars_per_year: float
+    sde: str
+    sampler: str
+    sampler_steps: int | None
+    guide_every: int
+    jump_sigmas: float
+    model: str
+    warnings: tuple[str, ...]
+    checks: dict[str, float]
+    alignment: tuple[Alignment, ...]
+    risk: dict[str, Any]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def scenario_of_path(self) -> list[int]:
+        """Scenario index of every path."""
+        return self.bars.filter(pl.col("step") == 0)["scenario"].to_list()
+
+    def column(self, name: str) -> Tensor:
+        """One column of ``bars`` as (n_paths, horizon) float64."""
+        return torch.from_numpy(
+            self.bars[name].cast(pl.Float64).to_numpy().reshape(self.n_paths, -1).copy()
+        )
+
+    def scenarios_table(self) -> list[dict[str, Any]]:
+        """One plain record per scenario, as in ``scenarios.json``: centre and 90 % interval of every regime field."""
+        counts = torch.bincount(
+            torch.tensor(self.scenario_of_path), minlength=len(self.resolved.components)
+        ).tolist()
+        weights = self.resolved.weights.tolist()
+        return [
+            {
+                "name": c.name,
+                "probability": weight,
+                "n_paths": count,
+                "rationale": c.rationale,
+                "params": c.regime.to_dict(),
+                "interval": {
+                    name: [marginal(name, c, -Z_90), marginal(name, c, Z_90)]
+                    for name in FIELD_NAMES
+                },
+            }
+            for c, weight, count in zip(self.resolved.components, weights, counts, strict=True)
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data, as in ``summary.json``; what is not known is ``None``."""
+        overall = {a.field: a for a in self.alignment if a.scenario is None}
+        return {
+            "instruction": self.instruction,
+            "semantic": self.scenarios.source,
+            "confidence": self.scenarios.confidence,
+            "overrides": [asdict(o) for o in self.scenarios.overrides],
+            "warnings": list(self.warnings),
+            "seed": self.seed,
+            "n_paths": self.n_paths,
+            "horizon": self.horizon,
+            "bars_per_year": self.bars_per_year,
+            "sde": self.sde,
+            "checks": {
+                **self.checks,
+                "alignment": {
+                    name: {"requested": a.requested, "recovered": a.recovered}
+                    for name, a in overall.items()
+                },
+            },
+            "risk": self.risk,
+            "seconds": self.seconds,
+        }
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Writes paths.parquet, guides.parquet, scenarios.json and summary.json; returns their paths.
+
+        Each file is written beside its place and renamed, so no reader ever sees half of one.
+
+        Raises:
+            UserError: the folder cannot be made or written.
+        """
+        return write_files(
+            folder,
+            {
+                "paths.parquet": parquet_bytes(self.bars),
+                "guides.parquet": parquet_bytes(self.guides),
+                "scenarios.json": json_bytes(self.scenarios_table()),
+                "summary.json": json_bytes(self.summary()),
+            },
+        )
+
+
+def bars_table(
+    bars: Float64[Tensor, "paths steps 5"], scenario: Int64[Tensor, " paths"], timestamps: pl.Series
+) -> pl.DataFrame:
+    """The long table of generated bars, path by path."""
+    paths, steps, _ = bars.shape
+    columns = {name: bars[..., j].reshape(-1).numpy() for j, name in enumerate(BAR_FIELDS)}
+    return pl.DataFrame(
+        {
+            **_path_and_step(paths, steps),
+            "scenario": scenario.repeat_interleave(steps).to(torch.int32).numpy(),
+            "timestamp": pl.concat([timestamps] * paths),
+            **columns,
+        }
+    ).select("path", "scenario", "step", *BAR_COLUMNS)
+
+
+def guides_table(guide: Guide) -> pl.DataFrame:
+    """The long table of the guide curves, path by path."""
+    paths, steps = guide.level.shape
+    return pl.DataFrame(
+        {
+            **_path_and_step(paths, steps),
+            "anchored": guide.anchored.reshape(-1).numpy(),
+            "guide": guide.level.reshape(-1).numpy(),
+        }
+    )
+
+
+def _path_and_step(paths: int, steps: int) -> dict[str, Any]:
+    return {
+        "path": torch.arange(paths, dtype=torch.int32).repeat_interleave(steps).numpy(),
+        "step": torch.arange(steps, dtype=torch.int32).repeat(paths).numpy(),
+    }
+
+
+def check_tables(bars: pl.DataFrame, guides: pl.DataFrame) -> dict[str, float]:
+    """Share of valid bars, and the largest |ln close - ln guide| at anchored steps, on the tables as written."""
+    broken = sum(bar_violations(bars).values())
+    anchored = guides["anchored"]
+    close, level = bars["close"].filter(anchored), guides["guide"].filter(anchored)
+    error = (close.log() - level.log()).abs().max()
+    return {
+        # A bar that breaks two rules counts twice: the share is never flattered.
+        "valid_bars": max(1 - broken / bars.height, 0.0),
+        "max_guide_error": float(error) if isinstance(error, float) else 0.0,
+    }

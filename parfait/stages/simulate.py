@@ -1,0 +1,175 @@
+"""``simulate``: a sentence in, a folder with bars, tables and a report out."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from parfait.stages.schema import SimulateConfig, validate
+from parfait.utils.errors import UserError
+from parfait.utils.run_guard import run_guard
+
+if TYPE_CHECKING:
+    from parfait.pipeline import Pipeline
+    from parfait.simulation import Simulation
+
+log = logging.getLogger(__name__)
+
+_STEPS = {"read": "reading the sentence", "guide": "drawing guides", "bars": "generating bars"}
+
+
+def simulate(cfg: DictConfig) -> None:
+    """Run every instruction of ``cfg`` and write its results below ``cfg.output_dir``.
+
+    The folder appears when all of it is written. With ``instruction_file`` each line has a
+    sub-folder of its own.
+
+    Raises:
+        UserError: a setting that cannot be used.
+    """
+    start = time.perf_counter()
+    settings = validate(cfg, SimulateConfig)
+    instructions = read_instructions(settings.instruction, settings.instruction_file)
+    final = Path(settings.output_dir).absolute()
+    console = Console()
+    with run_guard(cfg, "simulate", staged=True) as folder:
+        from parfait import report
+        from parfait.pipeline import Pipeline
+
+        pipeline = Pipeline.load(
+            settings.run,
+            semantic=settings.semantic.name,
+            semantic_options=settings.semantic.options,
+            sde=settings.sde.name,
+            sde_options=settings.sde.options,
+            sampler=settings.sampler.name,
+            sampler_steps=settings.sampler.steps,
+        )
+        loaded = time.perf_counter() - start
+        for number, instruction in enumerate(instructions, 1):
+            place = Path() if settings.instruction_file is None else Path(f"{number:03d}")
+            simulation = _run(pipeline, instruction, settings, console)
+            simulation.save(folder / place)
+            drawn = time.perf_counter()
+            report.write(simulation, folder / place)
+            drawn = time.perf_counter() - drawn
+            show(simulation, console)
+            log.info("%s", _sentence(simulation, loaded, drawn), extra={"file_only": True})
+            console.print(_sentence(simulation, loaded, drawn), style="dim", highlight=False)
+            console.print(Text(f"Report: {final / place / 'report.html'}"), soft_wrap=True)
+    console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
+
+
+def read_instructions(instruction: str | None, file: str | None) -> list[str]:
+    """The sentences to simulate: the one given, or the lines of ``file`` that are not blank.
+
+    Raises:
+        UserError: none, both, an empty one, or a file that cannot be read as UTF-8 text.
+    """
+    if instruction is not None and file is not None:
+        raise UserError("instruction and instruction_file are both set; give one of them")
+    if file is not None:
+        try:
+            lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise UserError(f"instruction_file={file} cannot be read: {reason}") from error
+        found = [line.strip() for line in lines if line.strip()]
+        if not found:
+            raise UserError(f"instruction_file={file} holds no instruction; write one per line")
+        return found
+    if instruction is None:
+        raise UserError(
+            'no instruction; give a sentence in quotes, for example "A calm market with a slow rise"'
+        )
+    if not instruction.strip():
+        raise UserError("the instruction is empty; describe the market in a sentence")
+    return [instruction]
+
+
+def _run(
+    pipeline: "Pipeline", instruction: str, settings: SimulateConfig, console: Console
+) -> "Simulation":
+    with _progress(console) as progress:
+        return pipeline.run(
+            instruction,
+            settings.history,
+            n_paths=settings.n_paths,
+            horizon=settings.horizon,
+            seed=settings.seed,
+            asset=settings.asset,
+            bars_per_year=settings.bars_per_year,
+            guide_every=settings.sde.guide.every,
+            jump_sigmas=settings.sde.guide.jump_sigmas,
+            batch_size=settings.batch_size,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on the terminal for the callback ``(stage, done, total)``; silent where there is no terminal."""
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(_STEPS.get(stage, stage), total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield update
+
+
+def show(simulation: "Simulation", console: Console) -> None:
+    """Print the sentence, the warnings and a table of the scenarios."""
+    if simulation.instruction:
+        shown = (
+            simulation.instruction
+            if len(simulation.instruction) <= 300
+            else (simulation.instruction[:297] + "...")
+        )
+        console.print(Text(shown, style="bold"))
+    for warning in simulation.warnings:
+        console.print(Text(f"! {warning}", style="yellow"))
+    table = Table(title=f"Scenarios (confidence {simulation.scenarios.confidence:.2f})")
+    table.add_column("scenario")
+    for name in ("probability", "paths", "return/year", "volatility", "jumps/year"):
+        table.add_column(name, justify="right")
+    for record in simulation.scenarios_table():
+        params = record["params"]
+        table.add_row(
+            Text(record["name"]),
+            f"{record['probability']:.0%}",
+            str(record["n_paths"]),
+            f"{params['drift']:+.0%}",
+            f"{params['volatility']:.0%}",
+            f"{params['jump_intensity']:.1f}",
+        )
+    console.print(table)
+
+
+def _sentence(simulation: "Simulation", loaded: float, drawn: float) -> str:
+    """What was done, and how long each part took."""
+    seconds = {"load": loaded, **simulation.seconds, "report": drawn}
+    parts = ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
+    return (
+        f"{simulation.n_paths} paths x {simulation.horizon} bars after {simulation.history_name} "
+        f"({simulation.bars_per_year:g} bars/year), {simulation.sde} guide hit every "
+        f"{simulation.guide_every} bars, seed {simulation.seed}: {parts}"
+    )

@@ -1,0 +1,79 @@
+"""Files that are never half written, and whose bytes depend on their content alone."""
+
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from parfait.utils.errors import UserError
+
+ROW_GROUP = 131_072  # fixed, so that the bytes of a table depend on its rows alone
+
+
+def parquet_bytes(frame: pl.DataFrame) -> bytes:
+    """The table as zstd parquet; equal tables give equal bytes."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
+    return buffer.getvalue()
+
+
+def json_bytes(data: Any) -> bytes:
+    """Strict JSON in UTF-8: whatever is not finite becomes null."""
+    return (
+        json.dumps(_finite(data), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+    ).encode()
+
+
+def write_files(folder: str | Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes every file through a sibling, fsync and rename; ``UserError`` when the folder refuses."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [_write_file(folder / name, data) for name, data in files.items()]
+        _sync_folder(folder)
+    except OSError as error:
+        raise UserError(
+            f"the output folder {folder} cannot be written ({error.strerror or error}); "
+            "choose another one"
+        ) from error
+    return written
+
+
+def _write_file(path: Path, data: bytes) -> Path:
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with sibling.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sibling.replace(path)
+    except BaseException:
+        sibling.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the renames survive a power cut; a no-op where folders cannot be opened."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data

@@ -1,0 +1,104 @@
+"""The configuration of a run on disk: saved, read back, compared; secrets never leave memory."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+CONFIG_FOLDER = ".hydra"
+# What may differ when a run is continued: where it is, how it is watched, how long it lasts.
+VOLATILE = (
+    "output_dir",
+    "paths",
+    "ckpt_path",
+    "name",
+    "tags",
+    "logger",
+    "batch_size",
+    "callbacks.progress",
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.max_time",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+)
+_SECRET = re.compile(r"(?i)key|token|secret|password")
+_REDACTED = "<redacted>"
+
+
+def redact(plain: Any) -> Any:
+    """Replace every text whose key looks like that of a secret."""
+    if isinstance(plain, Mapping):
+        return {
+            k: _REDACTED if isinstance(v, str) and _SECRET.search(str(k)) else redact(v)
+            for k, v in plain.items()
+        }
+    if isinstance(plain, list):
+        return [redact(v) for v in plain]
+    return plain
+
+
+def save(cfg: DictConfig, folder: Path) -> None:
+    """Write ``.hydra/config.yaml`` (and Hydra's own files, where Hydra runs) into ``folder``.
+
+    Interpolations stay as they are: resolved, a text that contains ``${`` would be read back as
+        another.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    target = folder / CONFIG_FOLDER
+    target.mkdir(exist_ok=True)
+    files: dict[str, Any] = {"config.yaml": _plain(cfg)}
+    if HydraConfig.initialized():
+        hydra_cfg = redact(OmegaConf.to_container(HydraConfig.get(), resolve=False))
+        overrides = [_redact_override(o) for o in HydraConfig.get().overrides.task]
+        hydra_cfg["overrides"]["task"] = overrides
+        hydra_cfg["job"]["override_dirname"] = None
+        files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
+    for name, content in files.items():
+        (target / name).write_text(OmegaConf.to_yaml(OmegaConf.create(content)), encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The configuration that ``save`` wrote into ``folder``; ``None`` if there is none that can be read."""
+    try:
+        stored = OmegaConf.load(folder / CONFIG_FOLDER / "config.yaml")
+    except (OSError, ValueError, OmegaConfBaseException):
+        return None
+    return _plain(stored) if isinstance(stored, DictConfig) else None
+
+
+def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
+    """``key: old -> new`` for every setting that differs, volatile ones aside; empty if it is the same run."""
+    old, new = _flat(stored), _flat(_plain(cfg))
+    return [
+        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, ...) != new.get(key, ...) and not _is_volatile(key)
+    ]
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return redact(OmegaConf.to_container(cfg, resolve=False))
+
+
+def _redact_override(override: str) -> str:
+    key, separator, _ = override.partition("=")
+    return f"{key}{separator}{_REDACTED}" if _SECRET.search(key) and separator else override
+
+
+def _is_volatile(key: str) -> bool:
+    return any(key == v or key.startswith(f"{v}.") for v in VOLATILE)
+
+
+def _flat(plain: Any, key: str = "") -> dict[str, Any]:
+    if isinstance(plain, Mapping) and plain:
+        flat: dict[str, Any] = {}
+        for name, value in plain.items():
+            flat |= _flat(value, f"{key}.{name}" if key else str(name))
+        return flat
+    return {key: plain}

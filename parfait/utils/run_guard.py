@@ -1,0 +1,167 @@
+"""What surrounds every stage: its folder, its configuration on disk, its log, and a clean end whatever happens."""
+
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from parfait.utils import tracking
+from parfait.utils.errors import UserError
+from parfait.utils.run_config import CONFIG_FOLDER, differences, read, save
+
+log = logging.getLogger(__name__)
+
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+
+
+@contextmanager
+def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[Path]:
+    """Run a stage inside its folder ``cfg.output_dir``.
+
+    The folder must be new, or hold the same configuration. The log goes into it; failures are
+    logged with their traceback; W&B is told how the run ended.
+
+    Args:
+        cfg: the composed configuration.
+        stage: its name, also that of the log file.
+        staged: work in a hidden sibling that takes the folder's place when everything succeeded,
+            so that the folder either holds all results or does not exist. Otherwise work in the
+            folder itself.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        UserError: the folder cannot be used.
+    """
+    final = Path(cfg.output_dir).absolute()
+    if _rank() != 0:  # the main process of a distributed run takes care of the folder
+        yield final
+        return
+    _check_folder(final, cfg)
+    folder = final.with_name(f".{final.name}.partial") if staged else final
+    existed = folder.is_dir() and any(folder.iterdir())
+    try:
+        if staged and folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save(cfg, folder)
+    except OSError as error:
+        raise _unwritable(final, error) from error
+    try:
+        with _logging_to(folder / f"{stage}.log"):
+            yield from _ending(folder)
+    except UserError:
+        _discard(folder, everything=staged, existed=existed)
+        raise
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _discard(folder, everything=staged, existed=existed)
+        raise _unwritable(final, error) from error
+    if staged:
+        _publish(folder, final)
+
+
+def _ending(folder: Path) -> Iterator[Path]:
+    """Hand the folder over, then log how it ended and close W&B with that exit code."""
+    try:
+        yield folder
+    except UserError as error:
+        log.error("%s", error, extra={"file_only": True})  # the entry point tells the user
+        tracking.finish(2)
+        raise
+    except Exception as error:
+        log.exception("failed; this log is %s", folder)
+        error._parfait_logged = True  # type: ignore[attr-defined]
+        tracking.finish(1)
+        raise
+    except BaseException:  # SIGTERM, Ctrl-C
+        log.warning("stopped by a signal")
+        tracking.finish(143)
+        raise
+    tracking.finish(0)
+
+
+def _check_folder(folder: Path, cfg: DictConfig) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"the output folder {folder} is a file; choose another with output_dir=")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    stored = read(folder)
+    if stored is None:
+        raise UserError(
+            f"the output folder {folder} is not empty and holds no run; choose another with output_dir="
+        )
+    changed = differences(stored, cfg)
+    if changed:
+        shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
+        raise UserError(
+            f"the output folder {folder} holds a run of another configuration ({shown}); repeat those "
+            "settings to continue it, or choose another folder with output_dir="
+        )
+
+
+@contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    """Log to ``file`` and, briefly, to the terminal."""
+    root = logging.getLogger()
+    level = root.level
+    to_file = logging.FileHandler(file, encoding="utf-8", delay=True)
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_terminal = logging.StreamHandler()
+    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal.addFilter(lambda record: not getattr(record, "file_only", False))
+    handlers = [to_file, to_terminal]
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(level)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _publish(folder: Path, final: Path) -> None:
+    """Put the finished ``folder`` in the place of ``final``, which holds nothing or the same run."""
+    try:
+        if final.is_dir() and any(final.iterdir()):
+            old = final.with_name(f".{final.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            final.rename(old)
+            folder.rename(final)
+            shutil.rmtree(old)
+        else:
+            folder.replace(final)
+    except OSError as error:
+        raise _unwritable(final, error) from error
+
+
+def _discard(folder: Path, *, everything: bool, existed: bool) -> None:
+    """After a user's mistake leave nothing behind, unless there is more than log and configuration."""
+    only_bookkeeping = all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in folder.iterdir())
+    if everything or (only_bookkeeping and not existed):
+        shutil.rmtree(folder)
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(
+        f"the output folder {folder} cannot be written ({reason}); choose another with output_dir="
+    )
+
+
+def _rank() -> int:
+    """Rank among the processes of a distributed run; 0 elsewhere."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return int(next((os.environ[n] for n in names if os.environ.get(n)), "0"))
