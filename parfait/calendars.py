@@ -77,8 +77,8 @@ def estimate_bars_per_year(timestamps: pl.Series) -> float:
     """Bars per calendar year, pauses of more than ten days left out.
 
     The conventional 252, 365, 52 or 12 when the estimate is within 3 % of it. Histories of less
-    than 60 days count open weekdays and bars per session instead, since two weeks of daily bars
-    hold eight or nine weekday steps whatever the market.
+    than a year count open weekdays and bars per session instead, with 252 sessions for five
+    weekdays: a few weeks without a holiday would promise 261.
 
     Raises:
         UserError: fewer than two timestamps.
@@ -89,7 +89,7 @@ def estimate_bars_per_year(timestamps: pl.Series) -> float:
     inside = gaps[gaps <= max(_GAP_DAYS * _DAY, 2 * calendar.step)]
     if calendar.months:
         estimate = 12 / calendar.months
-    elif calendar.step > _DAY or inside.sum() >= 60 * _DAY:
+    elif calendar.step > _DAY or inside.sum() >= _YEAR:
         estimate = len(inside) * _YEAR / inside.sum()
     else:
         open_days = sum(calendar.weekdays)

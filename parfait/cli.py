@@ -13,6 +13,8 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,7 +33,7 @@ _TRACE = "HYDRA_FULL_ERROR"
 
 
 def main(stage: str | None = None) -> NoReturn:
-    """Run ``stage`` with the arguments of this process; without ``stage`` the first argument names it."""
+    """Run ``stage``, or the one that the first argument names, with the process's arguments."""
     trace = os.environ.get(_TRACE) == "1"
     try:
         command = _command(stage)
@@ -57,48 +59,55 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
     )
     import hydra
 
-    original_argv, original_trace = sys.argv, os.environ.get(_TRACE)
+    called = {"argv": sys.argv, "trace": os.environ.get(_TRACE)}
     # With this variable Hydra raises its own errors instead of printing them and exiting with 1.
     os.environ[_TRACE] = "1"
     sys.argv = [sys.argv[0], *rewritten]
-    _ORIGINAL.update(argv=original_argv, trace=original_trace)
+    _CALLED.update(called)
     try:
         entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=stage)
         entry(run_job)()
     except UserError as error:  # from one job of a sweep; the others have run
-        _report(error, original_trace == "1")
+        _report(error, called["trace"] == "1")
         return 2
     except Exception as error:
         from parfait.utils.config_errors import explain
 
         sentence = explain(error, stage, rewritten)
         if sentence is None:
-            if not getattr(error, "_parfait_logged", False):
+            if not vars(error).get("logged"):
                 traceback.print_exc()
             return 1
-        if original_trace == "1":
+        if called["trace"] == "1":
             traceback.print_exc()
         print(f"error: {sentence}", file=sys.stderr)
         return 2
     finally:
-        _restore()
-        sys.argv = original_argv
+        _CALLED.clear()
+        _set_process(called)
     return 0
 
 
-_ORIGINAL: dict[str, Any] = {}
+_CALLED: dict[str, Any] = {}  # arguments and trace variable that the user gave
 
 
-def _restore() -> None:
-    """Give the process its own arguments and environment back: launchers of child processes read them."""
-    if not _ORIGINAL:
-        return
-    sys.argv = _ORIGINAL["argv"]
-    if _ORIGINAL["trace"] is None:
+@contextmanager
+def _as_called() -> Iterator[None]:
+    """The user's own arguments and environment: launchers of child processes read them."""
+    now = {"argv": sys.argv, "trace": os.environ.get(_TRACE)}
+    _set_process(_CALLED or now)
+    try:
+        yield
+    finally:
+        _set_process(now)
+
+
+def _set_process(values: dict[str, Any]) -> None:
+    sys.argv = values["argv"]
+    if values["trace"] is None:
         os.environ.pop(_TRACE, None)
     else:
-        os.environ[_TRACE] = _ORIGINAL["trace"]
-    _ORIGINAL.clear()
+        os.environ[_TRACE] = values["trace"]
 
 
 def run_job(cfg: DictConfig) -> Any:
@@ -106,24 +115,23 @@ def run_job(cfg: DictConfig) -> Any:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    _restore()
     hydra_cfg = HydraConfig.get()
-    sweeping = hydra_cfg.mode == RunMode.MULTIRUN
-    stage = hydra_cfg.job.config_name
+    stage = str(hydra_cfg.job.config_name)
     # In a sweep every job has its own folder below the configured one.
     cfg.output_dir = hydra_cfg.runtime.output_dir
-    try:
-        return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)
-    except Exception as error:
-        _remove_if_empty(Path(cfg.output_dir))
-        if sweeping:
-            raise
-        if isinstance(error, UserError):
-            _report(error, os.environ.get(_TRACE) == "1")
-            raise SystemExit(2) from None
-        if not getattr(error, "_parfait_logged", False):
-            logging.getLogger(__name__).exception("%s failed", stage)
-        raise SystemExit(1) from None
+    with _as_called():
+        try:
+            return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)
+        except Exception as error:
+            _remove_if_empty(Path(cfg.output_dir))
+            if hydra_cfg.mode == RunMode.MULTIRUN:  # Hydra runs the other jobs, then raises it
+                raise
+            if isinstance(error, UserError):
+                _report(error, os.environ.get(_TRACE) == "1")
+                raise SystemExit(2) from None
+            if not vars(error).get("logged"):
+                logging.getLogger(__name__).exception("%s failed", stage)
+            raise SystemExit(1) from None
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """What a run starts from: the bars it continues, and the present state of that market."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -13,7 +15,7 @@ from parfait.bars import (
     check_bars,
     estimate_bars_per_year,
 )
-from parfait.data import embedded_bars, load_bars
+from parfait.data import LoadReport, embedded_bars, load_bars
 from parfait.labels import label_windows
 from parfait.regime import MarketContext
 from parfait.utils.errors import UserError
@@ -41,23 +43,27 @@ class History:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, source: pl.DataFrame | str | Path | None) -> "History":
-        """A frame, a file, or the embedded S&P 500 for ``None``.
+    def load(
+        cls,
+        source: pl.DataFrame | str | Path | None,
+        options: Mapping[str, Any] | None = None,
+    ) -> "History":
+        """A frame, a file (with ``options`` for its reader), or the embedded S&P 500 for ``None``.
 
         Raises:
             UserError: the source cannot be read, holds several symbols, invalid bars or too few.
         """
         mended: tuple[str, ...] = ()
         if source is None:
-            frame, name = embedded_bars()[EMBEDDED], "embedded S&P 500, daily"
+            frame, name = embedded_bars()[EMBEDDED], "the embedded daily S&P 500"
         elif isinstance(source, pl.DataFrame):
-            frame, name = _typed(source), "given frame"
+            frame, name = _typed(source), "the given frame"
         elif isinstance(source, str | Path):
-            frame, report = load_bars(source)
-            name, mended = Path(source).name, tuple(report.warnings)
+            frame, report = load_bars(source, **(options or {}))
+            name, mended = Path(source).name, mending_sentences(report)
         else:
             raise UserError(
-                f"the history is a {type(source).__name__}; give a polars frame or the path of a file"
+                f"the history is a {type(source).__name__}; give a polars frame or a file's path"
             )
         if "symbol" in frame.columns and frame["symbol"].n_unique() > 1:
             symbols = ", ".join(map(str, frame["symbol"].unique().sort().head(5)))
@@ -75,6 +81,26 @@ class History:
     def last_close(self) -> float:
         """S_0, where the paths start."""
         return float(self.bars["close"][-1])
+
+    def remarks(self, looked_back: int, asset_class: str) -> list[str]:
+        """Sentences about what these bars cannot give.
+
+        Args:
+            looked_back: bars that the generator would use.
+            asset_class: what the reading is about.
+        """
+        said = list(self.warnings)
+        if self.bars.height < looked_back:
+            said.append(
+                f"The history has {self.bars.height} bars, fewer than the {looked_back} the model "
+                "looks back on; it was used as it is."
+            )
+        if self.embedded and asset_class not in ("equity", "stock"):
+            said.append(
+                f"The reading is about {asset_class}, but no history was given: the paths "
+                "continue the embedded S&P 500."
+            )
+        return said
 
     def context(self, bars_per_year: float | None, asset: str | None) -> MarketContext:
         """Present volatility and trend, labelled on the most recent bars.
@@ -101,10 +127,21 @@ class History:
         )
 
 
+def mending_sentences(report: LoadReport) -> tuple[str, ...]:
+    """What the loader dropped, repaired or found odd in a file, a sentence for each reason."""
+    name = Path(report.path).name
+    said = []
+    for verb in ("dropped", "repaired", "flagged"):
+        for reason, entry in getattr(report, verb).items():
+            rows = ", ".join(map(str, entry["rows"]))
+            said.append(f"{name}: {entry['count']} row(s) {verb} ({reason}), first {rows}.")
+    return (*said, *report.notes)
+
+
 def _typed(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with the types of a frame of bars, where a plain cast gives them."""
     types = {"timestamp": pl.Datetime("us")} | dict.fromkeys(BAR_FIELDS, pl.Float64())
     try:
         return frame.cast({name: t for name, t in types.items() if name in frame.columns})
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"the history (given frame) cannot be used: {error}") from error
+        raise UserError(f"the history (the given frame) cannot be used: {error}") from error

@@ -1,13 +1,12 @@
 """``Pipeline``: a sentence in, obedient OHLCV bars out."""
 
 import hashlib
-import time
+import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 import torch
@@ -18,26 +17,20 @@ from parfait.bars import bars_to_tensor, future_timestamps
 from parfait.checks import alignment, horizon_variance, risk_measures
 from parfait.history import History
 from parfait.microstructure import Microstructure
+from parfait.microstructure.generate import MICRO_BATCH
 from parfait.regime import MarketContext, Regime, RegimeDistribution
 from parfait.sde import Guide, Process, SdeWarning, load_process, make_guide
-from parfait.semantic import UNSURE_BELOW, load_reader
+from parfait.semantic import UNSURE_BELOW, Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table
 from parfait.utils.errors import UserError
+from parfait.utils.timing import Stopwatch
 
 KEPT_HISTORY = 250  # bars of history that a Simulation carries for its figures
-MAX_BARS = 10_000_000  # n_paths * horizon; about 4 GB of memory at the peak
+MAX_BARS = 10_000_000  # n_paths * horizon: a table of 700 MB, and several copies on the way
 BATCH = 256  # paths generated at a time
 
 Progress = Callable[[str, int, int], None]
 Source = str | RegimeDistribution | Regime
-
-
-class Reader(Protocol):
-    """What turns a sentence into regimes."""
-
-    def read(self, instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
-        """The distribution over regimes that the sentence describes."""
-        ...
 
 
 def derive_generator(seed: int, purpose: str) -> torch.Generator:
@@ -117,6 +110,7 @@ class Pipeline:
         guide_every: int = 4,
         jump_sigmas: float = 3.0,
         batch_size: int = BATCH,
+        history_options: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> Simulation:
         """Reads the source, draws regimes, samples their guide curves and dresses them as bars.
@@ -134,7 +128,9 @@ class Pipeline:
             bars_per_year: bar frequency; estimated from the timestamps unless given.
             guide_every: closes equal the guide at every so many bars, and at the last.
             jump_sigmas: a bar that jumps by more standard deviations than this is anchored too.
-            batch_size: paths generated at a time, which bounds memory.
+            batch_size: paths generated at a time, which bounds memory; rounded up to whole batches
+                of the network. Horizons beyond the trained one take all paths at once.
+            history_options: options of ``parfait.data.load_bars`` for a file.
             progress: called with (stage, done, total).
 
         Raises:
@@ -142,9 +138,9 @@ class Pipeline:
         """
         _check_sizes(n_paths, horizon, batch_size)
         report = progress or (lambda stage, done, total: None)
-        clock = _Stopwatch()
+        clock = Stopwatch()
         with clock("history"):
-            past = History.load(history)
+            past = History.load(history, history_options)
             context = past.context(bars_per_year, asset)
         frequency = context.bars_per_year
         assert frequency is not None
@@ -179,7 +175,8 @@ class Pipeline:
         said = [
             *scenarios.warnings,
             *_unsure(scenarios),
-            *self._about_history(past, scenarios),
+            *past.remarks(self.microstructure.history_length, scenarios.asset_class),
+            *self._left_out(scenarios),
             *notes,
         ]
         return Simulation(
@@ -238,26 +235,43 @@ class Pipeline:
         every: int,
         jump_sigmas: float,
     ) -> tuple[Guide, list[str]]:
-        """Paths of the process, their anchors, and what the process had to leave out."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", SdeWarning)
+        """Paths of the process, their anchors, and remarks about the latter."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SdeWarning)  # said once, for the scenarios: _left_out
             process = self.process.from_regime(regime, **self.sde_options)
-            paths = process.sample(
-                paths=len(regime),
-                steps=horizon,
-                years=horizon / frequency,
-                generator=derive_generator(seed, "sde"),
-                dtype=torch.float64,
-            )
-        left_out = [str(w.message) for w in caught if issubclass(w.category, SdeWarning)]
-        guide, notes = make_guide(
+        paths = process.sample(
+            paths=len(regime),
+            steps=horizon,
+            years=horizon / frequency,
+            generator=derive_generator(seed, "sde"),
+            dtype=torch.float64,
+        )
+        return make_guide(
             paths,
             spot,
             every=every,
             jump_sigmas=jump_sigmas,
             bar_sd=torch.as_tensor(regime.volatility) * frequency**-0.5,
         )
-        return guide, left_out + notes
+
+    def _left_out(self, scenarios: RegimeDistribution) -> list[str]:
+        """What of the scenarios is not in the paths: fields and conditions.
+
+        Single draws stray from neutral values by the width of the reading; only a centre that does
+        was meant.
+        """
+        said = []
+        for component in scenarios.components:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", SdeWarning)
+                self.process.from_regime(component.regime, **self.sde_options)
+            said += [f"{component.name}: {w.message}." for w in caught]
+            if component.conditions:
+                kinds = ", ".join(sorted({c.kind for c in component.conditions}))
+                said.append(
+                    f"{component.name}: its conditions ({kinds}) were not imposed on the paths."
+                )
+        return said
 
     def _bars(
         self,
@@ -271,11 +285,14 @@ class Pipeline:
     ) -> Float64[Tensor, "paths steps 5"]:
         """Bars of all paths, a batch at a time; path i has a stream of its own in every batch."""
         history = bars_to_tensor(past.bars.tail(self.microstructure.history_length))
-        paths = guide.level.shape[0]
+        paths, horizon = guide.level.shape
+        group = math.ceil(batch_size / MICRO_BATCH) * MICRO_BATCH
+        if horizon > self.microstructure.model.max_horizon:
+            group = paths  # it rolls on from bars that are anchors of every path in the call
         parts = []
         report("bars", 0, paths)
-        for start in range(0, paths, batch_size):
-            rows = slice(start, min(start + batch_size, paths))
+        for start in range(0, paths, group):
+            rows = slice(start, min(start + group, paths))
             parts.append(
                 self.microstructure.generate(
                     history,
@@ -290,22 +307,6 @@ class Pipeline:
             )
             report("bars", rows.stop, paths)
         return torch.cat(parts)
-
-    def _about_history(self, past: History, scenarios: RegimeDistribution) -> list[str]:
-        """What a person should know about the bars that the paths continue."""
-        said = list(past.warnings)
-        if past.bars.height < self.microstructure.history_length:
-            said.append(
-                f"The history has {past.bars.height} bars, fewer than the "
-                f"{self.microstructure.history_length} the model looks back on; "
-                "it was used as it is."
-            )
-        if past.embedded and scenarios.asset_class not in ("equity", "stock"):
-            said.append(
-                f"The reading is about {scenarios.asset_class}, but no history was given: "
-                "the paths continue the embedded S&P 500."
-            )
-        return said
 
 
 def _unsure(scenarios: RegimeDistribution) -> list[str]:
@@ -327,16 +328,3 @@ def _check_sizes(n_paths: int, horizon: int, batch_size: int) -> None:
             f"n_paths x horizon is {n_paths * horizon:,} bars, above the {MAX_BARS:,} that one run "
             "holds in memory; run several seeds instead"
         )
-
-
-class _Stopwatch:
-    """Wall seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - start, 4)

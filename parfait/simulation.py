@@ -25,10 +25,10 @@ class Simulation:
 
     Args:
         instruction: the sentence; ``None`` when regimes were given instead.
-        bars: path i32, scenario i32, step i32 (0 = first generated bar), timestamp, open, high, low, close, volume.
+        bars: path i32, scenario i32, step i32 (0 = first generated bar), then ``BAR_COLUMNS``.
         guides: path i32, step i32, anchored, guide; at anchored steps ``close`` equals ``guide``.
         scenarios: the distribution as it was read; editable, ``Pipeline.run`` takes it back.
-        resolved: the same, started at the present volatility of the history; what the paths were drawn from.
+        resolved: the same, started at the present volatility; what the paths were drawn from.
         regime: the drawn regimes, shape (n_paths,).
         history: the bars that the paths continue (the most recent ones).
         history_name: where they come from, for a person.
@@ -79,7 +79,7 @@ class Simulation:
         )
 
     def scenarios_table(self) -> list[dict[str, Any]]:
-        """One plain record per scenario, as in ``scenarios.json``: centre and 90 % interval of every regime field."""
+        """A record per scenario, as in ``scenarios.json``: centre and 90 % interval by field."""
         counts = torch.bincount(
             torch.tensor(self.scenario_of_path), minlength=len(self.resolved.components)
         ).tolist()
@@ -125,7 +125,7 @@ class Simulation:
         }
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Writes paths.parquet, guides.parquet, scenarios.json and summary.json; returns their paths.
+        """Writes paths.parquet, guides.parquet, scenarios.json, summary.json; returns their paths.
 
         Each file is written beside its place and renamed, so no reader ever sees half of one.
 
@@ -179,7 +179,7 @@ def _path_and_step(paths: int, steps: int) -> dict[str, Any]:
 
 
 def check_tables(bars: pl.DataFrame, guides: pl.DataFrame) -> dict[str, float]:
-    """Share of valid bars, and the largest |ln close - ln guide| at anchored steps, on the tables as written."""
+    """Share of valid bars, and largest |ln close - ln guide| at anchored steps, as written."""
     broken = sum(bar_violations(bars).values())
     anchored = guides["anchored"]
     close, level = bars["close"].filter(anchored), guides["guide"].filter(anchored)

@@ -86,7 +86,7 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str] | None) -> di
             candidates[role].append(i)
     if "time" not in chosen:
         _split_date_and_clock(header, candidates)
-        if not candidates["time"] and header[0] == "" and 0 not in taken:
+        if not candidates["time"] and [*header[:1]] == [""] and 0 not in taken:
             candidates["time"] = [0]
     for role, positions in candidates.items():
         if role in chosen or not positions:

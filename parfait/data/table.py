@@ -65,8 +65,6 @@ def read_table(path: Path) -> TextTable:
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} is a damaged gzip file: {error}") from error
     text, encoding = _decode(raw, path)
-    if not text.strip():
-        raise UserError(f"{path} is empty; give a file with a header and rows of bars")
     delimiter = _sniff(text)
     rows, numbers = [], []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -77,6 +75,8 @@ def read_table(path: Path) -> TextTable:
                 numbers.append(reader.line_num)
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from error
+    if not rows:
+        raise UserError(f"{path} is empty; give a file with a header and rows of bars")
     notes = () if encoding == "utf-8" else (f"text read as {encoding}",)
     return TextTable(rows, numbers, delimiter, None, sha256, notes)
 
@@ -107,7 +107,7 @@ def _decode(raw: bytes, path: Path) -> tuple[str, str]:
 
 def _sniff(text: str) -> str:
     """The delimiter that cuts most of the first lines into the same number of cells."""
-    lines = [line for line in text[:100_000].splitlines() if line.strip()][:_SAMPLE_LINES]
+    lines = [line for line in text[:100_000].splitlines() if line.strip()][:_SAMPLE_LINES] or [""]
     best, best_score = ",", 0.0
     for delimiter in _DELIMITERS:
         try:

@@ -8,10 +8,11 @@ from torch import Tensor
 
 # Bars whose high equals their low carry no range: beyond this share the range understates.
 FLAT_SHARE = 0.1
+RANGE_VARIANCE = 0.331  # of u (u - c) + d (d - c) for Brownian motion without drift, unit variance
 
 
 def yang_zhang(bars: Float64[Tensor, "windows n 5"]) -> Float64[Tensor, " windows"]:
-    """Variance per bar from open, high, low and close (Yang & Zhang 2000, eq. 7).
+    """Variance per bar from open, high, low and close (Yang & Zhang 2000).
 
     With the first bar giving only the previous close, n = bars - 1 and, per bar,
     o = ln(O_t / C_{t-1}), u = ln(H / O), d = ln(L / O), c = ln(C / O):
@@ -37,30 +38,36 @@ def log_returns(bars: Float64[Tensor, "windows n 5"]) -> Float64[Tensor, "window
 def volatility_posterior(
     bars: Float64[Tensor, "windows n 5"],
 ) -> tuple[Float64[Tensor, " windows"], Float64[Tensor, " windows"], Bool[Tensor, " windows"]]:
-    """Per-bar standard deviation of log returns, the standard error of its logarithm, fallback.
+    """Centre exp(E[ln sigma]) per bar, standard deviation of ln sigma, and fallback.
 
-    Yang-Zhang, whose variance under Brownian motion with overnight share f is
-    2 sigma^4 [f^2 / (n-1) + (1-f)^2 / ((n-1)(1 + 1/k))] (Yang & Zhang 2000, eqs. 9-11), about
-    0.034 sqrt(60/n) relative to sigma; from closes with
-    relative error sqrt((kurtosis - 1) / (4 n)) where more than 10 % of the bars are flat.
+    The variance estimate v behaves as sigma^2 chi^2_nu / nu with 2 / nu = r its relative variance,
+    so that ln sigma has mean ln sqrt(v) + r/4 and variance (r + r^2/2) / 4 to second order in r.
+
+    v is Yang-Zhang with r = 2 [f^2 + (1-f)^2 k^2] / (n-1) + 0.331 (1-f)^2 (1-k)^2 / n at overnight
+    share f, 0.331 being the relative variance of one bar's range term (Rogers, Satchell & Yoon
+    1994): sigma to 0.034 sqrt(60/n). Where more than 10 % of the bars are flat the
+    variance is that of closes, with r = (kurtosis - 1) / (n - 1).
     """
     n = bars.shape[1] - 1
     variance, overnight, k = _yang_zhang_parts(bars)
     share = (overnight / variance.clamp_min(1e-300)).clamp(0, 1)
-    relative = 2 / (n - 1) * (share.square() + (1 - share).square() / (1 + 1 / k))
+    day = (1 - share).square()
+    relative = 2 * (share.square() + day * k**2) / (n - 1)
+    relative = relative + RANGE_VARIANCE * day * (1 - k) ** 2 / n
 
     returns = log_returns(bars)
     deviation = returns - returns.mean(dim=1, keepdim=True)
     second = deviation.square().mean(dim=1)
     kurtosis = deviation.pow(4).mean(dim=1) / second.square().clamp_min(1e-300)
-    closes_relative = (kurtosis.clamp_min(3) - 1) / n  # of the variance: Var(s^2)/s^4
+    # A sample kurtosis below the Gaussian one is chance, not precision.
+    closes_relative = (kurtosis.clamp_min(3) - 1) / (n - 1)
 
     flat = (bars[:, 1:, 1] == bars[:, 1:, 2]).to(torch.float64).mean(dim=1) > FLAT_SHARE
     flat = flat | (variance <= 0)
     variance = torch.where(flat, close_to_close(bars), variance)
-    # Half of the variance's relative error is the volatility's.
-    error = torch.where(flat, closes_relative, relative).sqrt() / 2
-    return variance.clamp_min(0).sqrt(), error, flat
+    r = torch.where(flat, closes_relative, relative)
+    centre = variance.clamp_min(0).sqrt() * torch.exp(r / 4)
+    return centre, (r + r.square() / 2).sqrt() / 2, flat
 
 
 def _yang_zhang_parts(

@@ -1,21 +1,19 @@
-"""Trivial generators of bars that a network must beat, all with the signature of a conditional generator:
-histories and an optional guide in, valid bars out. Anchored closes equal the guide exactly.
+"""Trivial generators of bars that a network must beat, all with the signature of a conditional
+generator: histories and an optional guide in, valid bars out. Anchored closes equal the guide
+exactly.
 """
 
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
-from parfait.metrics.functional.windows import (
-    CLOSE,
-    VOLUME,
-    WindowCode,
-    encode_window,
-    history_scale,
-)
+from parfait.metrics.functional.windows import CLOSE, VOLUME, WindowCode, encode_window
+from parfait.microstructure.codec import window_scale
+from parfait.microstructure.constraint import Segments, close_path, guide_increments
 from parfait.sde import Guide
 
-SUBSTEPS = 13  # half hours of a trading day; sets the share of bars without a wick, about 2/sqrt(pi * 13)
+# Half hours of a trading day; sets the share of bars without a wick, about 2/sqrt(pi * 13).
+SUBSTEPS = 13
 
 
 def bootstrap_bars(
@@ -28,11 +26,13 @@ def bootstrap_bars(
     block: int = 8,
     generator: torch.Generator,
 ) -> Float64[Tensor, "windows steps 5"]:
-    """Block bootstrap (Kunsch 1989) of coded bars: random runs of ``block`` real bars, rescaled to each history.
+    """Block bootstrap (Kunsch 1989) of coded bars: random runs of ``block`` real bars, rescaled to
+    each history.
 
-    A run keeps the couplings of its bars (volume with range, wick with body); what is lost is memory beyond a run and
-    any answer to history. With a guide the returns are projected on it: each segment's surplus is spread evenly over its
-    bars. Gaps then move with their returns, so that the body of a bar keeps its size.
+    A run keeps the couplings of its bars (volume with range, wick with body); what is lost is
+    memory beyond a run and any answer to history. With a guide the returns are projected on it:
+    each segment's surplus is spread evenly over its bars. Gaps stay as drawn, zeros included;
+    moving them along with the returns would keep bodies but no gap of zero, and judges see it.
 
     Args:
         source_history, source: real windows to draw from (training period), any number.
@@ -49,10 +49,9 @@ def bootstrap_bars(
     column = start + torch.arange(block)
     code = encode_window(source_history, source)
     drawn = WindowCode(*(part[row, column].reshape(windows, -1)[:, :steps] for part in code))
-    s, _ = history_scale(history)
-    surplus = _guided(drawn.r * s[:, None], history, guide) / s[:, None] - drawn.r
-    moved = drawn._replace(r=drawn.r + surplus, gap=drawn.gap + surplus)
-    return decode_window(history, moved, guide)
+    s, _ = window_scale(history)
+    surplus = _surplus(drawn.r * s[:, None], history, guide) / s[:, None]
+    return decode_window(history, drawn._replace(r=drawn.r + surplus), guide)
 
 
 def bridge_bars(
@@ -63,21 +62,21 @@ def bridge_bars(
     substeps: int = SUBSTEPS,
     generator: torch.Generator,
 ) -> Float64[Tensor, "windows steps 5"]:
-    """Bars of a Brownian bridge through the anchors, sampled ``substeps`` times a bar; without a guide, of a GBM.
+    """Bars of a Brownian bridge through the anchors, sampled ``substeps`` times a bar; without a
+    guide, of a GBM.
 
-    The volatility is the history's, volume is lognormal with the history's moments and independent, opens equal the
-    previous close. Shows what the constraint alone buys. The GBM's drift makes the price a martingale.
+    The volatility is the history's, volume is lognormal with the history's moments and independent,
+    opens equal the previous close. Shows what the constraint alone buys. The GBM's drift makes the
+    price a martingale.
     """
-    s, _ = history_scale(history)
+    s, _ = window_scale(history)
     noise = torch.randn(
         (history.shape[0], steps * substeps), generator=generator, dtype=torch.float64
     )
     fine = noise * s[:, None] / substeps**0.5 - 0.5 * s[:, None].square() / substeps
-    if guide is not None:
-        returns = fine.unflatten(1, (steps, substeps)).sum(-1)
-        surplus = _guided(returns, history, guide) - returns
-        fine = fine + surplus.repeat_interleave(substeps, dim=1) / substeps
-    path = (fine.cumsum(1)).unflatten(1, (steps, substeps))
+    surplus = _surplus(fine.unflatten(1, (steps, substeps)).sum(-1), history, guide)
+    fine = fine + surplus.repeat_interleave(substeps, dim=1) / substeps
+    path = fine.cumsum(1).unflatten(1, (steps, substeps))
     start = torch.cat([torch.zeros_like(path[:, :1, -1]), path[:, :-1, -1]], dim=1)
     inside = torch.cat([start[..., None], path], dim=-1)
     close = path[..., -1]
@@ -94,7 +93,8 @@ def bridge_bars(
 def jitter_bars(
     bars: Float64[Tensor, "windows steps 5"], size: float, generator: torch.Generator
 ) -> Float64[Tensor, "windows steps 5"]:
-    """Every price and volume times exp(size * N(0, 1)) on its own: breaks most bars; a control row, not a rival."""
+    """Every price and volume times exp(size * N(0, 1)) on its own: breaks most bars; a control row,
+    not a rival."""
     noise = torch.randn(bars.shape, generator=generator, dtype=torch.float64)
     return bars * (size * noise).exp()
 
@@ -102,12 +102,15 @@ def jitter_bars(
 def decode_window(
     history: Float64[Tensor, "windows bars 5"], code: WindowCode, guide: Guide | None = None
 ) -> Float64[Tensor, "windows steps 5"]:
-    """Inverse of ``encode_window``; where a guide is anchored the close is set to its level itself."""
-    s, v0 = history_scale(history)
-    s, spot = s[:, None], history[:, -1:, CLOSE]
-    close = spot * (code.r * s).cumsum(1).exp()
-    if guide is not None:
-        close = torch.where(guide.anchored, guide.level, close)
+    """Inverse of ``encode_window``; where a guide is anchored the close is set to its level
+    itself."""
+    scale, v0 = window_scale(history)
+    s, spot = scale[:, None], history[:, -1:, CLOSE]
+    if guide is None:
+        close = spot * (code.r * s).cumsum(1).exp()
+    else:
+        segments = Segments.from_anchors(guide.anchored)
+        close = close_path(code.r, guide.level, segments, spot[:, 0], scale)
     before = torch.cat([spot, close[:, :-1]], dim=1)
     open_ = before * (code.gap * s).exp()
     high = torch.maximum(open_, close) * (code.upper.clamp_min(0) * s).exp()
@@ -118,30 +121,22 @@ def decode_window(
 
 def _volume_noise(history: Tensor, steps: int, generator: torch.Generator) -> Tensor:
     """Log volume about its mean: independent normal with the history's deviation."""
-    deviation = history[..., VOLUME].clamp_min(1.0).log().std(-1, keepdim=True)
+    volume = history[..., VOLUME]
+    traded = volume > 0
+    _, v0 = window_scale(history)
+    log_volume = torch.where(traded, volume, 1.0).log() - v0[:, None]
+    square = torch.where(traded, log_volume.square(), 0.0).sum(-1, keepdim=True)
+    deviation = (square / (traded.sum(-1, keepdim=True) - 1).clamp_min(1)).sqrt()
     noise = torch.randn((history.shape[0], steps), generator=generator, dtype=torch.float64)
     return noise * deviation
 
 
-def _segments(anchored: Bool[Tensor, "windows steps"]) -> Int64[Tensor, "windows steps"]:
-    """Number of the segment each step belongs to; a segment ends at its anchor."""
-    return anchored.cumsum(1) - anchored.to(torch.int64)
-
-
-def _guided(
+def _surplus(
     returns: Float64[Tensor, "windows steps"], history: Tensor, guide: Guide | None
 ) -> Float64[Tensor, "windows steps"]:
-    """Log returns with each segment's sum moved onto the guide by an even shift; a tail without an anchor stays free."""
+    """What moves each segment's log return onto the guide when added evenly to its steps."""
     if guide is None:
-        return returns
-    segment = _segments(guide.anchored)
-    member = torch.nn.functional.one_hot(segment).to(torch.float64)
-    levels = torch.where(guide.anchored, guide.level, 1.0).log() - history[:, -1:, CLOSE].log()
-    # Column i of `reached`: log level at anchor i; differences are the moves the segments must make.
-    ends = member * guide.anchored[..., None]
-    reached = (ends * levels[..., None]).sum(1)
-    move = reached.diff(dim=1, prepend=torch.zeros_like(reached[:, :1]))
-    bound = ends.sum(1)
-    length = member.sum(1).clamp_min(1)
-    surplus = bound * (move - (member * returns[..., None]).sum(1)) / length
-    return returns + (member * surplus[:, None]).sum(-1)
+        return torch.zeros_like(returns)
+    segments = Segments.from_anchors(guide.anchored)
+    demanded = guide_increments(guide.level, segments, history[:, -1, CLOSE])
+    return demanded - segments.spread(returns)

@@ -1,5 +1,6 @@
-"""Classifiers of windows. Many judges (seeds, label sets, splits) train as one batched model, which is what makes them
-affordable: a leading ``judges`` dimension in every weight, a grouped convolution or ``baddbmm`` in place of a loop.
+"""Classifiers of windows. Many judges (seeds, label sets, splits) train as one batched model, which
+is what makes them affordable: a leading ``judges`` dimension in every weight, a grouped convolution
+or ``baddbmm`` in place of a loop.
 """
 
 import math
@@ -21,7 +22,8 @@ def _uniform(shape: tuple[int, ...], fan_in: int, generator: torch.Generator) ->
 
 
 class ConvJudges(nn.Module):
-    """1-D convolutions 32-32-48 of width 3 with ReLU, mean and max over time, dropout, one logit; J of them abreast.
+    """1-D convolutions 32-32-48 of width 3 with ReLU, mean and max over time, dropout, one logit; J
+    of them abreast.
 
     Args:
         judges: J.
@@ -31,6 +33,7 @@ class ConvJudges(nn.Module):
     """
 
     widths = (32, 32, 48)
+    lr = 2e-3
 
     def __init__(
         self, judges: int, channels: int, generator: torch.Generator, dropout: float = 0.2
@@ -62,12 +65,15 @@ class ConvJudges(nn.Module):
 
 
 class RecurrentJudges(nn.Module):
-    """GRU of 32 units (Cho et al. 2014), its last and its mean state, dropout, one logit; J of them abreast.
+    """GRU of 32 units (Cho et al. 2014), its last and its mean state, dropout, one logit; J of them
+    abreast.
 
-    The mean state lets the gradient reach every step at once; without it 300 steps leave the judge half trained.
+    The mean state lets the gradient reach every step at once; without it 300 steps leave the judge
+    half trained.
     """
 
     width = 32
+    lr = 5e-3
 
     def __init__(
         self, judges: int, channels: int, generator: torch.Generator, dropout: float = 0.2
@@ -125,7 +131,6 @@ def train_judges(
     seed: int = 0,
     steps: int = 300,
     batch: int = 128,
-    lr: float = 2e-3,
     weight_decay: float = 1e-4,
 ) -> Float64[Tensor, "judges windows"]:
     """Trains one judge per row and returns its logits (high = "generated") for all windows.
@@ -133,10 +138,11 @@ def train_judges(
     Args:
         windows: the pool; judges differ in what they take from it.
         generated: each judge's truth: which windows count as generated.
-        train: which windows each judge may learn from. Batches hold both classes in equal parts whatever their sizes.
+        train: which windows each judge may learn from. Batches hold both classes in equal parts
+            whatever their sizes.
         judge: ``cnn`` or ``gru``.
         seed: of weights, batches and dropout; the global generator is left alone.
-        steps, batch, lr, weight_decay: Adam with the rate falling linearly to 0.
+        steps, batch, weight_decay: Adam, the rate falling linearly to 0 from the judge's own.
 
     Raises:
         UserError: an unknown judge, or a judge with fewer than two training windows of a class.
@@ -147,31 +153,32 @@ def train_judges(
     classes = [_members(train & ~generated), _members(train & generated)]
     generator = torch.Generator().manual_seed(seed)
     model = JUDGES[judge](judges, windows.shape[-1], generator)
-    optimiser = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, foreach=True)
+    optimiser = torch.optim.Adam(model.parameters(), lr=model.lr, weight_decay=weight_decay)
     target = torch.cat([torch.zeros(judges, half), torch.ones(judges, half)], dim=1)
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = lr * (1 - step / steps)
+        optimiser.param_groups[0]["lr"] = model.lr * (1 - step / steps)
         picked = [_draw(members, count, half, generator) for members, count in classes]
         logits = model(windows[torch.cat(picked, dim=1)])
-        # Sum over judges of each one's mean: their gradients never meet, so each trains as if alone.
+        # Sum over judges of each one's mean: their gradients never meet, so each trains as if
+        # alone.
         loss = F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / batch
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
     model.eval()
     with torch.no_grad():
-        pieces = [
-            model(piece.expand(judges, *piece.shape)) for piece in windows.split(256)
-        ]
+        pieces = [model(piece.expand(judges, *piece.shape)) for piece in windows.split(256)]
     return torch.cat(pieces, dim=1).to(torch.float64)
 
 
 def _members(mask: Bool[Tensor, "judges windows"]) -> tuple[Tensor, Tensor]:
-    """Per judge the indices where ``mask`` holds, left-aligned in one table, and how many there are."""
+    """Per judge the indices where ``mask`` holds, left-aligned in one table, and how many there
+    are."""
     count = mask.sum(1)
     if int(count.min()) < 2:
         raise UserError(
-            f"a judge has {int(count.min())} training windows of a class; give more windows or a smaller purge"
+            f"a judge has {int(count.min())} training windows of a class; give more windows or a "
+            "smaller purge"
         )
     order = torch.argsort(mask.to(torch.int8), dim=1, descending=True, stable=True)
     return order[:, : int(count.max())], count

@@ -33,7 +33,7 @@ MAX_LOG_MOVE = 3.0
 MAX_LOG_RETURN = 8.0
 MAX_LOG_VOLUME = 60.0
 MIN_SCALE = 1e-4
-_SAME_PRICE = 1e-9  # below one part in a billion two prices are the same price
+SAME_PRICE = 1e-9  # below one part in a billion two prices are the same price
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BarCodec:
         mean, std: per channel standardisation; the return has mean 0, or sums would shift.
     """
 
-    gap_zone: float = 0.15
+    gap_zone: float = 0.3
     wick_zone: float = 0.35
     volume_floor: float = -8.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -86,7 +86,7 @@ class BarCodec:
         if generator is not None:
             noise = torch.rand(noise.shape, generator=generator, dtype=torch.float64)
         gap, wicks, volume = raw[:, GAP], raw[:, UPPER : LOWER + 1], raw[:, VOLUME]
-        no_gap = gap.abs() <= _SAME_PRICE / scale[:, None]
+        no_gap = gap.abs() <= SAME_PRICE / scale[:, None]
         code = raw.clone()
         code[:, GAP] = torch.where(
             no_gap,
@@ -95,7 +95,7 @@ class BarCodec:
         )
         wick_noise = torch.stack([noise[1], 1 - noise[1]], dim=1)
         code[:, UPPER : LOWER + 1] = torch.where(
-            wicks <= _SAME_PRICE / scale[:, None, None],
+            wicks <= SAME_PRICE / scale[:, None, None],
             -self.wick_zone * wick_noise,
             wicks.clamp_min(0).sqrt(),
         )
@@ -206,8 +206,10 @@ def window_scale(
     Bars without volume are left out of v0; a window without any volume has v0 = 0.
     """
     returns = torch.diff(torch.log(bars[..., 3]), dim=1)
-    correction = 1 if returns.shape[1] > 1 else 0
-    scale = returns.std(dim=1, correction=correction).clamp_min(MIN_SCALE)
+    if returns.shape[1] > 1:
+        scale = returns.std(dim=1).clamp_min(MIN_SCALE)
+    else:
+        scale = torch.full_like(bars[:, 0, 3], MIN_SCALE)
     volume = bars[..., 4]
     traded = volume > 0
     total = torch.where(traded, torch.log(volume.clamp_min(1e-300)), 0.0).sum(1)

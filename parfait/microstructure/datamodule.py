@@ -1,6 +1,6 @@
 """Windows of real bars for the diffusion: several symbols and bar sizes, split by date."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,16 @@ class WindowDataModule(lightning.LightningDataModule):
             weights = torch.exp2(-age / self.half_life_years)
         return weights / weights.sum()
 
+    def provenance(self) -> dict[str, Any]:
+        """Which data this is: fingerprint, symbols, cut and numbers of windows."""
+        return {
+            "fingerprint": self.fingerprint,
+            "symbols": sorted({s.symbol for s in self.held_out.segments}),
+            "train_end": self.train_end,
+            "train_windows": len(self.train),
+            "held_out_windows": len(self.held_out),
+        }
+
     def train_sample(self, n: int) -> tuple[Tensor, Tensor]:
         """n training windows by weight and their frequencies, for fitting constants."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "constants"))
@@ -126,17 +136,18 @@ class WindowDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """``steps_per_epoch`` batches; starts where a resumed epoch stopped."""
-        step = self.trainer.global_step if self.trainer is not None else 0
-        world = self.trainer.world_size if self.trainer is not None else 1
-        rank = self.trainer.global_rank if self.trainer is not None else 0
-        batches = _Batches(
-            self.weights, self.batch_size, self.steps_per_epoch, self.seed, step, rank, world
+        trainer = self.trainer
+
+        def batches_seen() -> int:
+            # The trainer's step, not its epoch: a run stopped in mid-epoch counts that epoch twice.
+            return trainer.global_step * trainer.accumulate_grad_batches if trainer else 0
+
+        rank = trainer.global_rank if trainer else 0
+        order = _Batches(
+            self.weights, self.batch_size, self.steps_per_epoch, self.seed, rank, batches_seen
         )
         return DataLoader(
-            _Windows(self.train),
-            batch_sampler=batches,
-            num_workers=self.num_workers,
-            collate_fn=_identity,
+            _Windows(self.train), batch_size=None, sampler=order, num_workers=self.num_workers
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -144,27 +155,21 @@ class WindowDataModule(lightning.LightningDataModule):
         count = min(self.validation_windows, len(self.held_out))
         rows = torch.linspace(0, len(self.held_out) - 1, count).round().to(torch.int64).tolist()
         batches = [rows[i : i + _VALIDATION_BATCH] for i in range(0, count, _VALIDATION_BATCH)]
-        return DataLoader(_Windows(self.held_out), batch_sampler=batches, collate_fn=_identity)
+        return DataLoader(_Windows(self.held_out), batch_size=None, sampler=batches)
 
 
 class _Windows(Dataset):
-    """Rows of a ``WindowIndex``, fetched a batch at a time."""
+    """A ``WindowIndex`` indexed by whole batches of rows, so that one call gathers a batch."""
 
     def __init__(self, index: WindowIndex) -> None:
         self.index = index
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         return self.index.gather(rows), self.index.bars_per_year(rows)
-
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        return self.__getitems__([row])
 
 
 class _Batches(Sampler[list[int]]):
-    """Batch j of epoch e is a fixed draw by weight, whatever was drawn before it."""
+    """The batches of one epoch; batch number j of a run is a fixed draw by weight."""
 
     def __init__(
         self,
@@ -172,32 +177,22 @@ class _Batches(Sampler[list[int]]):
         batch_size: int,
         steps: int,
         seed: int,
-        first_step: int,
         rank: int,
-        world: int,
+        batches_seen: Callable[[], int],
     ) -> None:
         self.weights, self.batch_size, self.steps, self.seed = weights, batch_size, steps, seed
-        self.epoch, self.offset = divmod(first_step, steps)
-        self.rank, self.world = rank, world
+        self.rank, self.batches_seen = rank, batches_seen
 
     def __len__(self) -> int:
         return self.steps
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        if epoch != self.epoch:
-            self.epoch, self.offset = epoch, 0
-
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.offset, self.steps):
-            seed = derive_seed(self.seed, "batch", self.epoch, step, self.rank)
+        first = self.batches_seen()
+        for number in range(first, first + self.steps - first % self.steps):
+            seed = derive_seed(self.seed, "batch", number, self.rank)
             generator = torch.Generator().manual_seed(seed)
             rows = torch.multinomial(self.weights, self.batch_size, True, generator=generator)
             yield rows.tolist()
-
-
-def _identity(batch: Any) -> Any:
-    return batch
 
 
 def _read(path: str | Sequence[str] | None) -> dict[str, Any]:

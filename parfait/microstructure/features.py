@@ -11,11 +11,13 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from parfait.microstructure.constraint import Segments
+from parfait.microstructure.window import N_SUMMARY, History
 from parfait.regime import FIELD_NAMES, N_FIELDS
 
 N_BAR_FEATURES = 11
-# log s, log(s'/s), delta, bar interval, and per regime field its value and a bit saying "given".
-N_WINDOW_FEATURES = 4 + 2 * N_FIELDS
+# log s, log(s'/s), delta, bar interval; per regime field its value and a bit saying "given"; the
+# summary of the history.
+N_WINDOW_FEATURES = 4 + 2 * N_FIELDS + N_SUMMARY + 1
 
 _LOG_UNIT_CENTRE = -4.6  # ln of 1 % a bar, an ordinary daily volatility: centres the log s feature
 _VOLATILITIES = [FIELD_NAMES.index(n) for n in ("volatility", "initial_volatility")]
@@ -121,17 +123,20 @@ class RegimeScaling:
 
 
 def window_features(
-    scale: Float64[Tensor, " windows"],
+    history: History,
     unit: Float64[Tensor, " windows"],
     delta: Float[Tensor, " windows"],
     bars_per_year: Float64[Tensor, " windows"],
     regime: Float[Tensor, "windows 22"],
-) -> Float[Tensor, "windows 26"]:
-    """Per-window conditions: log s, log(s'/s), delta, log bar interval, the regime."""
+) -> Float[Tensor, "windows 37"]:
+    """Per-window conditions: log s, log(s'/s), delta, log bar interval, regime, history summary."""
+    n = unit.shape[0]
+    scale = history.scale.expand(n)
     columns = [
         (torch.log(scale) - _LOG_UNIT_CENTRE).clamp(-6, 6),
         torch.log(unit / scale).clamp(-3, 3),
         4.0 * delta.to(torch.float64),
         (torch.log(bars_per_year / 252.0) / 3).clamp(-4, 4),
     ]
-    return torch.cat([torch.stack(columns, 1).to(torch.float32), regime], dim=1)
+    summary = history.summary.expand(n, -1)
+    return torch.cat([torch.stack(columns, 1).to(torch.float32), regime, summary], dim=1)

@@ -53,7 +53,7 @@ class Microstructure:
     @torch.inference_mode()
     def generate(
         self,
-        history: Float64[Tensor, "bars 5"] | None,
+        history: Float64[Tensor, "*paths bars 5"] | None,
         guide: Guide,
         regime: Regime | None,
         *,
@@ -72,7 +72,8 @@ class Microstructure:
         compound. A guided path has an extra anchor where a chunk must be cut and has none.
 
         Args:
-            history: past bars; ``None`` starts from the regime's volatility alone.
+            history: past bars, (bars, 5) shared by all paths or (paths, bars, 5) one for each;
+                ``None`` starts from the regime's volatility alone.
             guide: levels and anchors; bars after the last anchor are free.
             regime: one per path, or ``None`` for neutral generation.
             bars_per_year: of the bars to generate.
@@ -143,7 +144,7 @@ class Microstructure:
                 raise UserError("without a history, generation needs a regime and a spot price")
             close = torch.full((n,), float(spot), dtype=torch.float64)
             return no_history(wanted, close, self.history_length), wanted
-        past = read_history(history[None], self.history_length, self.model.codec)
+        past = read_history(_batched(history), self.history_length, self.model.codec)
         unit = past.scale.expand(n)
         if wanted is not None:
             low, high = self.model.volatility_range
@@ -177,7 +178,7 @@ class Microstructure:
             z[:, _VOLATILITY] = mean_volatility(regime, level.shape[1] / bars_per_year).log()
             relative, given = model.scaling.relative(z, unit, frequency), ~given
         told = window_features(
-            past.scale.expand(n),
+            past,
             unit,
             torch.zeros(n),
             frequency,
@@ -255,8 +256,12 @@ def _noise(seed: int, chunk: int, paths: Tensor, bars: int) -> Float[Tensor, "pa
 
 
 def _append(history: Tensor, generated: Tensor) -> Tensor:
-    past = history[None].expand(generated.shape[0], -1, -1)
+    past = _batched(history).expand(generated.shape[0], -1, -1)
     return torch.cat([past, generated], dim=1)
+
+
+def _batched(history: Tensor) -> Tensor:
+    return history if history.ndim == 3 else history[None]
 
 
 def _pick(past: History, rows: Tensor) -> History:

@@ -76,6 +76,7 @@ class MicrostructureModule(lightning.LightningModule):
         self.init_from, self.seed = init_from, seed
         self.codec, self.scaling = BarCodec(), RegimeScaling()
         self.volatility_range, self.max_horizon = (0.3, 3.0), 64
+        self.data_provenance: dict[str, Any] = {}
 
         def ramped(average: Tensor, current: Tensor, count: Tensor) -> Tensor:
             decay = torch.minimum((1 + count) / (10 + count), count.new_tensor(ema_decay))
@@ -105,6 +106,7 @@ class MicrostructureModule(lightning.LightningModule):
                 f"data.history={data.history} bars, but the network looks back "
                 f"{self.net.history.bars}; make data.history and model.net.history_bars equal"
             )
+        self.data_provenance = data.provenance()
         if self.init_from is not None or stage != "fit":
             return
         bars, bars_per_year = data.train_sample(_CONSTANT_WINDOWS)
@@ -221,7 +223,7 @@ class MicrostructureModule(lightning.LightningModule):
         self.volatility_range, self.max_horizon = (low, high), config["max_horizon"]
 
     def export_model(self, **provenance: Any) -> DenoiserModel:
-        """The averaged network with its constants."""
+        """The averaged network with its constants; ``provenance`` is kept beside them."""
         return DenoiserModel(
             self.ema.module,
             self.codec,
@@ -229,7 +231,7 @@ class MicrostructureModule(lightning.LightningModule):
             self.scaling,
             self.volatility_range,
             self.max_horizon,
-            provenance,
+            {"data": self.data_provenance} | provenance,
         )
 
     def export(self, folder: str | Path, **provenance: Any) -> None:

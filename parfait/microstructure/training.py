@@ -94,6 +94,7 @@ def make_batch(
     if anchored is None:
         anchored = draw_anchors(codes[:, RETURN], generator)
     segments = Segments.from_anchors(anchored)
+    history = _augment_history(history, augmentation, generator)
     increments = segments.spread(codes[:, RETURN])
     delta = augmentation.max_delta * torch.rand(n, generator=generator)
     features = bar_features(jitter(increments, segments, delta, generator), segments)
@@ -104,8 +105,8 @@ def make_batch(
         clean=segments.project(codes),
         segments=segments,
         bar_features=features,
-        window_features=window_features(history.scale, unit, delta, bars_per_year, regime),
-        history=_augment_history(history, augmentation, generator),
+        window_features=window_features(history, unit, delta, bars_per_year, regime),
+        history=history,
     )
 
 
@@ -160,6 +161,7 @@ def _augment_history(
         history,
         codes=history.codes + torch.where(noisy, noise, 0.0),
         mask=history.mask * (~blank),
+        summary=history.summary * (~dropped),
     )
 
 

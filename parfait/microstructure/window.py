@@ -6,10 +6,23 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from parfait.microstructure.codec import GAP, N_CHANNELS, RETURN, BarCodec, window_scale
+from parfait.microstructure.codec import (
+    GAP,
+    N_CHANNELS,
+    RETURN,
+    SAME_PRICE,
+    BarCodec,
+    window_scale,
+)
 
 # The encoder's *input* is clipped: one crash bar must not saturate the tokens. Targets never are.
 _CLIP_RETURN, _CLIP_OTHER = 6.0, 5.0
+
+
+# Numbers a patch encoder under noise would blur: how this *source* quotes (stale opens, missing
+# wicks) and how volatile it is now against its own past. Ten numbers cannot identify a window.
+N_SUMMARY = 10
+_RECENT = (3, 10, 25)  # bars
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,7 @@ class History:
     Attributes:
         codes: (windows, 5, H), right-aligned, 0 where ``mask`` is 0.
         mask: (windows, H), 1 for real bars.
+        summary: (windows, 11), see ``summarise``; the last column says that it is given.
         scale: s, the unit of returns.
         log_volume: v0.
         last_close: where generated bars start.
@@ -26,6 +40,7 @@ class History:
 
     codes: Float[Tensor, "windows 5 history"]
     mask: Float[Tensor, "windows history"]
+    summary: Float[Tensor, "windows 11"]
     scale: Float64[Tensor, " windows"]
     log_volume: Float64[Tensor, " windows"]
     last_close: Float64[Tensor, " windows"]
@@ -57,10 +72,44 @@ def read_history(
     return History(
         torch.nn.functional.pad(codes, (missing, 0)),
         torch.nn.functional.pad(mask, (missing, 0)),
+        summarise(bars, scale, log_volume),
         scale,
         log_volume,
         bars[:, -1, 3],
     )
+
+
+def summarise(
+    bars: Float64[Tensor, "windows bars 5"],
+    scale: Float64[Tensor, " windows"],
+    log_volume: Float64[Tensor, " windows"],
+) -> Float[Tensor, "windows 11"]:
+    """Shares of zero gaps and wicks, gap and range size, dispersion of volume, recent volatility.
+
+    All dimensionless; a history of one bar has nothing to summarise and gives zeros.
+    """
+    n = bars.shape[0]
+    if bars.shape[1] < 3:
+        return torch.zeros(n, N_SUMMARY + 1)
+    raw = BarCodec.raw(bars[:, 1:], bars[:, 0, 3], scale, log_volume)
+    returns, gap, upper, lower, volume = raw.unbind(1)
+    tiny = SAME_PRICE / scale[:, None]
+    moves = returns.square().mean(1).sqrt().clamp_min(1e-3)
+    spread = (upper + lower + (returns - gap).abs()).square().mean(1).sqrt()
+    volume = torch.where(torch.isinf(volume), 0.0, volume)
+    recent = [torch.log(returns[:, -k:].square().mean(1).sqrt().clamp_min(0.05)) for k in _RECENT]
+    columns = [
+        (gap.abs() <= tiny).to(torch.float64).mean(1),
+        (upper <= tiny).to(torch.float64).mean(1),
+        (lower <= tiny).to(torch.float64).mean(1),
+        torch.log((gap.square().mean(1).sqrt() / moves).clamp(0.02, 5)) / 2,
+        torch.log((spread / moves).clamp(0.1, 10)),
+        volume.square().mean(1).sqrt().clamp_max(3),
+        volume[:, -5:].mean(1).clamp(-3, 3),
+        *recent,
+    ]
+    table = torch.stack([*columns, torch.ones(n, dtype=torch.float64)], 1)
+    return table.to(torch.float32)
 
 
 def no_history(
@@ -71,6 +120,7 @@ def no_history(
     return History(
         torch.zeros(n, N_CHANNELS, length),
         torch.zeros(n, length),
+        torch.zeros(n, N_SUMMARY + 1),
         scale,
         torch.full((n,), 13.8, dtype=torch.float64),
         last_close,

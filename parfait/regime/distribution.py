@@ -171,7 +171,9 @@ class Component:
             conditions = tuple(Condition(**c) for c in data.get("conditions", ()))
             texts = (str(data["slot"]), str(data["name"]), float(data["weight"]))
             return cls(*texts, mean, cholesky, str(data.get("rationale", "")), conditions)
-        except (KeyError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"scenario JSON does not fit: {error!r}") from error
 
 

@@ -72,9 +72,9 @@ class Regime:
             object.__setattr__(self, "variance_reversion", kappa_v)
         if self.leverage is None:
             object.__setattr__(self, "leverage", rho)
+        self._unify_shapes()
         if self.vol_of_vol is None:
             object.__setattr__(self, "vol_of_vol", _scaled_vol_of_vol(relative_xi, self.volatility))
-        self._unify_shapes()
         for field in FIELDS:
             value = getattr(self, field.name)
             if value is not None:

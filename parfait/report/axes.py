@@ -1,6 +1,7 @@
 """What the figures share: axes of dates, prices and shares, titles that cannot break them."""
 
 from collections.abc import Sized
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from parfait.report.content import Content
 from parfait.report.style import MUTED, drawable
 
-SMALL = {"fontsize": 8, "fontweight": "normal", "color": MUTED}
+SMALL: dict[str, Any] = {"fontsize": 8, "fontweight": "normal", "color": MUTED}
 
 
 def past_bars(content: Content, ratio: float, least: int, most: int) -> int:

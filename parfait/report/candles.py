@@ -1,6 +1,7 @@
 """The candle figure: typical paths as a trader would look at them."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def candles(content: Content, panels: int = 4) -> Figure:
             price = figure.add_subplot(inner[0])
             volume = figure.add_subplot(inner[1], sharex=price)
             _candle_panel(price, volume, content, path, scenario)
-            price.set_title(short(scenario.name, 40), color=scenario.colour)
+            price.set_title(short(scenario.label, 40), color=scenario.colour)
             price.set_title(f"{why}, {signed(content.returns[path])}", loc="right", **SMALL)
             if k == 0:
                 price.legend(loc="best", handlelength=1.6)
@@ -55,9 +56,9 @@ def _candle_panel(
         faces = [PAPER if row[3] >= row[0] else colour for row in bars]
         volume.bar(x, bars[:, 4], width=0.66, color=faces, edgecolor=colour, linewidth=0.7)
     level, anchored = content.guide[path], content.anchored[path]
-    dotted = {"color": INK, "linewidth": 0.9, "linestyle": (0, (1, 1.2))}
+    dotted: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0, (1, 1.2))}
     price.plot([0, *after], [content.spot, *level], label="guide", **dotted)
-    diamond = {"marker": "D", "ms": 4, "mfc": PAPER, "mec": INK, "mew": 0.9}
+    diamond: dict[str, Any] = {"marker": "D", "ms": 4, "mfc": PAPER, "mec": INK, "mew": 0.9}
     label = "anchor: the close is the guide"
     price.plot(after[anchored], level[anchored], linestyle="none", label=label, **diamond)
     price.set_ylabel("price")
@@ -70,8 +71,8 @@ def _candle_panel(
     volume.grid(visible=False)
 
 
-def _draw_candles(axes: Axes, x: Array, bars: Array, colour: str) -> None:
-    """Hollow when the close is at or above the open, filled when below; the wick stops at the body."""
+def _draw_candles(axes: Axes, x: np.ndarray, bars: Array, colour: str) -> None:
+    """Hollow when the close is not below the open, else filled; wicks stop at the body."""
     low_body, high_body = bars[:, [0, 3]].min(axis=1), bars[:, [0, 3]].max(axis=1)
     wicks = [
         ((i, low), (i, bottom)) for i, low, bottom in zip(x, bars[:, 2], low_body, strict=True)

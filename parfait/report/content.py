@@ -16,10 +16,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scenario:
-    """One scenario as it is drawn."""
+    """One scenario as it is drawn; ``label`` is its name without what all of them share."""
 
     index: int
-    name: str
+    label: str
     probability: float
     colour: str
     rows: NDArray[np.int64]  # its paths
@@ -58,8 +58,9 @@ class Content:
         bars = np.stack([s.column(name).numpy() for name in BAR_FIELDS], axis=-1)
         index = np.asarray(s.scenario_of_path)
         weights = s.resolved.weights.tolist()
+        labels = distinct_labels([c.name for c in s.resolved.components])
         scenarios = [
-            Scenario(k, c.name, weights[k], SCENARIO_COLOURS[k], np.flatnonzero(index == k))
+            Scenario(k, labels[k], weights[k], SCENARIO_COLOURS[k], np.flatnonzero(index == k))
             for k, c in enumerate(s.resolved.components)
             if (index == k).any()
         ]
@@ -96,6 +97,15 @@ class Content:
             if len(picked) < min(panels, len(everyone)) and row not in {p[0] for p in picked}:
                 picked.append((row, owner[row], why))
         return picked
+
+
+def distinct_labels(names: list[str]) -> list[str]:
+    """ "Rate rise: shrugged off" becomes "shrugged off" where "Rate rise" is a scenario itself."""
+    labels = []
+    for name in names:
+        start, _, rest = name.partition(": ")
+        labels.append(rest if rest and start in names else name)
+    return labels
 
 
 def _at_quantile(values: Array, rows: NDArray[np.int64], q: float) -> int:

@@ -41,12 +41,16 @@ def draw_all(content: Content, value_at_risk: float) -> dict[str, Figure]:
 def fan(content: Content) -> Figure:
     """All paths over the history, and a small panel per scenario: median, 50 and 90 % bands."""
     with style():
+        if len(content.scenarios) == 1:
+            figure = Figure(figsize=(11, 4.4), layout="constrained")
+            _wide_fan(figure.subplots(), content)
+            return settled(figure)
         columns = min(len(content.scenarios), 4)
         rows = math.ceil(len(content.scenarios) / columns)
         figure = Figure(figsize=(11, 4.2 + 2.3 * rows), layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=[4.0, 2.3 * rows])
-        _wide_fan(top.subplots(), content)
-        grid = bottom.subplots(rows, columns, sharex=False, sharey=True, squeeze=False)
+        parts = figure.subfigures(2, 1, height_ratios=[4.0, 2.3 * rows], squeeze=False)
+        _wide_fan(parts[0, 0].subplots(), content)
+        grid = parts[1, 0].subplots(rows, columns, sharey=True, squeeze=False)
         for axes, scenario in zip(grid.flat, content.scenarios, strict=False):
             _small_fan(axes, content, scenario)
         for axes in list(grid.flat)[len(content.scenarios) :]:
@@ -59,7 +63,8 @@ def fan(content: Content) -> Figure:
 def _wide_fan(axes: Axes, content: Content) -> None:
     past = past_bars(content, 2.0, 30, 120)
     _history_line(axes, content, past)
-    _bands(axes, content, np.arange(len(content.bars)), MUTED)
+    colour = MUTED if len(content.scenarios) > 1 else content.scenarios[0].colour
+    _bands(axes, content, np.arange(len(content.bars)), colour)
     for scenario in content.scenarios:
         _median(axes, content, scenario)
     axes.set_title("All paths: bands of 50 % and 90 %, median of each scenario")
@@ -74,7 +79,7 @@ def _small_fan(axes: Axes, content: Content, scenario: Scenario) -> None:
     _history_line(axes, content, past)
     _bands(axes, content, scenario.rows, scenario.colour)
     _median(axes, content, scenario)
-    axes.set_title(short(scenario.name, 28), color=scenario.colour, fontsize=8.5)
+    axes.set_title(short(scenario.label, 28), color=scenario.colour, fontsize=8.5)
     count = f"{scenario.probability:.0%} · {len(scenario.rows)} path{plural(scenario.rows)}"
     axes.text(0.03, 0.95, count, transform=axes.transAxes, va="top", **SMALL)
     date_axis(axes, content, past, 2)
@@ -113,7 +118,7 @@ def obedience(content: Content) -> Figure:
         lines = len(content.scenarios) + 1
         figure = Figure(figsize=(11, 1.2 + 0.36 * lines), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True)
-        names = [*(short(c.name, 34) for c in content.scenarios), "all paths"]
+        names = [*(short(c.label, 34) for c in content.scenarios), "all paths"]
         for panel, (name, label) in zip(axes, _ALIGNED, strict=True):
             _aligned(panel, content, name)
             panel.set_xlabel(label)
@@ -173,7 +178,7 @@ def _stacked(axes: Axes, content: Content, values: Array, label: str) -> None:
         bins=edges.tolist(),
         stacked=True,
         color=[c.colour for c in content.scenarios],
-        label=[short(c.name, 34) for c in content.scenarios],
+        label=[short(c.label, 34) for c in content.scenarios],
         edgecolor=PAPER,
         linewidth=0.6,
     )
@@ -220,11 +225,11 @@ def _label_ends(axes: Axes, content: Content) -> None:
         ((float(np.median(content.bars[c.rows, -1, 3])), c) for c in content.scenarios),
         key=lambda item: item[0],
     )
-    places = _spread([end for end, _ in ends], gap, low, high)
+    places = spread([end for end, _ in ends], gap, low, high)
     x = content.bars.shape[1]
     for place, (end, c) in zip(places, ends, strict=True):
         axes.annotate(
-            f"{short(c.name, 26)}  {signed(end / content.spot - 1)}",
+            f"{short(c.label, 26)}  {signed(end / content.spot - 1)}",
             (x, end),
             xytext=(1.015, place),
             textcoords=("axes fraction", "data"),
@@ -239,21 +244,21 @@ def _label_ends(axes: Axes, content: Content) -> None:
                 "lw": 0.7,
                 "shrinkA": 1,
                 "shrinkB": 0,
+                "relpos": (0, 0.5),
             },
         )
 
 
-def _spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Ascending values moved so that neighbours are ``gap`` apart, as near as they can stay."""
-    places = list(values)
-    for k in range(1, len(places)):
-        places[k] = max(places[k], places[k - 1] + gap)
-    excess = max(0.0, places[-1] - high)
-    places = [p - excess for p in places]
-    for k in range(len(places) - 2, -1, -1):
-        places[k] = min(places[k], places[k + 1] - gap)
-    lift = max(0.0, low - places[0])
-    return [p + lift for p in places]
+    up, down = list(values), list(values)
+    for k in range(1, len(values)):
+        up[k] = max(up[k], up[k - 1] + gap)
+    for k in range(len(values) - 2, -1, -1):
+        down[k] = min(down[k], down[k + 1] - gap)
+    places = [(a + b) / 2 for a, b in zip(up, down, strict=True)]  # both keep the gap, so does this
+    shift = max(0.0, low - places[0]) - max(0.0, places[-1] - high)
+    return [place + shift for place in places]
 
 
 __all__ = ["candles", "draw_all", "fan", "obedience", "outcomes"]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from parfait import __version__
 from parfait.regime import FIELDS
-from parfait.report.content import Content
+from parfait.report.content import Content, distinct_labels
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
 from parfait.semantic import UNSURE_BELOW
 from parfait.simulation import Simulation
@@ -59,9 +59,10 @@ def render_html(
         figure={name: Markup(inline_svg(f, LABELS[name])) for name, f in charts.items()},
         scenarios=records,
         parameters=parameter_rows(records),
+        labels=distinct_labels([record["name"] for record in records]),
         palette=SCENARIO_COLOURS,
         unsure=s.scenarios.confidence < UNSURE_BELOW,
-        reading=flatten(s.scenarios.reading),
+        reading=reading_lines(s.scenarios.reading),
         conditions=[(c.name, x) for c in s.scenarios.components for x in c.conditions],
         risk=s.risk,
         alignment={a.field: a for a in s.alignment if a.scenario is None},
@@ -114,6 +115,33 @@ def parameter_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
             }
         )
     return rows
+
+
+def reading_lines(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(words of the instruction, what they were taken for) per event, then the rest."""
+    rest = dict(reading)
+    lines = []
+    events = rest.get("events")
+    if isinstance(events, list) and all(isinstance(e, Mapping) and "quote" in e for e in events):
+        lines = [(f"“{e['quote']}”", _event(e)) for e in events]
+        del rest["events"]
+    return lines + flatten(rest)
+
+
+def _event(event: Mapping[str, Any]) -> str:
+    """An event in words: "not a rate rise, 50 bps, in equity"."""
+    parts = [("not: " if event.get("negated") else "") + str(event.get("name", ""))]
+    if event.get("magnitude") is not None:
+        parts.append(f"{number(event['magnitude'])} {event.get('unit') or ''}".strip())
+    if event.get("surprise") not in (None, "unstated"):
+        parts.append(f"surprise: {event['surprise']}")
+    if event.get("probability") is not None:
+        parts.append(f"probability {percent(event['probability'])}")
+    if event.get("intensity") not in (None, 1.0):
+        parts.append(f"intensity {number(event['intensity'])}")
+    if event.get("asset"):
+        parts.append(f"in {event['asset']}")
+    return ", ".join(parts)
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

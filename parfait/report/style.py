@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ VARIABLES = {
     PAPER: "--paper",
 } | {colour: f"--s{k}" for k, colour in enumerate(SCENARIO_COLOURS)}
 
-PARAMETERS = {
+PARAMETERS: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
     "axes.titlesize": 10,
@@ -83,15 +84,10 @@ def png_bytes(figure: Figure, title: str = "", dpi: int = 150) -> bytes:
     strip = TITLE_STRIP if text else 0.0
     buffer = io.BytesIO()
     with style():
-        if text:
-            head = figure.text(
-                0.01,
-                1 + 0.1 / height,
-                f"“{text}”",
-                fontsize=12,
-                va="bottom",
-                parse_math=False,
-            )
+        words = f"“{text}”" if text else ""
+        head = figure.text(
+            0.01, 1 + 0.1 / height, words, fontsize=12, va="bottom", parse_math=False
+        )
         figure.savefig(
             buffer,
             format="png",
@@ -99,8 +95,7 @@ def png_bytes(figure: Figure, title: str = "", dpi: int = 150) -> bytes:
             bbox_inches=Bbox([[0, 0], [width, height + strip]]),
             metadata={"Software": None},
         )
-        if text:
-            head.remove()
+        head.remove()
     return buffer.getvalue()
 
 
@@ -140,7 +135,7 @@ def _attribute(text: str) -> str:
 
 
 def drawable(text: str, limit: int = 110) -> str:
-    """The text as a picture can carry it: one line, shortened, empty where the font lacks glyphs."""
+    """The text as a picture can carry it: one line, short, empty if its script has no glyphs."""
     text = " ".join(text.split())
     if len(text) > limit:
         text = text[: limit - 1].rstrip() + "…"

@@ -1,12 +1,16 @@
 """Theory layer: from a regime to price paths, and from paths to the guide that bars must follow."""
 
 from parfait.sde.bates import Bates
+from parfait.sde.fgbm import FractionalGBM
 from parfait.sde.gbm import GBM
 from parfait.sde.guide import Guide, make_guide
 from parfait.sde.heston import Heston
 from parfait.sde.kou import Kou
 from parfait.sde.merton import Merton
+from parfait.sde.ou import OU
 from parfait.sde.process import Paths, Process, SdeWarning
+from parfait.sde.regime_sde import RegimeSDE
+from parfait.sde.rough_bergomi import RoughBergomi
 from parfait.utils.errors import UserError
 
 PROCESSES: dict[str, type[Process]] = {
@@ -15,6 +19,10 @@ PROCESSES: dict[str, type[Process]] = {
     "kou": Kou,
     "heston": Heston,
     "bates": Bates,
+    "ou": OU,
+    "fgbm": FractionalGBM,
+    "rough_bergomi": RoughBergomi,
+    "regime": RegimeSDE,
 }
 
 
@@ -27,14 +35,18 @@ def load_process(name: str) -> type[Process]:
 
 __all__ = [
     "GBM",
+    "OU",
     "PROCESSES",
     "Bates",
+    "FractionalGBM",
     "Guide",
     "Heston",
     "Kou",
     "Merton",
     "Paths",
     "Process",
+    "RegimeSDE",
+    "RoughBergomi",
     "SdeWarning",
     "load_process",
     "make_guide",

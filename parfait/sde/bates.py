@@ -38,8 +38,8 @@ class Bates(Heston):
     compensate: bool = True
 
     @classmethod
-    def _parameters(cls, regime: Regime) -> dict[str, Any]:
-        return super()._parameters(regime) | {
+    def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
+        return super()._parameters(regime, **options) | {
             "lam": regime.jump_intensity,
             "jump_mean": regime.jump_mean,
             "jump_std": regime.jump_std,

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from parfait.regime import Regime
+from parfait.sde.accumulate import fill_sums
 from parfait.sde.process import Bound, Chunk, Process, Value
 from parfait.sde.streams import Purpose
 
@@ -30,8 +30,8 @@ class GBM(Process):
     sigma: Value
 
     @classmethod
-    def _parameters(cls, regime: Regime) -> dict[str, Any]:
-        return {"mu": regime.drift, "sigma": regime.volatility}
+    def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
+        return {"mu": regime.drift, "sigma": regime.volatility, **options}
 
     def _fill(self, chunk: Chunk) -> None:
         fill_diffusion(chunk, chunk.exact(self.mu), chunk.exact(self.sigma))
@@ -44,9 +44,4 @@ def fill_diffusion(chunk: Chunk, mu: Tensor, sigma: Tensor) -> None:
     increments.mul_(chunk.cast(sigma * chunk.dt**0.5)).add_(chunk.cast(drift))
     if chunk.jumps is not None:
         increments.add_(chunk.jumps)
-    if increments.requires_grad:
-        chunk.log_price[1:] = torch.cumsum(increments, dim=0)
-        return
-    # Row by row: torch.cumsum down the columns of a CPU tensor costs twice the noise.
-    for x, increment, x_next in zip(chunk.log_price, increments, chunk.log_price[1:], strict=False):
-        torch.add(x, increment, out=x_next)
+    fill_sums(chunk, increments)

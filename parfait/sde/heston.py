@@ -63,7 +63,7 @@ class Heston(Process):
             raise UserError(f"Heston scheme {self.scheme!r} is unknown; use {' or '.join(SCHEMES)}")
 
     @classmethod
-    def _parameters(cls, regime: Regime) -> dict[str, Any]:
+    def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
         assert regime.initial_volatility is not None
         return {
             "mu": regime.drift,
@@ -72,6 +72,7 @@ class Heston(Process):
             "xi": regime.vol_of_vol,
             "rho": regime.leverage,
             "v0": regime.initial_volatility**2,
+            **options,
         }
 
     def _fill(self, chunk: Chunk) -> None:
@@ -79,17 +80,25 @@ class Heston(Process):
 
     def _fill_heston(self, chunk: Chunk, mu: Tensor) -> None:
         values = (chunk.exact(v) for v in (self.kappa, self.theta, self.xi, self.rho, self.v0))
-        (fill_qe if self.scheme == "qe_m" else fill_euler)(chunk, mu, *values)
+        z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
+        z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
+        (fill_qe if self.scheme == "qe_m" else fill_euler)(chunk, z1, z2, mu, *values)
 
 
 def fill_euler(
-    chunk: Chunk, mu: Tensor, kappa: Tensor, theta: Tensor, xi: Tensor, rho: Tensor, v0: Tensor
+    chunk: Chunk,
+    z1: Tensor,
+    z2: Tensor,
+    mu: Tensor,
+    kappa: Tensor,
+    theta: Tensor,
+    xi: Tensor,
+    rho: Tensor,
+    v0: Tensor,
 ) -> None:
     """Full truncation Euler (Lord, Koekkoek & van Dijk 2010); v+ = max(v, 0) is reported."""
     assert chunk.variance is not None
     dt = chunk.dt
-    z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
-    z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
     rho_1, rho_2 = chunk.cast(rho), chunk.cast((1 - rho**2).clamp(min=0).sqrt())
     drift, pull, level = chunk.cast(mu * dt), chunk.cast(kappa * dt), chunk.cast(kappa * theta * dt)
     spread = chunk.cast(xi)

@@ -56,7 +56,7 @@ class Kou(Process):
     compensate: bool = True
 
     @classmethod
-    def _parameters(cls, regime: Regime) -> dict[str, Any]:
+    def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
         """One scale for both sides matches mean m and sd s of the jumps if |m| < s, else only m."""
         m, s = (
             torch.as_tensor(v, dtype=torch.float64) for v in (regime.jump_mean, regime.jump_std)
@@ -77,6 +77,7 @@ class Kou(Process):
             "sigma": regime.volatility,
             "lam": regime.jump_intensity,
             **{name: v if v.ndim else float(v) for name, v in values.items()},
+            **options,
         }
 
     def _fill(self, chunk: Chunk) -> None:

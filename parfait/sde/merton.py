@@ -46,13 +46,14 @@ class Merton(Process):
     compensate: bool = True
 
     @classmethod
-    def _parameters(cls, regime: Regime) -> dict[str, Any]:
+    def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
         return {
             "mu": regime.drift,
             "sigma": regime.volatility,
             "lam": regime.jump_intensity,
             "jump_mean": regime.jump_mean,
             "jump_std": regime.jump_std,
+            **options,
         }
 
     def _fill(self, chunk: Chunk) -> None:

@@ -3,6 +3,8 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -105,7 +107,9 @@ class Process(ABC):
 
     def __post_init__(self) -> None:
         for name, bound in self.bounds.items():
-            _check_bound(type(self).__name__, name, getattr(self, name), bound)
+            value: Value | None = getattr(self, name)
+            if value is not None or getattr(type(self), name, self) is not None:  # not left out
+                check_bound(type(self).__name__, name, value, bound)
 
     @classmethod
     def from_regime(cls, regime: Regime, **options: Any) -> Self:
@@ -127,12 +131,12 @@ class Process(ABC):
                 known = ", ".join(cls.options) or "none"
                 raise UserError(f"{cls.__name__} has no option {name!r}; its options are: {known}")
         cls._warn_unexpressed(regime)
-        return cls(**cls._parameters(regime.resolve()), **options)
+        return cls(**cls._parameters(regime.resolve(), **options))
 
     @classmethod
     @abstractmethod
-    def _parameters(cls, regime: Regime) -> dict[str, Any]:
-        """Constructor arguments from a resolved regime."""
+    def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
+        """Constructor arguments from a resolved regime and the options the caller gave."""
 
     @abstractmethod
     def _fill(self, chunk: Chunk) -> None:
@@ -166,13 +170,14 @@ class Process(ABC):
 
         log_price = torch.zeros((steps + 1, paths), dtype=dtype, device=device)
         variance, jumps = buffer(steps + 1, self.has_variance), buffer(steps, self.has_jumps)
-        for start in range(0, paths, CHUNK):
-            columns = slice(start, min(start + CHUNK, paths))
-            streams = Streams(root, start // BLOCK, columns.stop - start, dtype, device)
-            x = log_price[:, columns]
-            v = None if variance is None else variance[:, columns]
-            j = None if jumps is None else jumps[:, columns]
-            self._rows(columns)._fill(Chunk(x, v, j, years, streams))
+        with _one_thread():
+            for start in range(0, paths, CHUNK):
+                columns = slice(start, min(start + CHUNK, paths))
+                streams = Streams(root, start // BLOCK, columns.stop - start, dtype, device)
+                x = log_price[:, columns]
+                v = None if variance is None else variance[:, columns]
+                j = None if jumps is None else jumps[:, columns]
+                self._rows(columns)._fill(Chunk(x, v, j, years, streams))
         return Paths(
             log_price.T,
             None if variance is None else variance.T,
@@ -216,6 +221,17 @@ class Process(ABC):
             )
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Rows of a chunk are too short to share, and threaded Fourier transforms round differently."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def phi(y: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
     """(1 - exp(-y)) / y, continuous at y = 0, which makes a zero reversion speed legal."""
     small = y.abs() < 1e-4
@@ -225,7 +241,8 @@ def phi(y: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
     return torch.where(small, 1 - y / 2 + y * y / 6, -torch.expm1(-safe) / safe)
 
 
-def _check_bound(process: str, name: str, value: Value, bound: Bound) -> None:
+def check_bound(process: str, name: str, value: Value | None, bound: Bound) -> None:
+    """``UserError`` naming process, field, value and bound when some value is out of it."""
     if not isinstance(value, int | float | Tensor) or isinstance(value, bool):
         raise UserError(f"{process}.{name} = {value!r} is not a number or a tensor")
     tensor = torch.as_tensor(value).detach()

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from parfait.sde.process import Chunk, SdeWarning, phi
-from parfait.sde.streams import Purpose
 
 PSI_SWITCH = 1.5  # any value in [1, 2] is valid (Andersen, section 3.2.3)
 # Below these values of xi the correction's terms in rho/xi drown in rounding, and the variance is
@@ -75,14 +74,26 @@ class Constants:
 
 
 def fill_qe(
-    chunk: Chunk, mu: Tensor, kappa: Tensor, theta: Tensor, xi: Tensor, rho: Tensor, v0: Tensor
+    chunk: Chunk,
+    z1: Tensor,
+    z2: Tensor,
+    mu: Tensor,
+    kappa: Tensor,
+    theta: Tensor,
+    xi: Tensor,
+    rho: Tensor,
+    v0: Tensor,
 ) -> None:
-    """Writes log price and variance of QE-M paths (float64 parameters, scalar or one per path)."""
+    """Writes log price and variance of QE-M paths.
+
+    Args:
+        chunk: where to; jumps it holds are added to the price.
+        z1, z2: normals of the variance and of the orthogonal part of the price, (steps, width).
+        mu, kappa, theta, xi, rho, v0: float64, scalar or one per path.
+    """
     assert chunk.variance is not None
     floor = _MIN_XI[chunk.log_price.dtype]
     constants = Constants.of(chunk, mu, kappa, theta, xi.clamp(min=floor), rho)
-    z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
-    z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
     chunk.variance[0] = chunk.cast(v0)
     parameters = (mu, kappa, theta, xi, rho, v0)
     on_cpu = chunk.log_price.device.type == "cpu"

@@ -1,7 +1,10 @@
-"""Instruction text in canonical form, every character tied to the place it came from so that warnings can quote.
+"""Instruction text in canonical form, every character tied to the place it came from so that
+warnings can quote.
 
-Order: cap the length, drop control tokens and embedded JSON, NFKC and casefold, contractions, then numerals and units
-(``numerals.canonical_numbers``). Whatever is thrown away is reported in a warning, never silently read.
+Order: cap the length, drop control tokens and embedded JSON, NFKC and casefold, contractions, then
+numerals and units
+(``numerals.canonical_numbers``). Whatever is thrown away is reported in a warning, never silently
+read.
 """
 
 import re
@@ -46,6 +49,7 @@ _CONTRACTIONS: tuple[tuple[str, str], ...] = (
     (r"\b(is|are|was|were|do|does|did|has|have|had|would|could|should)nt\b", r"\1 not"),
     (r"\bu\.\s?s\.(?:\s?a\.)?", "usa"),
     (r"\b([a-z])\.([a-z])\.(?=\s|$|,)", r"\1\2"),
+    (r"\b(vs|approx|inc|corp|co|ltd|mr|dr|est)\.(?=\s)", r"\1"),
     (r"\br&d\b", "research"),
     (r"'s\b|'(?=\s|$)", ""),
 )
@@ -53,7 +57,9 @@ _CONTRACTIONS: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class Text:
-    """Canonical text; ``starts[i]``/``ends[i]`` say which span of ``raw`` the character ``clean[i]`` came from."""
+    """Canonical text; ``starts[i]``/``ends[i]`` say which span of ``raw`` the character
+    ``clean[i]`` came from.
+    """
 
     raw: str
     clean: str
@@ -78,7 +84,9 @@ class Canvas:
         self.ends = [i + 1 for i in range(len(raw))]
 
     def rewrite(self, pattern: re.Pattern[str], new: str | Callable[[re.Match[str]], str]) -> int:
-        """``re.sub`` with memory: every new character points at the whole replaced span. Returns the count."""
+        """``re.sub`` with memory: every new character points at the whole replaced span. Returns
+        the count.
+        """
         text, starts, ends, at, count = [], [], [], 0, 0
         for match in pattern.finditer(self.text):
             a, b = match.span()
@@ -99,7 +107,9 @@ class Canvas:
         return count
 
     def fold(self) -> None:
-        """NFKC, casefold and simplified characters, character by character so that offsets survive."""
+        """NFKC, casefold and simplified characters, character by character so that offsets
+        survive.
+        """
         if self.text.isascii():
             self.text = self.text.lower()
             return
@@ -120,7 +130,9 @@ _PUNCTUATION = {
 
 
 def cap_bytes(text: str) -> tuple[str, bool]:
-    """Head and tail of a text beyond ``MAX_BYTES`` (UTF-8), joined by a full stop so that they do not fuse."""
+    """Head and tail of a text beyond ``MAX_BYTES`` (UTF-8), joined by a full stop so that they do
+    not fuse.
+    """
     data = text.encode("utf-8", "replace")
     if len(data) <= MAX_BYTES:
         return text, False

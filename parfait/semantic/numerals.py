@@ -1,18 +1,40 @@
+# ruff: noqa: E501  (tables read better in long rows)
 """Numbers and units in one spelling: "fifty basis points", "50-bp", "五十个基点" all become ``50bps``.
 
-Canonical units: ``bps`` basis points, ``%``, ``pp`` percentage points, ``pts`` index points, ``x`` multiples; ``k``,
-``mn``, ``bn``, ``tn`` magnitudes. Only numbers that stand before a unit (or a period of time, a count of jumps ...) are
+Canonical units: ``bps`` basis points, ``%``, ``pp`` percentage points, ``pts`` index points, ``x``
+multiples; ``k``,
+``mn``, ``bn``, ``tn`` magnitudes. Only numbers that stand before a unit (or a period of time, a
+count of jumps ...) are
 rewritten, so that "one" and "second" in running text stay words.
 """
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _VALUES = {word: i for i, word in enumerate(_ONES)}
 _VALUES |= {word: 10 * i for i, word in enumerate(_TENS, start=2)}
 _WORD = "|".join(sorted([*_VALUES, "hundred", "thousand", "dozen"], key=len, reverse=True))
@@ -26,7 +48,7 @@ _HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
 _HAN_NUMBER = r"[零〇一二两三四五六七八九十百千万]+(?:点[零〇一二三四五六七八九]+)?"
 _HAN_BEFORE_UNIT = re.compile(
-    rf"({_HAN_NUMBER})(?=\s*(?:个?(?:基点|bps?|百分点|交易日|月|星期|季度|小时)|成|倍|周|天|日|年|次|美元))"
+    rf"({_HAN_NUMBER})(?=\s*(?:个?(?:基点|bps?|百分点|交易日|月|星期|季度|小时)|成|倍|周|天|日|年|次|美元|亿))"
 )
 _PLAIN = r"\d+(?:\.\d+)?|\.\d+"
 
@@ -34,11 +56,13 @@ _PLAIN = r"\d+(?:\.\d+)?|\.\d+"
 class _Rewriter(Protocol):
     text: str
 
-    def rewrite(self, pattern: re.Pattern[str], new: object) -> int: ...
+    def rewrite(
+        self, pattern: re.Pattern[str], new: str | Callable[[re.Match[str]], str]
+    ) -> int: ...
 
 
 def english_number(words: str) -> float:
-    """"one hundred and twenty-five" -> 125."""
+    """ "one hundred and twenty-five" -> 125."""
     total = current = 0
     for word in re.split(r"[\s-]+", words.strip()):
         if word in ("and", "a", ""):
@@ -55,7 +79,7 @@ def english_number(words: str) -> float:
 
 
 def han_number(text: str) -> float:
-    """"一百二十五" -> 125, "三点五" -> 3.5."""
+    """ "一百二十五" -> 125, "三点五" -> 3.5."""
     whole, _, fraction = text.partition("点")
     if len(whole) > 1 and all(c in _HAN for c in whole):  # digits read out: 二零
         value = float("".join(str(_HAN[c]) for c in whole))
@@ -147,6 +171,8 @@ _STEPS = tuple(
 
 
 def canonical_numbers(canvas: _Rewriter) -> None:
-    """Rewrites every number of the canvas in place, in an order where each step may rely on the ones before."""
+    """Rewrites every number of the canvas in place, in an order where each step may rely on the
+    ones before.
+    """
     for pattern, new in _STEPS:
         canvas.rewrite(pattern, new)

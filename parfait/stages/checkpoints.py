@@ -1,4 +1,4 @@
-"""Checkpoints that survive: written atomically, read without pickles, found again when the newest is broken."""
+"""Checkpoints that survive: written atomically, read without pickles, found when one is broken."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _TEMPORARY = ".tmp"
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Saves through a sibling file, fsync and rename; loads with ``weights_only=True`` whatever the caller says.
+    """Saves through a sibling, fsync and rename; loads with ``weights_only=True`` always.
 
     The sibling matters: a temporary file on another file system makes the final move a copy,
         which a kill can cut
@@ -46,7 +46,7 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint of plain types and tensors onto the CPU, unless ``map_location`` is given."""
+        """Read a checkpoint of plain types and tensors, onto the CPU by default."""
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -61,7 +61,7 @@ def sweep_temporaries(folder: Path) -> None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint in ``folder`` with the most steps that can be read; broken ones are named in the log."""
+    """The readable checkpoint in ``folder`` with the most steps; broken ones are logged."""
     for file in sorted(folder.glob(f"*{_SUFFIX}"), key=_steps_and_time, reverse=True):
         try:
             AtomicCheckpointIO().load_checkpoint(file)

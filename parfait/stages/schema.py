@@ -34,31 +34,6 @@ class TrainConfig:
 
 
 @dataclass
-class GuideSettings:
-    """Where the bars must hit the guide."""
-
-    every: int = MISSING
-    jump_sigmas: float = MISSING
-
-
-@dataclass
-class ProcessSettings:
-    """``conf/sde``."""
-
-    name: str = MISSING
-    options: dict[str, Any] = field(default_factory=dict)
-    guide: GuideSettings = field(default_factory=GuideSettings)
-
-
-@dataclass
-class ReaderSettings:
-    """``conf/semantic``."""
-
-    name: str = MISSING
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
 class SamplerSettings:
     """``conf/sampler``."""
 
@@ -75,7 +50,7 @@ class PathSettings:
 
 @dataclass
 class SimulateConfig:
-    """``conf/simulate.yaml``."""
+    """``conf/simulate.yaml``; keys of ``semantic`` and ``sde`` beside ``name`` are options."""
 
     instruction: str | None = None
     instruction_file: str | None = None
@@ -88,19 +63,19 @@ class SimulateConfig:
     run: str | None = None
     batch_size: int = MISSING
     output_dir: str = MISSING
-    semantic: ReaderSettings = field(default_factory=ReaderSettings)
-    sde: ProcessSettings = field(default_factory=ProcessSettings)
+    semantic: dict[str, Any] = field(default_factory=dict)
+    sde: dict[str, Any] = field(default_factory=dict)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     paths: PathSettings = field(default_factory=PathSettings)
 
 
 def validate(cfg: DictConfig, schema: type[Settings]) -> Settings:
-    """Return ``cfg`` typed and read-only; ``UserError`` for a key or value that ``schema`` does not know."""
+    """Return ``cfg`` typed and read-only; ``UserError`` for an unknown key or a wrong type."""
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
     except ConfigKeyError as error:
         key = str(getattr(error, "full_key", "") or getattr(error, "key", ""))
-        raise UserError(unknown_key(key, schema.__dataclass_fields__)) from error
+        raise UserError(unknown_key(key, schema.__annotations__)) from error
     except OmegaConfBaseException as error:
         raise UserError(explain_value(error)) from error
     missing = sorted(OmegaConf.missing_keys(merged))

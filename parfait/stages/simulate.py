@@ -1,13 +1,14 @@
 """``simulate``: a sentence in, a folder with bars, tables and a report out."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -44,12 +45,15 @@ def simulate(cfg: DictConfig) -> None:
         from parfait import report
         from parfait.pipeline import Pipeline
 
+        reader, reader_options = _name_and_options(cfg, "semantic")
+        process, process_options = _name_and_options(cfg, "sde")
+        process_options.pop("guide", None)
         pipeline = Pipeline.load(
             settings.run,
-            semantic=settings.semantic.name,
-            semantic_options=settings.semantic.options,
-            sde=settings.sde.name,
-            sde_options=settings.sde.options,
+            semantic=reader,
+            semantic_options=reader_options,
+            sde=process,
+            sde_options=process_options,
             sampler=settings.sampler.name,
             sampler_steps=settings.sampler.steps,
         )
@@ -88,11 +92,17 @@ def read_instructions(instruction: str | None, file: str | None) -> list[str]:
         return found
     if instruction is None:
         raise UserError(
-            'no instruction; give a sentence in quotes, for example "A calm market with a slow rise"'
+            'no instruction; give a sentence in quotes, for example "A calm market, rising slowly"'
         )
     if not instruction.strip():
         raise UserError("the instruction is empty; describe the market in a sentence")
     return [instruction]
+
+
+def _name_and_options(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
+    """The ``name`` of a group, and its other keys."""
+    options = cast(dict[str, Any], OmegaConf.to_container(cfg[group], resolve=True))
+    return options.pop("name"), options
 
 
 def _run(
@@ -107,8 +117,8 @@ def _run(
             seed=settings.seed,
             asset=settings.asset,
             bars_per_year=settings.bars_per_year,
-            guide_every=settings.sde.guide.every,
-            jump_sigmas=settings.sde.guide.jump_sigmas,
+            guide_every=settings.sde["guide"]["every"],
+            jump_sigmas=settings.sde["guide"]["jump_sigmas"],
             batch_size=settings.batch_size,
             progress=progress,
         )
@@ -116,7 +126,7 @@ def _run(
 
 @contextmanager
 def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on the terminal for the callback ``(stage, done, total)``; silent where there is no terminal."""
+    """A progress bar behind the callback ``(stage, done, total)``; silent without a terminal."""
     columns = (
         TextColumn("{task.description:<22}"),
         BarColumn(),
@@ -157,7 +167,7 @@ def show(simulation: "Simulation", console: Console) -> None:
             Text(record["name"]),
             f"{record['probability']:.0%}",
             str(record["n_paths"]),
-            f"{params['drift']:+.0%}",
+            f"{math.expm1(params['drift']):+.0%}",  # E[S_T] = S_0 exp(drift T), T = 1 year
             f"{params['volatility']:.0%}",
             f"{params['jump_intensity']:.1f}",
         )

@@ -2,16 +2,15 @@
 
 import logging
 import math
+import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import lightning
-import torch
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
+from parfait.stages.callbacks import EpochLog, FiniteLoss, SaveOnSignal
 from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, sweep_temporaries
 from parfait.stages.schema import TrainConfig, validate
 from parfait.utils.errors import UserError
@@ -45,15 +44,22 @@ def _train(cfg: DictConfig, folder: Path) -> float:
 
     datamodule = instantiate(cfg.data)
     module = instantiate(cfg.model)
+    if ckpt_path is not None:  # before anything is written
+        _check_architecture(module, ckpt_path)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values()]
     if not loggers:
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
+    watched = sys.stderr.isatty() and bool(cfg.trainer.get("enable_progress_bar", True))
+    if not watched:
+        callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    always = [FiniteLoss(), SaveOnSignal(checkpoints), EpochLog(terminal=not watched)]
     trainer: lightning.Trainer = instantiate(
         cfg.trainer,
         logger=loggers or False,
-        callbacks=[*callbacks, FiniteLoss(), SaveOnSignal(checkpoints)],
+        callbacks=[*callbacks, *always],
         plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=watched,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
     )
     parameters = redact(OmegaConf.to_container(cfg, resolve=True))
@@ -69,47 +75,35 @@ def _train(cfg: DictConfig, folder: Path) -> float:
         state = AtomicCheckpointIO().load_checkpoint(best.best_model_path)["state_dict"]
         module.load_state_dict(state)
     value = _optimized(trainer, best, cfg.optimized_metric)
-    if trainer.is_global_zero and not trainer.fast_dev_run:
-        module.export(folder / "model")
+    quick = bool(cfg.trainer.get("fast_dev_run"))  # one batch: a model that nobody wants
+    if trainer.is_global_zero and not quick:
+        made_by = {name: parameters[name] for name in ("seed", "data", "model")}
+        module.export(folder / "model", config=made_by, metrics={cfg.optimized_metric: value})
         log.info("%s = %.5g; the model is in %s.", cfg.optimized_metric, value, folder / "model")
     return value
 
 
-class FiniteLoss(Callback):
-    """Stops at the first loss that is not finite, before a checkpoint can hold the damage."""
-
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Raise ``UserError`` unless the loss of this step is finite."""
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if loss is not None and not bool(torch.isfinite(loss).all()):
+def _check_architecture(module: lightning.LightningModule, ckpt_path: Path) -> None:
+    """Raise ``UserError`` if the checkpoint's weights do not fit ``module``."""
+    checkpoint = AtomicCheckpointIO().load_checkpoint(ckpt_path)
+    module.on_load_checkpoint(checkpoint)  # knows what the checkpoint was made by
+    expected = {name: tuple(t.shape) for name, t in module.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in checkpoint["state_dict"].items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
             raise UserError(
-                f"the loss became {float(loss)} at step {trainer.global_step}; lower the learning rate "
-                "(optim.lr) or look at the data; checkpoints before it are intact"
+                f"the checkpoint {ckpt_path} is of another architecture: it has {name} of shape "
+                f"{found.get(name)}, model ({type(module).__name__}) has {expected.get(name)}"
             )
-
-
-class SaveOnSignal(Callback):
-    """Saves a checkpoint when the process is asked to end (SIGTERM, Ctrl-C)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Save unless the exception is an error of the program."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
-            file = self.folder / f"{trainer.global_step:08d}.ckpt"
-            trainer.save_checkpoint(file)
-            log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)
 
 
 def _best_checkpoint(trainer: lightning.Trainer, metric: str) -> ModelCheckpoint | None:
     """The callback that kept the best model by ``metric``, if one did."""
     for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor == metric:
-            if callback.best_model_path and Path(callback.best_model_path).is_file():
-                return callback
+        if not isinstance(callback, ModelCheckpoint) or callback.monitor != metric:
+            continue
+        if callback.best_model_path and Path(callback.best_model_path).is_file():
+            return callback
     return None
 
 
@@ -120,7 +114,7 @@ def _optimized(trainer: lightning.Trainer, best: ModelCheckpoint | None, metric:
         value = float(best.best_model_score)
     elif metric in known:
         value = float(known[metric])
-    elif trainer.fast_dev_run or not known:
+    elif not known:
         return math.inf
     else:
         raise UserError(
@@ -135,5 +129,13 @@ def _quiet_lightning() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # Advice that does not apply: loaders here read from memory, workers would only cost time.
+    # An advertisement, advice that does not apply (loaders here read from memory), and a deprecated
+    # call of Lightning's own.
+    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    rank_zero.addFilter(_is_no_advertisement)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()

@@ -14,11 +14,16 @@ from collections.abc import Callable, Collection, Sequence
 from parfait.utils.errors import UserError
 
 FLAGS = frozenset(
-    "--help -h --hydra-help --version --resolve --run -r --multirun -m --shell-completion -sc".split()
+    {
+        *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r"),
+        *("--multirun", "-m", "--shell-completion", "-sc"),
+    }
 )
 FLAGS_WITH_VALUE = frozenset(
-    "--cfg -c --package -p --config-path -cp --config-name -cn --config-dir -cd "
-    "--experimental-rerun".split()
+    {
+        *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+        *("--config-dir", "-cd", "--experimental-rerun"),
+    }
 )
 FLAGS_WITH_OPTIONAL_VALUE = frozenset({"--info", "-i"})
 _INFO_VALUES = frozenset({"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"})

@@ -1,4 +1,4 @@
-"""Turn Hydra's and OmegaConf's configuration errors into one sentence with the nearest valid names."""
+"""Turn configuration errors of Hydra and OmegaConf into one sentence with the nearest names."""
 
 import difflib
 import re
@@ -81,11 +81,11 @@ def _missing_option(error: MissingConfigException) -> str:
     options = [str(name) for name in error.options or config_groups().get(group, [])]
     if not options:
         return unknown_key(group, config_groups())
-    return f"{group} has no option {option!r}{_nearest(option, options)}; options: {', '.join(options)}"
+    return f"{group} has no option {option!r}; it has: {', '.join(options)}"
 
 
 def _valid_keys(stage: str, overrides: Iterable[str]) -> list[str]:
-    """Keys of the stage's configuration with the user's groups where they exist, else the default ones."""
+    """Keys of the stage's configuration, with the user's choice of groups where it composes."""
     groups, arguments = config_groups(), list(overrides)
     chosen = [o for o in arguments if o.partition("=")[0].lstrip("+") in groups and "," not in o]
     for flag, value in pairwise(arguments):

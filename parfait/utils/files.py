@@ -30,7 +30,7 @@ def json_bytes(data: Any) -> bytes:
 
 
 def write_files(folder: str | Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Writes every file through a sibling, fsync and rename; ``UserError`` when the folder refuses."""
+    """Writes each file through a sibling, fsync and rename; ``UserError`` if the folder refuses."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

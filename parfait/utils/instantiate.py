@@ -59,8 +59,9 @@ def check(plain: Any, key: str = "") -> None:
     for where, node in walk(plain, key):
         for name in FORBIDDEN_KEYS & {str(k) for k in node}:
             raise UserError(
-                f"the setting {_join(where, name)} is not allowed: no code is ever downloaded and run"
+                f"the setting {_join(where, name)} is not allowed: no downloaded code is ever run"
             )
+    for where, node in walk(plain, key):
         if "_target_" in node:
             check_keys(node, resolve(node["_target_"], where), where)
 
@@ -108,7 +109,8 @@ def check_keys(node: Mapping[str, Any], target: Any, key: str = "") -> None:
             near = difflib.get_close_matches(str(name), parameters, n=3)
             hint = f"nearest: {', '.join(near)}" if near else f"it has: {', '.join(parameters)}"
             raise UserError(
-                f"unknown setting {_join(key, name)!r}: {target.__qualname__} has no parameter {name!r}; {hint}"
+                f"unknown setting {_join(key, name)!r}: {target.__qualname__} has "
+                f"no such parameter; {hint}"
             )
 
 

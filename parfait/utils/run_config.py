@@ -64,7 +64,7 @@ def save(cfg: DictConfig, folder: Path) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The configuration that ``save`` wrote into ``folder``; ``None`` if there is none that can be read."""
+    """The configuration that ``save`` wrote into ``folder``; ``None`` without a readable one."""
     try:
         stored = OmegaConf.load(folder / CONFIG_FOLDER / "config.yaml")
     except (OSError, ValueError, OmegaConfBaseException):
@@ -73,7 +73,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
-    """``key: old -> new`` for every setting that differs, volatile ones aside; empty if it is the same run."""
+    """``key: old -> new`` of every setting that differs and is not volatile."""
     old, new = _flat(stored), _flat(_plain(cfg))
     return [
         f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"

@@ -1,4 +1,4 @@
-"""What surrounds every stage: its folder, its configuration on disk, its log, and a clean end whatever happens."""
+"""What surrounds every stage: its folder, saved configuration, log, and a clean end."""
 
 import errno
 import logging
@@ -17,6 +17,8 @@ from parfait.utils.run_config import CONFIG_FOLDER, differences, read, save
 log = logging.getLogger(__name__)
 
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+
+_TERMINATED = 143  # exit code of a process that ended on SIGTERM
 
 
 @contextmanager
@@ -77,13 +79,15 @@ def _ending(folder: Path) -> Iterator[Path]:
         tracking.finish(2)
         raise
     except Exception as error:
-        log.exception("failed; this log is %s", folder)
-        error._parfait_logged = True  # type: ignore[attr-defined]
+        log.exception("failed; the log is in %s", folder)
+        vars(error)["logged"] = True  # so that the entry point need not do it again
         tracking.finish(1)
         raise
-    except BaseException:  # SIGTERM, Ctrl-C
+    except BaseException as error:  # SIGTERM, Ctrl-C
         log.warning("stopped by a signal")
-        tracking.finish(143)
+        tracking.finish(_TERMINATED)
+        if isinstance(error, SystemExit) and not error.code:  # Lightning ends a SIGTERM with 0
+            raise SystemExit(_TERMINATED) from None
         raise
     tracking.finish(0)
 
@@ -96,14 +100,15 @@ def _check_folder(folder: Path, cfg: DictConfig) -> None:
     stored = read(folder)
     if stored is None:
         raise UserError(
-            f"the output folder {folder} is not empty and holds no run; choose another with output_dir="
+            f"the output folder {folder} is not empty and holds no run; "
+            "choose another with output_dir="
         )
     changed = differences(stored, cfg)
     if changed:
         shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
         raise UserError(
-            f"the output folder {folder} holds a run of another configuration ({shown}); repeat those "
-            "settings to continue it, or choose another folder with output_dir="
+            f"the output folder {folder} holds a run of another configuration ({shown}); "
+            "repeat those settings to continue it, or choose another folder with output_dir="
         )
 
 
@@ -133,7 +138,7 @@ def _logging_to(file: Path) -> Iterator[None]:
 
 
 def _publish(folder: Path, final: Path) -> None:
-    """Put the finished ``folder`` in the place of ``final``, which holds nothing or the same run."""
+    """Put the finished ``folder`` in place of ``final``, which holds nothing or the same run."""
     try:
         if final.is_dir() and any(final.iterdir()):
             old = final.with_name(f".{final.name}.old")
@@ -148,7 +153,7 @@ def _publish(folder: Path, final: Path) -> None:
 
 
 def _discard(folder: Path, *, everything: bool, existed: bool) -> None:
-    """After a user's mistake leave nothing behind, unless there is more than log and configuration."""
+    """After a user's mistake leave nothing, unless there is more than log and configuration."""
     only_bookkeeping = all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in folder.iterdir())
     if everything or (only_bookkeeping and not existed):
         shutil.rmtree(folder)

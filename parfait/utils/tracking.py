@@ -1,4 +1,4 @@
-"""Weights & Biases without surprises: the mode is decided first, so it never prompts and never hangs."""
+"""Weights & Biases without surprises: its mode is decided first, so it never asks or hangs."""
 
 import netrc
 import os
@@ -23,7 +23,10 @@ CONNECT_TIMEOUT = 2.0  # seconds
 
 
 def resolve_mode(explicit: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Decide how W&B runs: explicit > ``WANDB_MODE`` > online if a key is set and the server answers > offline.
+    """Decide how W&B runs.
+
+    In this order: ``explicit``; ``WANDB_MODE``; online if a key is set and the server answers;
+    offline.
 
     Args:
         explicit: ``online``, ``offline``, ``disabled`` or ``None``.
@@ -59,7 +62,7 @@ def has_key(server: str, environment: Mapping[str, str]) -> bool:
 
 
 def answers(server: str, timeout: float = CONNECT_TIMEOUT) -> bool:
-    """Whether ``server`` accepts a TCP connection within ``timeout`` seconds, name resolution included."""
+    """Whether ``server`` accepts a connection within ``timeout`` seconds, name lookup included."""
     parts = urlsplit(server)
     address = (parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443))
     connected = threading.Event()
@@ -86,7 +89,7 @@ def wandb_logger(
     tags: Sequence[str] = (),
     mode: str | None = None,
 ) -> "WandbLogger":
-    """A Lightning logger that writes below ``folder`` and continues the run that ``folder`` already holds.
+    """A Lightning logger that writes below ``folder`` and continues the run it already holds.
 
     Args:
         folder: run folder; its name becomes the name of the W&B run.
@@ -118,7 +121,7 @@ def wandb_logger(
 
 
 def finish(exit_code: int) -> None:
-    """Close the W&B run of this process, if there is one; else two jobs of a sweep would share it."""
+    """Close the W&B run of this process, if any; two jobs of a sweep would share it."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:
         wandb.finish(exit_code=exit_code)

@@ -82,20 +82,27 @@ def test_zero_zones_do_not_depend_on_the_draw() -> None:
     price=st.sampled_from([1e-6, 1.0, 4e3, 1e7]),
     scale=st.sampled_from([1e-4, 0.01, 0.3, 2.0]),
 )
-def test_every_finite_code_is_a_valid_bar(seed: int, size: float, price: float, scale: float) -> None:
+def test_every_finite_code_is_a_valid_bar(
+    seed: int, size: float, price: float, scale: float
+) -> None:
     g = torch.Generator().manual_seed(seed)
     n, t = 3, 17
     codes = (size * torch.randn(n, 5, t, generator=g)).nan_to_num().clamp(-3e38, 3e38)
     close = price * torch.exp(torch.randn(n, t, generator=g, dtype=torch.float64).cumsum(1))
     start = torch.full((n,), price, dtype=torch.float64)
-    s, v0 = torch.full((n,), scale, dtype=torch.float64), torch.full((n,), 12.0, dtype=torch.float64)
+    s, v0 = (
+        torch.full((n,), scale, dtype=torch.float64),
+        torch.full((n,), 12.0, dtype=torch.float64),
+    )
     opens, high, low, out_close, volume = CODEC.decode(codes, close, start, s, v0).unbind(-1)
     assert torch.equal(out_close, close)
     prices = torch.stack([opens, high, low, out_close])
-    assert bool(torch.isfinite(prices).all()) and bool((prices > 0).all())
+    assert bool(torch.isfinite(prices).all())
+    assert bool((prices > 0).all())
     assert bool((high >= torch.maximum(opens, out_close)).all())
     assert bool((low <= torch.minimum(opens, out_close)).all())
-    assert bool(torch.isfinite(volume).all()) and bool((volume >= 0).all())
+    assert bool(torch.isfinite(volume).all())
+    assert bool((volume >= 0).all())
 
 
 @pytest.mark.parametrize("factor", [0.25, 8.0, 1024.0])

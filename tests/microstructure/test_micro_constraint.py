@@ -57,9 +57,7 @@ def test_projected_noise_has_variance_one_minus_one_over_k() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(anchor_sets, st.integers(0, 10_000), st.sampled_from([1e-4, 0.01, 1.0, 50.0]))
-def test_close_equals_guide_bit_for_bit(
-    sets: list[list[bool]], seed: int, scale: float
-) -> None:
+def test_close_equals_guide_bit_for_bit(sets: list[list[bool]], seed: int, scale: float) -> None:
     anchored = torch.tensor(sets)
     n, t = anchored.shape
     g = torch.Generator().manual_seed(seed)
@@ -71,7 +69,8 @@ def test_close_equals_guide_bit_for_bit(
     base = (guide_increments(level, segments, start) / unit[:, None]).float()
     closes = close_path(base + segments.project(noise)[:, RETURN], level, segments, start, unit)
     assert torch.equal(closes[anchored], level[anchored])
-    assert bool(torch.isfinite(closes).all()) and bool((closes > 0).all())
+    assert bool(torch.isfinite(closes).all())
+    assert bool((closes > 0).all())
 
 
 def test_returns_are_reproduced_inside_segments() -> None:

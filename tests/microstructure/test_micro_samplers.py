@@ -90,9 +90,7 @@ def test_loss_of_a_zero_network_is_one_whatever_the_anchors() -> None:
     g = torch.Generator().manual_seed(0)
     for every in (1, 2, 4, 0, -1):
         segments = Segments.from_anchors(regular_anchors(2000, 16, every))
-        x0, noise = (
-            segments.project(torch.randn(2000, 5, 16, generator=g)) for _ in range(2)
-        )
+        x0, noise = (segments.project(torch.randn(2000, 5, 16, generator=g)) for _ in range(2))
         sigma = EDM().draw_sigma(2000, g)
         loss, rows = diffusion_loss(
             lambda x, c: torch.zeros_like(x), x0, noise, sigma, segments, torch.ones(2000, 16)

@@ -34,6 +34,24 @@ def batch(n: int, seed: int = 1, **fixed: float) -> Regime:
     return Regime(**values)
 
 
+def mixed(n: int, seed: int = 1, **fixed: float) -> Regime:
+    """``batch`` with memory, reversion and constant variance, each in half of the paths."""
+    regime = batch(n, seed)
+    generator = torch.Generator().manual_seed(seed + 1000)
+    memory, pull, still = torch.rand((3, n), generator=generator, dtype=torch.float64)
+    sigma = torch.as_tensor(regime.volatility)
+    changes = {
+        "hurst": torch.where(memory < 0.5, 0.5, 0.25 + 0.6 * (memory - 0.5) / 0.5),
+        "mean_reversion": torch.where(pull < 0.5, 0.0, 16 * (pull - 0.5)),
+        "vol_of_vol": torch.as_tensor(regime.vol_of_vol) * (still < 0.5),
+        "initial_volatility": torch.where(
+            still < 0.5, torch.as_tensor(regime.initial_volatility), sigma
+        ),
+    }
+    changes |= {name: torch.full_like(sigma, value) for name, value in fixed.items()}
+    return regime.replace(**changes)
+
+
 def martingale_z(paths: Paths, mu: Tensor | float, years: float, points: int = 4) -> list[float]:
     """z-scores of E[S_t exp(-mu t)] = S_0 at some points along the path."""
     steps = paths.log_price.shape[1] - 1
@@ -98,6 +116,7 @@ class References:
     """The functions above, since test files cannot import each other."""
 
     batch = staticmethod(batch)
+    mixed = staticmethod(mixed)
     martingale_z = staticmethod(martingale_z)
     call_price = staticmethod(call_price)
     heston_cf = staticmethod(heston_cf)

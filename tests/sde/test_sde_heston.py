@@ -63,7 +63,10 @@ def test_sparse_and_branchless_bodies_agree(dtype, tolerance, ref):
 
 
 def test_bodies_agree_where_the_correction_fails(ref):
-    process = Heston(mu=0.0, kappa=0.5, theta=4.0, xi=4.0, rho=0.95, v0=4.0)
+    """Long steps and positive leverage: some rows never have a correction, some always do."""
+    generator = ref.generator(1)
+    kappa, xi, rho = torch.rand((3, 400), generator=generator, dtype=torch.float64)
+    process = Heston(mu=0.0, kappa=30 * kappa, theta=0.1, xi=20 * xi, rho=rho, v0=1.0)
     with pytest.warns(SdeWarning, match="no martingale correction on"):
         sparse = process.sample(400, 6, 6.0, generator=ref.generator(), dtype=torch.float64)
     with pytest.warns(SdeWarning, match="no martingale correction on"):
@@ -77,7 +80,7 @@ def test_bodies_agree_where_the_correction_fails(ref):
 def test_the_correction_exists_wherever_leverage_is_not_positive(ref):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Heston(mu=0.0, kappa=0.5, theta=4.0, xi=4.0, rho=-0.95, v0=4.0).sample(
+        Heston(mu=0.0, kappa=30.0, theta=0.1, xi=20.0, rho=-0.95, v0=1.0).sample(
             400, 6, 6.0, generator=ref.generator()
         )
 

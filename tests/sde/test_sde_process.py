@@ -10,13 +10,24 @@ import pytest
 import torch
 
 from parfait.regime import Regime
-from parfait.sde import GBM, Bates, Heston, Kou, Merton, SdeWarning, load_process
+from parfait.sde import (
+    GBM,
+    OU,
+    Bates,
+    FractionalGBM,
+    Heston,
+    Kou,
+    Merton,
+    RegimeSDE,
+    RoughBergomi,
+    SdeWarning,
+    load_process,
+)
 from parfait.sde.process import phi
 from parfait.sde.streams import BLOCK, Purpose, Streams
 from parfait.utils.errors import UserError
 
-PROCESSES = (GBM, Merton, Kou, Heston, Bates)
-NEUTRAL = {"jump_intensity": 0.0}
+PROCESSES = (GBM, Merton, Kou, Heston, Bates, OU, FractionalGBM, RoughBergomi, RegimeSDE)
 
 
 def from_regime(process, regime, **options):
@@ -28,7 +39,7 @@ def from_regime(process, regime, **options):
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize(("steps", "years"), [(1, 1 / 252), (20, 20 / 252), (63, 0.25), (32, 1.5)])
 def test_discounted_price_is_a_martingale(process, steps, years, ref):
-    regime = ref.batch(60_000)
+    regime = ref.mixed(60_000)
     paths = from_regime(process, regime).sample(60_000, steps, years, generator=ref.generator(3))
     scores = ref.martingale_z(paths, regime.drift, years)
     assert max(abs(z) for z in scores) < 4, scores
@@ -53,7 +64,7 @@ def test_without_compensation_jumps_add_to_the_drift(process, ref):
 @pytest.mark.parametrize("process", PROCESSES)
 def test_paths_do_not_depend_on_how_many_follow(process, ref):
     n = 33_500  # more than one chunk, last block incomplete
-    regime = ref.batch(n, seed=4)
+    regime = ref.mixed(n, seed=4)
     whole = from_regime(process, regime).sample(n, 6, 6 / 252, generator=ref.generator(9))
     for part in (1, 7, 100, BLOCK, BLOCK + 1):
         few = from_regime(process, regime[:part]).sample(
@@ -66,13 +77,13 @@ def test_paths_do_not_depend_on_how_many_follow(process, ref):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_threads_change_no_bit(process, ref):
-    regime = ref.batch(5000)
+    regime = ref.mixed(2000)
     threads = torch.get_num_threads()
     try:
         results = []
         for count in (1, 3):
             torch.set_num_threads(count)
-            paths = from_regime(process, regime).sample(5000, 8, 0.1, generator=ref.generator(2))
+            paths = from_regime(process, regime).sample(2000, 8, 0.1, generator=ref.generator(2))
             results.append(paths.log_price)
     finally:
         torch.set_num_threads(threads)
@@ -81,7 +92,7 @@ def test_threads_change_no_bit(process, ref):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_seed_gives_the_same_paths_and_another_seed_others(process, ref):
-    model = from_regime(process, ref.batch(50))
+    model = from_regime(process, ref.mixed(50))
     first, second, third = (
         model.sample(50, 10, 0.1, generator=ref.generator(s)).log_price for s in (1, 1, 2)
     )
@@ -124,9 +135,9 @@ def test_jumps_leave_the_diffusion_alone(with_jumps, without, ref):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_both_precisions_see_the_same_normals(process, ref):
-    model = from_regime(process, ref.batch(2000))
+    model = from_regime(process, ref.mixed(400))
     single, double = (
-        model.sample(2000, 252, 1.0, generator=ref.generator(6), dtype=dtype).log_price.double()
+        model.sample(400, 252, 1.0, generator=ref.generator(6), dtype=dtype).log_price.double()
         for dtype in (torch.float32, torch.float64)
     )
     assert (single - double).square().mean().sqrt() < 2e-5
@@ -153,9 +164,11 @@ def test_a_whole_grid_of_extremes_stays_finite(ref):
             (0.0, 0.2, 10.0),  # sqrt v0
             (0.0, 1.0, 1000.0),  # kappa_v
             (0.0, 500.0),  # lambda
+            (0.02, 0.5, 0.98),  # H
+            (0.0, 1000.0),  # kappa
         )
     )
-    sigma, xi, rho, root, kappa, lam = torch.tensor(grid, dtype=torch.float64).T
+    sigma, xi, rho, root, kappa, lam, hurst, pull = torch.tensor(grid, dtype=torch.float64).T
     n = len(grid)
     regime = Regime(
         drift=torch.full((n,), 0.1, dtype=torch.float64),
@@ -165,6 +178,8 @@ def test_a_whole_grid_of_extremes_stays_finite(ref):
         initial_volatility=root,
         variance_reversion=kappa,
         jump_intensity=lam,
+        hurst=hurst,
+        mean_reversion=pull,
         jump_mean=torch.full((n,), -0.01, dtype=torch.float64),
         jump_std=torch.full((n,), 0.02, dtype=torch.float64),
     )
@@ -218,8 +233,29 @@ def test_a_whole_grid_of_extremes_stays_finite(ref):
             "Bates has no option 'compensated'; its options are: compensate, scheme",
         ),
         (
+            lambda: OU(mu=0.0, sigma=0.2, kappa=-1.0),
+            "OU.kappa = -1 is outside [0, inf)",
+        ),
+        (
+            lambda: OU(mu=0.0, sigma=0.2, kappa=1.0, theta=float("inf")),
+            "OU.theta = inf is outside (-inf, inf)",
+        ),
+        (lambda: OU(mu=None, sigma=0.2, kappa=1.0), "OU.mu = None is not a number or a tensor"),
+        (
+            lambda: FractionalGBM(mu=0.0, sigma=0.2, hurst=1.0),
+            "FractionalGBM.hurst = 1 is outside [0.001, 0.999]",
+        ),
+        (
+            lambda: FractionalGBM(mu=0.0, sigma=0.2, hurst=0.6, vol_anchor="day"),
+            "FractionalGBM vol_anchor 'day' is unknown; use bar or year",
+        ),
+        (
+            lambda: RoughBergomi(mu=0.0, hurst=0.7, eta=1.0, rho=0.0, xi0=0.04),
+            "RoughBergomi.hurst = 0.7 is outside [0.001, 0.5]",
+        ),
+        (
             lambda: load_process("brownian"),
-            "process 'brownian' is unknown; use one of gbm, merton, kou, heston, bates",
+            "process 'brownian' is unknown; use one of gbm, merton, kou, heston, bates, ou, fgbm, ",
         ),
     ],
 )

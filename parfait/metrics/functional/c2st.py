@@ -1,6 +1,7 @@
-"""Classifier two-sample test (Lopez-Paz & Oquab 2017): can a trained judge tell generated windows from real ones?"""
+"""Classifier two-sample test (Lopez-Paz & Oquab 2017): can a trained judge tell generated windows
+from real ones?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +21,12 @@ class Verdict:
     """What J judges said on their test windows.
 
     Args:
-        score: signed balanced accuracy minus 1/2; 0 is indistinguishable, 1/2 certain, negative = worse than chance.
+        score: signed balanced accuracy minus 1/2; 0 is indistinguishable, 1/2 certain, negative =
+            worse than chance.
         auc: area under the ROC curve (1/2 is chance).
-        standard_error: of the score, from the number of test windows taken as independent. Windows overlap, so it is
-            a lower bound; the spread of the null over its repeats is the honest scale.
+        standard_error: of the score, from the number of test windows taken as independent. Windows
+            overlap, so it is a lower bound; the spread of the null over its repeats is the honest
+            scale.
     """
 
     score: Float64[Tensor, " judges"]
@@ -47,7 +50,8 @@ class Verdict:
 def balanced_accuracy(
     logits: Float64[Tensor, " windows"], generated: Bool[Tensor, " windows"]
 ) -> tuple[float, float]:
-    """((TPR + TNR)/2, its standard error); a logit of exactly 0 counts half, so that a mute judge scores 1/2."""
+    """((TPR + TNR)/2, its standard error); a logit of exactly 0 counts half, so that a mute judge
+    scores 1/2."""
     hit = (logits > 0).to(torch.float64) + 0.5 * (logits == 0)
     tpr, tnr = float(hit[generated].mean()), float(1 - hit[~generated].mean())
     variance = tpr * (1 - tpr) / int(generated.sum()) + tnr * (1 - tnr) / int((~generated).sum())
@@ -75,7 +79,8 @@ def judge_sets(
     seed: int = 0,
     steps: int = 300,
 ) -> Verdict:
-    """Trains a judge per row (own truth, own split) on a common pool and scores it on its test windows.
+    """Trains a judge per row (own truth, own split) on a common pool and scores it on its test
+    windows.
 
     Raises:
         UserError: an unknown view, or a judge without test windows of both classes.
@@ -83,7 +88,9 @@ def judge_sets(
     if view not in VIEWS:
         raise UserError(f"view {view!r} is unknown; use one of {', '.join(VIEWS)}")
     if bool(((test & generated).sum(1) == 0).any() | ((test & ~generated).sum(1) == 0).any()):
-        raise UserError("a judge has no test windows of a class; give more windows or a smaller purge")
+        raise UserError(
+            "a judge has no test windows of a class; give more windows or a smaller purge"
+        )
     seen = windows[..., list(VIEWS[view])]
     logits = train_judges(seen, generated, train, judge=judge, seed=seed, steps=steps)
     rows = zip(logits, generated, test, strict=True)
@@ -97,12 +104,14 @@ def judge_sets(
 def purged_folds(
     dates: Int64[Tensor, " windows"], judges: int, purge: int
 ) -> tuple[Bool[Tensor, "judges windows"], Bool[Tensor, "judges windows"]]:
-    """(train, test) of each judge: it is tested on one of ``FOLDS`` stretches of time and learns from the others.
+    """(train, test) of each judge: it is tested on one of ``FOLDS`` stretches of time and learns
+    from the others.
 
-    A generated window carries the date of the history it continues, so both classes are cut at the same days. Windows
-    nearer than ``purge`` (history + horizon, in the unit of ``dates``) to the test stretch share bars with it and
-    serve neither side (purged cross-validation, Lopez de Prado 2018, chapter 7). Judge j is tested on stretch
-    j mod FOLDS: four judges test every window once, which halves the error of a single cut at no cost.
+    A generated window carries the date of the history it continues, so both classes are cut at the
+    same days. Windows nearer than ``purge`` (history + horizon, in the unit of ``dates``) to the
+    test stretch share bars with it and serve neither side (purged cross-validation, Lopez de Prado
+    2018, chapter 7). Judge j is tested on stretch j mod FOLDS: four judges test every window once,
+    which halves the error of a single cut at no cost.
     """
     ordered = dates.sort().values
     edges = torch.arange(FOLDS + 1) * (len(ordered) - 1) // FOLDS
@@ -122,11 +131,13 @@ def c2st(
     seeds: int = 4,
     **options: object,
 ) -> Verdict:
-    """Scores generated windows against the real ones they replace; judges are ordered by sample, then by seed.
+    """Scores generated windows against the real ones they replace; judges are ordered by sample,
+    then by seed.
 
     Args:
         real: codes of the real windows (``judge_channels``).
-        generated: one set of codes per sampling seed, row i continuing the history of real window i.
+        generated: one set of codes per sampling seed, row i continuing the history of real window
+            i.
         dates: of the windows; any integer unit.
         purge: history + horizon in the unit of ``dates``.
         seeds: judges per sample.
@@ -159,10 +170,12 @@ def c2st_null(
 ) -> Verdict:
     """Real against real: the windows of every other block of time play the generated ones.
 
-    Repeats shift the grid of blocks by equal parts of a block. Alternation gives both classes every year; random
-    halves would share most bars, consecutive halves would differ by their eras. Judges are ordered by repeat.
-    With a quarter or more per block the few blocks differ by chance, which is what two samples of one market do;
-    a candidate that continues the *same* histories is spared that, and blocks of a few days give its floor.
+    Repeats shift the grid of blocks by equal parts of a block. Alternation gives both classes every
+    year; random halves would share most bars, consecutive halves would differ by their eras. Judges
+    are ordered by repeat. With a quarter or more per block the few blocks differ by chance, which
+    is what two samples of one market do; a candidate that continues the *same* histories is spared
+    that, and blocks of a few days give its floor. The mean over repeats lies a little below 0: what
+    one class has more of in a test stretch it has less of elsewhere.
 
     Args:
         block: length in the unit of ``dates``.
@@ -183,11 +196,16 @@ def control_rows(
     real: Float32[Tensor, "windows steps channels"],
     jittered: Float32[Tensor, "windows steps channels"],
     generator: torch.Generator,
-) -> Mapping[str, Float32[Tensor, "windows steps channels"]]:
-    """Sets a judge must separate before it may testify: days shuffled inside each window, time reversed, 1 % jitter.
+) -> dict[str, Float32[Tensor, "windows steps channels"]]:
+    """Sets that a judge must separate before it may testify, by name.
 
-    ``jittered`` are the codes of bars whose prices were disturbed (``baselines.jitter_bars``); shuffling and reversing
-    act on the codes, where nothing breaks between neighbouring bars.
+    Days shuffled inside each window and time reversed, both on the codes, where nothing breaks
+    between neighbouring bars; and ``jittered``, the codes of bars whose prices were disturbed by
+    1 % (``baselines.jitter_bars``).
     """
     order = torch.rand(real.shape[:2], generator=generator).argsort(1)[..., None].expand_as(real)
-    return {"shuffled days": real.gather(1, order), "reversed time": real.flip(1), "jitter": jittered}
+    return {
+        "days shuffled": real.gather(1, order),
+        "time reversed": real.flip(1),
+        "1 % jitter": jittered,
+    }

@@ -1,4 +1,5 @@
-"""Is every bar possible, and does every close that was promised lie on its guide? A gate, not a score."""
+"""Is every bar possible, and does every close that was promised lie on its guide? A gate, not a
+score."""
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -8,10 +9,11 @@ from parfait.metrics.functional.windows import CLOSE
 
 
 def rule_passes(bars: Float[Tensor, "*batch 5"]) -> dict[str, Bool[Tensor, "*batch"]]:
-    """Which bars (open, high, low, close, volume) keep each rule of a valid bar; a NaN breaks every rule it touches.
+    """Which bars (open, high, low, close, volume) keep each rule of a valid bar; a NaN breaks every
+    rule it touches.
 
-    ``finite``, ``positive`` (prices > 0), ``low`` (low <= min(open, close)), ``high`` (high >= max(open, close)) and
-    ``volume`` (volume >= 0).
+    ``finite``, ``positive`` (prices > 0), ``low`` (low <= min(open, close)), ``high`` (high >=
+    max(open, close)) and ``volume`` (volume >= 0).
     """
     open_, high, low, close, volume = bars.unbind(-1)
     return {
@@ -24,7 +26,8 @@ def rule_passes(bars: Float[Tensor, "*batch 5"]) -> dict[str, Bool[Tensor, "*bat
 
 
 def validity_counts(bars: Float[Tensor, "*batch 5"]) -> dict[str, int]:
-    """How many bars keep each rule, how many keep all (``valid``), and how many there are (``bars``)."""
+    """How many bars keep each rule, how many keep all (``valid``), and how many there are
+    (``bars``)."""
     passes = rule_passes(bars)
     counts = {name: int(kept.sum()) for name, kept in passes.items()}
     valid = torch.stack(list(passes.values())).all(0)

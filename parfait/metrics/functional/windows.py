@@ -1,7 +1,9 @@
-"""The scale-free view of a window that every realism metric reads: returns, gaps, wicks and volume of its bars.
+"""The scale-free view of a window that every realism metric reads: returns, gaps, wicks and volume
+of its bars.
 
-Everything is measured in units of the *history's* return deviation. Scaling by the evaluated window itself would hide
-errors of volatility, and prices as such say nothing that another level would not say as well.
+Everything is measured in units of the *history's* return deviation. Scaling by the evaluated window
+itself would hide errors of volatility, and prices as such say nothing that another level would not
+say as well.
 """
 
 from typing import NamedTuple
@@ -10,10 +12,9 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from parfait.utils.errors import UserError
+from parfait.microstructure.codec import window_scale
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
-MIN_SCALE = 1e-4  # a flat history must not make every later move infinite
 JUDGE_CLAMP = 8.0
 JUDGE_CHANNELS = ("r", "|r|", "gap", "sqrt upper wick", "sqrt lower wick", "log volume")
 
@@ -22,8 +23,8 @@ class WindowCode(NamedTuple):
     """Bars of a batch of windows, in units of their histories.
 
     r_t = ln(C_t/C_{t-1})/s, gap_t = ln(O_t/C_{t-1})/s, upper_t = ln(H_t/max(O_t,C_t))/s,
-    lower_t = ln(min(O_t,C_t)/L_t)/s, volume_t = ln V_t - v0; each (windows, steps) float64.
-    s (floor 1e-4) and v0 are the deviation of the log returns and the mean log volume of the history.
+    lower_t = ln(min(O_t,C_t)/L_t)/s, volume_t = ln V_t - v0; each (windows, steps) float64, with s
+    the deviation of the history's log returns and v0 its mean log volume.
     """
 
     r: Float64[Tensor, "windows steps"]
@@ -38,27 +39,15 @@ class WindowCode(NamedTuple):
         return (self.r - self.gap).abs() + self.upper + self.lower
 
 
-def history_scale(
-    history: Float[Tensor, "windows bars 5"],
-) -> tuple[Float64[Tensor, " windows"], Float64[Tensor, " windows"]]:
-    """(s, v0): deviation of the close log returns (floor 1e-4) and mean log volume of the bars that traded."""
-    history = history.to(torch.float64)
-    if history.shape[-2] < 3:
-        raise UserError(f"a history of {history.shape[-2]} bars has no scale; give at least 3 bars")
-    s = history[..., CLOSE].log().diff(dim=-1).std(dim=-1).clamp_min(MIN_SCALE)
-    traded = history[..., VOLUME] > 0
-    log_volume = torch.where(traded, history[..., VOLUME], 1.0).log()
-    return s, log_volume.sum(-1) / traded.sum(-1).clamp_min(1)
-
-
 def encode_window(
     history: Float[Tensor, "windows bars 5"], bars: Float[Tensor, "windows steps 5"]
 ) -> WindowCode:
-    """Codes the bars that follow each history (columns open, high, low, close, volume); see ``WindowCode``.
+    """Codes the bars that follow each history (columns open, high, low, close, volume); see
+    ``WindowCode``.
 
-    A bar without volume takes ln V = 0, far below any real one, and stays finite.
+    A bar without volume has ln V = -inf: an exact zero that decodes to one, not a small volume.
     """
-    s, v0 = history_scale(history)
+    s, v0 = window_scale(history.to(torch.float64))
     s, v0, bars = s[:, None], v0[:, None], bars.to(torch.float64)
     open_, high, low, close, volume = bars.unbind(-1)
     before = torch.cat([history[:, -1:, CLOSE].to(torch.float64), close[:, :-1]], dim=1)
@@ -68,12 +57,13 @@ def encode_window(
         gap=(open_ / before).log() / s,
         upper=(high / top).log() / s,
         lower=(bottom / low).log() / s,
-        volume=volume.clamp_min(1.0).log() - v0,
+        volume=volume.log() - v0,
     )
 
 
 def judge_channels(code: WindowCode) -> Float32[Tensor, "windows steps channels"]:
-    """What a judge sees: ``JUDGE_CHANNELS``, clamped to +-8 so that a single wild bar does not settle a case."""
+    """What a judge sees: ``JUDGE_CHANNELS``, clamped to +-8 so that a single wild bar does not
+    settle a case."""
     columns = [
         code.r,
         code.r.abs(),
@@ -83,5 +73,6 @@ def judge_channels(code: WindowCode) -> Float32[Tensor, "windows steps channels"
         code.volume,
     ]
     stacked = torch.stack(columns, dim=-1).clamp(-JUDGE_CLAMP, JUDGE_CLAMP)
-    # Impossible prices give NaN; they are for ``validity`` to count, here they only must not poison a judge.
+    # Impossible prices give NaN; they are for ``validity`` to count, here they only must not poison
+    # a judge.
     return torch.nan_to_num(stacked, nan=JUDGE_CLAMP).to(torch.float32)

@@ -1,0 +1,235 @@
+# ruff: noqa: E501  (tables read better in long rows)
+"""Numbers that name a parameter are taken literally: "annualised volatility of 60 %", "drift 8 %",
+"half-life of 5 days".
+
+A number is a parameter only when its head noun is one; otherwise it is the dose of an event (50
+bps is no drift). Input
+is canonical text (``normalise``), in which "sixty per cent" and 百分之六十 already read ``60%``.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from parfait.regime import FIELDS, Condition
+from parfait.semantic.clauses import DURATION, HAN_DURATION, years_of
+
+_BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
+# Periods per year for "daily volatility of 2 %": trading days, or calendar days where markets
+# never close.
+PERIODS = {"daily": 252.0, "weekly": 52.0, "monthly": 12.0, "yearly": 1.0}
+
+
+@dataclass(frozen=True)
+class Directive:
+    """A literal number: ``field`` of Regime (or "volatility_factor"), its value, tolerance and
+    place in the text.
+    """
+
+    field: str
+    value: float
+    start: int
+    end: int
+    about: bool = False
+    clamped: bool = False
+
+
+_IS = r"\s*(?:(?:is|are|at|of|to|=|:|equals?|stands\s+at|becomes|set\s+to|jumps\s+to|rises\s+to|falls\s+to|drops\s+to|goes\s+to|spikes\s+to|surges\s+to|climbs\s+to|settles\s+at|stays\s+at|reaches|hits|averages|averaging|remains\s+at|held\s+at|fixed\s+at)\s*)+"
+_ZH_IS = r"\s*(?:为|是|到|至|达到|达|升至|升到|降至|降到|在|=|:|等于|飙升至|保持在|维持在)?\s*"
+_ABOUT = r"(?P<about>(?:about|around|roughly|approximately|some|near|circa|约为?|大约|左右|~)\s*)?"
+_N = r"(?P<v>[+-]?\d+(?:\.\d+)?)(?P<u>%|pp|bps|x)?"
+_PERIOD = r"(?:(?P<period>annuali[sz]ed|annual|yearly|daily|weekly|monthly)\s+)?"
+_KIND = r"(?P<kind>implied|reali[sz]ed|historical|long[\s-]run|initial|starting|current|spot|today|market|price|return)?\s*"
+
+_Pattern = tuple[re.Pattern[str], Callable[[re.Match[str], str], tuple[str, float] | None]]
+
+
+def _number(match: re.Match[str], percent_above: float | None = None) -> float:
+    """A fraction: 60% -> 0.6; a bare number above ``percent_above`` is read as per cent."""
+    value, unit = float(match["v"]), match["u"] or ""
+    if unit in ("%", "pp"):
+        return value / 100
+    if unit == "bps":
+        return value / 10000
+    if percent_above is not None and abs(value) > percent_above:
+        return value / 100
+    return value
+
+
+def _volatility(match: re.Match[str], asset: str) -> tuple[str, float] | None:
+    groups = match.groupdict()
+    value = _number(match, 3.0)
+    period = (groups.get("period") or "annual").replace("每日", "daily")
+    period = {"日": "daily", "周": "weekly", "月": "monthly", "年": "yearly"}.get(period[0], period)
+    per_year = PERIODS.get(period, 1.0)
+    if period == "daily" and asset == "crypto":
+        per_year = 365.0
+    initial = (groups.get("kind") or "") in (
+        "initial",
+        "starting",
+        "current",
+        "spot",
+        "today",
+        "初始",
+        "当前",
+        "目前",
+    )
+    return ("initial_volatility" if initial else "volatility"), value * math.sqrt(per_year)
+
+
+def _return(match: re.Match[str], asset: str) -> tuple[str, float] | None:
+    value = _number(match)
+    if value <= -1:
+        return None
+    years = years_of(match) if match.groupdict().get("unit") else 1.0
+    return "drift", math.log1p(value) / years
+
+
+def _field(name: str, percent: bool = False) -> Callable[[re.Match[str], str], tuple[str, float]]:
+    def read(match: re.Match[str], asset: str) -> tuple[str, float]:
+        return name, _number(match, None) if percent else float(match["v"]) / (
+            100 if match["u"] == "%" else 1
+        )
+
+    return read
+
+
+def _constant(name: str, value: float) -> Callable[[re.Match[str], str], tuple[str, float]]:
+    return lambda match, asset: (name, value)
+
+
+def _half_life(match: re.Match[str], asset: str) -> tuple[str, float] | None:
+    years = years_of(match)
+    return ("mean_reversion", math.log(2) / years) if years > 0 else None
+
+
+def _factor(match: re.Match[str], asset: str) -> tuple[str, float] | None:
+    sign = -1.0 if match["down"] else 1.0
+    value = 1 + sign * float(match["v"]) / 100
+    return ("volatility_factor", value) if value > 0 else None
+
+
+def _jump_mean(match: re.Match[str], asset: str) -> tuple[str, float] | None:
+    value = _number(match, 1.0)
+    return ("jump_size", value) if value > -1 else None
+
+
+_VOL = r"(?:volatility|vol|sigma)"
+_RISES = r"(?:rises?|increases?|jumps?|goes\s+up|climbs?|surges?|up)"
+_FALLS = r"(?:falls?|decreases?|drops?|declines?|goes\s+down|down)"
+_RULES: tuple[_Pattern, ...] = tuple(
+    (re.compile(pattern), rule)
+    for pattern, rule in (
+        (rf"\b(?:vol[\s-]of[\s-]vol(?:atility)?|volatility\s+of\s+volatility){_IS}{_ABOUT}{_N}|波动率的波动率{_ZH_IS}(?P<v2>\d)", _field("vol_of_vol")),
+        (rf"\b(?:variance\s+reversion|variance\s+mean\s+reversion|kappa_v)(?:\s+speed)?(?:{_IS}|\s+){_ABOUT}{_N}", _field("variance_reversion")),
+        (rf"\b{_PERIOD}{_KIND}{_PERIOD.replace('period', 'period0')}{_VOL}(?:{_IS}|\s+){_ABOUT}{_N}(?!\s*(?:day|week|month|year))", _volatility),
+        (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%)\s+{_PERIOD}{_KIND}{_VOL}\b", _volatility),
+        (rf"\bvix(?:{_IS}|\s+){_ABOUT}(?P<v>\d+(?:\.\d+)?)(?P<u>%)?(?!\s*(?:day|%))", lambda m, a: ("volatility", float(m["v"]) / 100)),
+        (rf"(?P<kind>初始|当前|目前)?(?P<period>年化|日|每日|周|月)?(?:隐含|历史|实际)?波动率{_ZH_IS}{_ABOUT}{_N}", _volatility),
+        (rf"\b{_VOL}\s+{_RISES}\s+(?:by\s+)?{_ABOUT}(?P<v>\d+(?:\.\d+)?)%(?P<down>(?!.))?", _factor),
+        (rf"\b{_VOL}\s+(?P<down>{_FALLS})\s+(?:by\s+)?{_ABOUT}(?P<v>\d+(?:\.\d+)?)%", _factor),
+        (r"波动率(?:上升|增加|提高|上涨)了?(?P<v>\d+(?:\.\d+)?)%(?P<down>(?!.))?", _factor),
+        (r"波动率(?P<down>下降|减少|降低|回落)了?(?P<v>\d+(?:\.\d+)?)%", _factor),
+        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|波动率(?:翻倍|翻番|增加一倍|加倍|翻一番)", _constant("volatility_factor", 2.0)),
+        (rf"\b{_VOL}\s+(?:has\s+|will\s+)?(?:tripl|trebl)(?:es|ed|ing|e)\b|\btripl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|波动率(?:增至|变为|扩大到)3x", _constant("volatility_factor", 3.0)),
+        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?halv(?:es|ed|ing|e)\b|\bhalv(?:es|ed|ing|e)\s+(?:the\s+)?{_VOL}\b|\bhalf\s+the\s+(?:usual\s+)?{_VOL}\b|波动率(?:减半|腰斩)", _constant("volatility_factor", 0.5)),
+        (rf"\bexpected\s+(?:annual\s+|yearly\s+|total\s+)?return(?:{_IS}|\s+){_ABOUT}{_N}(?:\s+(?:over|in|per|within|for)\s+(?:the\s+next\s+)?{DURATION}|\s*/\s*(?P<slash>year))?", _return),
+        (rf"\b(?:annual|annuali[sz]ed|yearly)\s+(?:expected\s+)?returns?(?:{_IS}|\s+){_ABOUT}{_N}", _return),
+        (rf"(?:预期|期望)(?:年化)?(?:收益率|收益|回报率|回报){_ZH_IS}{_ABOUT}{_N}", _return),
+        (rf"年化(?:收益率|收益|回报率|回报){_ZH_IS}{_ABOUT}{_N}", _return),
+        (rf"\b(?:annual\s+|annuali[sz]ed\s+|yearly\s+)?(?:drift|mu)(?:\s+rate|\s+term)?(?:{_IS}|\s+){_ABOUT}{_N}(?:\s*(?:/|per|a)\s*(?:year|annum))?", _field("drift", True)),
+        (rf"(?:年化)?漂移率?{_ZH_IS}{_ABOUT}{_N}", _field("drift", True)),
+        (rf"\bjump\s+(?:std|standard\s+deviation|spread|deviation|volatility|dispersion)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_std", True)),
+        (rf"\b(?:jump\s+size|jump\s+mean|mean\s+jump|average\s+jump|jumps?\s+averag(?:e|ing))(?:\s+size)?(?:{_IS}|\s+){_ABOUT}{_N}", _jump_mean),
+        (rf"\b(?:jump\s+(?:intensity|frequency|rate)|lambda)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_intensity")),
+        (r"\b(?P<v>\d+(?:\.\d+)?)(?P<u>(?!.))?\s+(?:price\s+)?jumps?\s+(?:a|per|every|each)\s+year", _field("jump_intensity")),
+        (rf"(?:每年|一年)(?:有|发生)?(?:约|大约)?(?P<v>\d+(?:\.\d+)?)(?P<u>(?!.))?\s*次跳跃|跳跃(?:强度|频率){_ZH_IS}(?P<v1>\d+(?:\.\d+)?)", _field("jump_intensity")),
+        (rf"\b(?:mean[\s-]reversion|reversion)?\s*half[\s-]life(?:{_IS}|\s+)?{_ABOUT}{DURATION}", _half_life),
+        (rf"半衰期{_ZH_IS}{_ABOUT}{HAN_DURATION}", _half_life),
+        (rf"\b(?:mean[\s-]reversion\s+(?:speed|rate|strength)?|kappa)(?:{_IS}|\s+){_ABOUT}{_N}", _field("mean_reversion")),
+        (rf"\bhurst(?:\s+(?:exponent|parameter|index))?(?:{_IS}|\s+){_ABOUT}{_N}|赫斯特指数{_ZH_IS}(?P<v1>\d+(?:\.\d+)?)", _field("hurst")),
+        (rf"\b(?:correlation|leverage\s+correlation|leverage\s+effect|rho)(?:{_IS}|\s+){_ABOUT}{_N}", _field("leverage")),
+    )
+)  # fmt: skip
+_JUMP_TAIL = re.compile(
+    rf"(?:[\s,]+(?:jumps?\s+)?(?:of|averaging|with\s+(?:a\s+)?mean(?:\s+of)?|at|平均|均值|幅度)(?:为)?\s*{_ABOUT}{_N}(?:\s+on\s+average|\s+each)?)(?:[\s,]+(?:and\s+)?(?:(?:with\s+)?(?:a\s+)?(?:spread|std|standard\s+deviation)(?:\s+of)?)\s*(?P<s>\d+(?:\.\d+)?)%)?"
+)
+_DRAWDOWN = re.compile(
+    rf"\b(?:max(?:imum)?\s+)?drawdown{_IS}{_ABOUT}(?P<v>\d+(?:\.\d+)?)%|\b(?P<w>\d+(?:\.\d+)?)%\s+(?:max(?:imum)?\s+)?drawdown|(?:最大)?回撤(?:达到|达|为|至)?\s*(?P<x>\d+(?:\.\d+)?)%"
+)
+
+
+def read_directives(clean: str, asset: str) -> list[Directive]:
+    """Every literal parameter of the text, clamped into bounds; overlapping matches give way to
+    the earlier rule.
+    """
+    found: list[Directive] = []
+    for pattern, rule in _RULES:
+        for match in pattern.finditer(clean):
+            if any(d.start < match.end() and match.start() < d.end for d in found):
+                continue
+            read = _safely(rule, match, asset)
+            if read is None:
+                continue
+            name, value = read
+            about = bool(match.groupdict().get("about"))
+            if name == "jump_size":
+                found.append(_bounded("jump_mean", math.log1p(value), match.span(), about))
+            else:
+                found.append(_bounded(name, value, match.span(), about))
+            if name == "jump_intensity":
+                found += _jump_tail(clean, match.end())
+    return sorted(found, key=lambda d: d.start)
+
+
+def _safely(rule, match, asset):
+    try:
+        return rule(match, asset)
+    except (
+        TypeError,
+        IndexError,
+        OverflowError,
+    ):  # an alternative of the pattern without its number
+        spare = next((match[g] for g in ("v1", "v2") if match.groupdict().get(g)), None)
+        return None if spare is None else (rule(_Spare(spare), asset))
+
+
+class _Spare(dict):
+    def __init__(self, value: str) -> None:
+        super().__init__(v=value, u="")
+
+
+def _bounded(name: str, value: float, span: tuple[int, int], about: bool) -> Directive:
+    low, high = _BOUNDS.get(name, (0.05, 20.0))
+    clamped = min(max(value, low), high)
+    return Directive(name, clamped, *span, about, clamped != value)
+
+
+def _jump_tail(clean: str, at: int) -> list[Directive]:
+    """ "... jumps a year of -8 % on average, spread 3 %": log J ~ N(m, s^2), so m = ln(1 + R) -
+    s^2/2.
+    """
+    match = _JUMP_TAIL.match(clean, at)
+    if match is None:
+        return []
+    size = _number(match, 1.0)
+    if size <= -1:
+        return []
+    s = float(match["s"]) / 100 if match["s"] else 0.0
+    found = [
+        _bounded("jump_mean", math.log1p(size) - s * s / 2, match.span(), bool(match["about"]))
+    ]
+    if match["s"]:
+        found.append(_bounded("jump_std", s, match.span(), False))
+    return found
+
+
+def read_drawdowns(clean: str) -> list[tuple[Condition, int, int]]:
+    """Drawdown conditions: "a drawdown of 20 %", 回撤20%."""
+    found = []
+    for match in _DRAWDOWN.finditer(clean):
+        value = float(next(match[g] for g in ("v", "w", "x") if match[g])) / 100
+        if 0 < value < 1:
+            found.append((Condition("drawdown", -value), *match.span()))
+    return found

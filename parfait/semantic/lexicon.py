@@ -1,0 +1,208 @@
+"""The lexicons compiled into one trie over stems (English) and characters (Chinese), with a typo
+index.
+
+A surface form leads to exactly one ``Entry``: a concept with its polarity is never decided by two
+rows of the data.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from parfait.semantic.words import Token, damerau, one_deleted, raw_tokens, stem
+
+LANGUAGES = ("en", "zh")
+# What a typo may never become: a polarity, a number or a function word is not to be guessed.
+_FUZZY_KINDS = frozenset({"event", "object", "asset", "action", "institution", "surprise"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the lexicon: ``kind`` (event, object, asset, action, ...), concept ``id``, and
+    its numbers.
+    """
+
+    kind: str
+    id: str
+    language: str
+    value: float = 1.0
+    verb: str = ""
+    market: str = ""
+    bare: str = ""
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A lexicon entry found at tokens [i, j)."""
+
+    entry: Entry
+    i: int
+    j: int
+
+
+@dataclass
+class Lexicon:
+    """Trie of surface forms, vocabulary of stems, typo index, and the words that carry no content."""
+
+    trie: dict[str, Any] = field(default_factory=dict)
+    forms: dict[tuple[str, ...], list[tuple[Entry, str]]] = field(default_factory=dict)
+    vocabulary: set[str] = field(default_factory=set)
+    neutral: set[str] = field(default_factory=set)
+    deletions: dict[str, list[str]] = field(default_factory=dict)
+    content: set[str] = field(default_factory=set)
+
+    def add(self, entry: Entry, surface: str) -> None:
+        keys = tuple(t.key for t in raw_tokens(surface) if t.kind != "punct")
+        if not keys:
+            return
+        self.forms.setdefault(keys, []).append((entry, surface))
+        node = self.trie
+        for key in keys:
+            node = node.setdefault(key, {})
+        node.setdefault("", entry)
+        self.vocabulary.update(keys)
+        if entry.kind in _FUZZY_KINDS and entry.language == "en":
+            self.content.update(w for w in re.findall("[a-z]+", surface) if len(w) >= 4)
+
+    def index_typos(self) -> None:
+        """Deletion neighbourhoods of the content words of five letters or more and their
+        inflections.
+        """
+        for word in sorted(self.content):
+            base = word[:-1] if word.endswith("e") else word
+            for form in {word, word + "s", base + "ed", base + "ing"}:
+                if len(form) >= 5 and form not in self.neutral and len(word) >= 4:
+                    for variant in one_deleted(form):
+                        self.deletions.setdefault(variant, []).append(form)
+
+    def correct(self, word: str) -> str | None:
+        """The stem of the one content word within reach of a misspelt word; ``None`` when none or
+        ambiguous.
+
+        Reach: Damerau distance 1 from five letters, 2 from nine. The first letter is trusted.
+        """
+        if len(word) < 5:
+            return None
+        reach = 2 if len(word) >= 9 else 1
+        keys = set(one_deleted(word))
+        if reach == 2:
+            keys |= {v for k in keys for v in one_deleted(k)}
+        found: dict[str, int] = {}
+        for key in keys:
+            for candidate in self.deletions.get(key, ()):
+                if candidate[0] == word[0] and candidate not in found:
+                    found[candidate] = damerau(word, candidate)
+        close = {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
+        if not close:
+            return None
+        best = min(close.values())
+        stems = sorted({stem(c) for c, d in close.items() if d == best})
+        meanings = {self.trie.get(s, {}).get("") for s in stems}
+        concepts = {(m.kind, m.id) if m else None for m in meanings}
+        return (
+            stems[0] if len(stems) == 1 or (len(concepts) == 1 and None not in concepts) else None
+        )
+
+    def find(self, tokens: list[Token], i: int) -> Mention | None:
+        """Longest entry starting at token i."""
+        node, found = self.trie, None
+        for j in range(i, min(len(tokens), i + 14)):
+            node = node.get(tokens[j].key)
+            if node is None:
+                break
+            if "" in node:
+                found = Mention(node[""], i, j + 1)
+        return found
+
+
+def tokenise(clean: str, lexicon: Lexicon) -> list[Token]:
+    """Tokens with misspelt content words corrected (``fixed``)."""
+    tokens = []
+    for token in raw_tokens(clean):
+        if token.kind == "word" and token.key not in lexicon.vocabulary:
+            surface = clean[token.start : token.end]
+            if token.key not in lexicon.neutral and surface not in lexicon.neutral:
+                better = lexicon.correct(surface)
+                if better is not None:
+                    token = Token(better, token.start, token.end, "word", fixed=True)
+        tokens.append(token)
+    return tokens
+
+
+def load_data(name: str) -> dict[str, Any]:
+    """A YAML file shipped beside this module."""
+    text = resources.files("parfait.semantic").joinpath(name).read_text(encoding="utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(text, Loader=loader)
+
+
+@cache
+def effects() -> dict[str, Any]:
+    """``effects.yaml``: constants, priors, events, composition of action and object."""
+    return load_data("effects.yaml")
+
+
+@cache
+def exposures() -> dict[str, Any]:
+    """``exposure.yaml``: how each asset class feels each event."""
+    return load_data("exposure.yaml")
+
+
+def entries(language: str) -> list[tuple[Entry, str]]:
+    """Every (entry, surface form) of one language file."""
+    data, rows = load_data(f"lexicon/{language}.yaml"), []
+    for section in (
+        "events",
+        "objects",
+        "assets",
+        "institutions",
+        "links",
+        "surprise",
+        "persistence",
+    ):
+        kind = {"persistence": "persistence", "surprise": "surprise"}.get(
+            section, section.rstrip("s")
+        )
+        for name, forms in data[section].items():
+            rows += [(Entry(kind, str(name), language), str(f)) for f in forms]
+    for action in data["actions"]:
+        keys = {k: action[k] for k in ("verb", "market", "bare", "loss") if k in action}
+        entry = Entry("action", action["id"], language, float(action["strength"]), **keys)
+        rows += [(entry, str(f)) for f in action["forms"]]
+    for kind in ("adverbs", "modals"):
+        for value, forms in data[kind].items():
+            rows += [(Entry(kind[:-1], str(value), language, float(value)), str(f)) for f in forms]
+    for kind in (
+        "negators",
+        "averted",
+        "double_negation",
+        "reopen_negation",
+        "anticipated",
+        "carriers",
+        "consensus",
+        "comparing",
+    ):
+        rows += [(Entry(kind, kind, language), str(f)) for f in data[kind]]
+    return rows
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The compiled lexicon of all languages, once per process."""
+    compiled = Lexicon()
+    for language in LANGUAGES:
+        for entry, surface in entries(language):
+            compiled.add(entry, surface)
+        data = load_data(f"lexicon/{language}.yaml")
+        for section in ("function", "neutral"):
+            for word in str(data[section]).split():
+                compiled.neutral |= {word, stem(word)}
+                if language == "zh":
+                    compiled.add(Entry("neutral", section, language), word)
+    compiled.index_typos()
+    return compiled

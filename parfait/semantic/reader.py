@@ -1,0 +1,304 @@
+"""``load_reader(name).read(instruction, context)``: a sentence becomes a distribution over
+regimes.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from parfait.regime import (
+    FIELD_NAMES,
+    Component,
+    Condition,
+    MarketContext,
+    Override,
+    RegimeDistribution,
+    normalise_weights,
+)
+from parfait.regime.fields import to_coordinate
+from parfait.semantic.clauses import Parsed, segment
+from parfait.semantic.compose import Present
+from parfait.semantic.coverage import UNSURE_BELOW, Coverage, measure
+from parfait.semantic.directives import Directive, read_directives, read_drawdowns
+from parfait.semantic.frames import Frame, read_frames
+from parfait.semantic.lexicon import effects, lexicon
+from parfait.semantic.mixture import scenarios
+from parfait.semantic.naming import component, prior_component
+from parfait.semantic.normalise import Text, normalise
+from parfait.semantic.subject import subject_asset
+from parfait.utils.errors import UserError
+
+_HELP = "Say what happens, to which market, and how strongly, for example: 'The central bank unexpectedly raises rates by 50 bps'."
+
+
+class Reader(Protocol):
+    """Whatever turns an instruction into a ``RegimeDistribution``."""
+
+    def read(self, instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
+        """The distribution over regimes that the instruction describes, relative to the context."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read, for logs and the report."""
+
+    events: tuple[dict[str, Any], ...]
+    asset_class: str
+    asset_from: str
+    coverage: float
+    unread: tuple[str, ...]
+    corrected: tuple[str, ...]
+    summary: str
+
+
+class OntologyReader:
+    """The compositional ontology: lexicon, frames, effects. No network, no weights, deterministic."""
+
+    source = "ontology"
+
+    def read(self, instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
+        """Reads any Unicode string; what is not understood becomes the wide prior and a warning,
+        never an error.
+
+        Args:
+            instruction: English or Chinese text; beyond 4 KB only head and tail are read.
+            context: the present market; scales are relative to its volatility.
+
+        Raises:
+            UserError: the instruction is not a string.
+        """
+        if not isinstance(instruction, str):
+            raise UserError(
+                f"the instruction is {type(instruction).__name__}, not text; give a sentence"
+            )
+        text = normalise(instruction)
+        words = lexicon()
+        asset, asset_from = subject_asset(text.clean, context, words)
+        directives = read_directives(text.clean, asset)
+        drawdowns = read_drawdowns(text.clean)
+        taken = [(d.start, d.end) for d in directives] + [(a, b) for _, a, b in drawdowns]
+        parsed = segment(text.clean, taken, words)
+        frames = read_frames(parsed)
+        for frame in frames:
+            if frame.asset == "shares":
+                frame.asset = "stock" if asset == "stock" else "equity"
+        understood = bool(frames or directives or drawdowns)
+        coverage = measure(parsed, words, understood)
+        if coverage.foreign:
+            frames, directives, drawdowns = [], [], []
+        now = Present.of(asset, context)
+        notes = list(text.warnings)
+        components, more = _components(text, frames, drawdowns, now, coverage, asset)
+        notes += more
+        components, overrides, more = _override(components, directives, text, now)
+        notes += more + _doubts(text, coverage, understood)
+        reading = _reading(text, parsed, frames, asset, asset_from, coverage)
+        return RegimeDistribution(
+            components,
+            self.source,
+            coverage.confidence,
+            overrides,
+            tuple(notes),
+            asset,
+            asdict(reading)
+            | {
+                "events": list(reading.events),
+                "unread": list(reading.unread),
+                "corrected": list(reading.corrected),
+            },
+        )
+
+
+def _components(text, frames, drawdowns, now, coverage, asset):
+    c = coverage.confidence
+    if c < 0.02 or coverage.foreign:
+        return (prior_component(now, 1.0),), []
+    found, spare, warnings = scenarios(frames, now)
+    lost = (1 - c) if c < 0.97 else 0.0
+    lost = min(lost, spare)
+    built = []
+    for s in found:
+        if spare < 1.0:  # stated probabilities stay exact; doubt takes from the rest
+            keep = (
+                1.0
+                if s.weight != found[-1].weight or s is not found[-1]
+                else 1 - lost / max(spare, 1e-12)
+            )
+        else:
+            keep = 1 - lost
+        conditions = _conditions(s.frames, s.variant, asset, text) + (
+            tuple(replace(d, quote=text.quote(a, b)) for d, a, b in drawdowns)
+            if s.variant != "baseline" or not frames
+            else ()
+        )
+        quote = _quote(text, s.frames)
+        built.append(
+            replace(
+                component(s, now, coverage.share, conditions, quote),
+                weight=max(0.0, s.weight * keep),
+            )
+        )
+    if lost > 0:
+        built.append(prior_component(now, lost))
+    built = [b for b in built if b.weight > 0] or [prior_component(now, 1.0)]
+    return normalise_weights(built), warnings
+
+
+def _quote(text: Text, frames: tuple[Frame, ...]) -> str:
+    if not frames:
+        return ""
+    words = text.quote(min(f.start for f in frames), max(f.end for f in frames))
+    return words if len(words) <= 120 else words[:117] + "..."
+
+
+def _conditions(frames, variant, asset, text) -> tuple[Condition, ...]:
+    """Statements about the subject's own path: a stated move is its end point, a stated price its
+    target.
+    """
+    found = []
+    if variant in ("reversal", "baseline", "failed"):
+        return ()
+    for f in frames:
+        row = effects()["events"][f.event]
+        outcome = row.get("outcome", 0)
+        if f.negated or not outcome or f.asset not in (None, asset):
+            continue
+        quote = text.quote(f.start, f.end)
+        if f.level is not None:
+            found.append(Condition("terminal", f.level, f.horizon, True, quote))
+        elif f.move is not None:
+            move = abs(f.move) * (1 if outcome > 0 else -1)
+            if move > -1:
+                found.append(Condition("terminal", move, f.horizon, False, quote))
+    return tuple(found)
+
+
+def _override(components, directives, text, now):
+    """Literal numbers on every scenario: only their own field moves, its width goes to the floor."""
+    overrides, warnings = [], []
+    by_field: dict[str, list[Directive]] = {}
+    for d in directives:
+        by_field.setdefault("volatility" if d.field == "volatility_factor" else d.field, []).append(
+            d
+        )
+    for name, group in by_field.items():
+        j = FIELD_NAMES.index(name)
+        values = [
+            now.volatility * d.value if d.field == "volatility_factor" else d.value for d in group
+        ]
+        if name == "volatility":  # a factor on the present volatility may leave the bounds
+            values = [min(max(v, 1e-3), 10.0) for v in values]
+        z = [float(to_coordinate(name, torch.tensor(v, dtype=torch.float64))) for v in values]
+        centre, spread = sum(z) / len(z), (max(z) - min(z)) / 2
+        if spread > 1e-9:
+            warnings.append(
+                f"Two values were given for {name}: {', '.join(text.quote(d.start, d.end) for d in group)}; both are covered."
+            )
+        about = max((0.1 if d.about else 0.0) for d in group)
+        old = (
+            float(getattr(_mean_regime(components), name) or 0.0)
+            if name != "initial_volatility"
+            else None
+        )
+        components = tuple(_set(c, j, centre, max(spread, about)) for c in components)
+        new = float(getattr(components[0].regime, name))
+        for d, _ in zip(group, values, strict=True):
+            overrides.append(
+                Override(
+                    name,
+                    old,
+                    new if spread > 1e-9 or d.field == "volatility_factor" else d.value,
+                    text.quote(d.start, d.end),
+                )
+            )
+            if d.clamped:
+                warnings.append(
+                    f'"{text.quote(d.start, d.end)}" is outside what {name} can be; {d.value:g} was used.'
+                )
+    return components, tuple(overrides), warnings
+
+
+def _mean_regime(components):
+    return RegimeDistribution(normalise_weights(components)).mean
+
+
+def _set(c: Component, j: int, centre: float, sd: float) -> Component:
+    mean, cholesky = c.mean.clone(), c.cholesky.clone()
+    mean[j] = centre
+    cholesky[j] = 0.0
+    cholesky[j, j] = sd
+    return replace(c, mean=mean, cholesky=cholesky)
+
+
+def _doubts(text: Text, coverage: Coverage, understood: bool) -> list[str]:
+    quoted = ", ".join(f'"{w}"' for w in coverage.unread[:8])
+    if not text.raw.strip():
+        return [f"The instruction is empty; the prior of the market was used. {_HELP}"]
+    if coverage.foreign:
+        return [
+            f"The text seems to be in a language other than English or Chinese ({quoted}); the prior was used. {_HELP}"
+        ]
+    if not understood:
+        return [
+            f"Nothing about a market was understood{f' (unread: {quoted})' if quoted else ''}; the prior was used. {_HELP}"
+        ]
+    if coverage.confidence < UNSURE_BELOW:
+        return [
+            f"Most of the text was not understood (unread: {quoted}), so the reading leans on the prior. {_HELP}"
+        ]
+    return []
+
+
+def _reading(text, parsed: Parsed, frames, asset, asset_from, coverage) -> Reading:
+    events = []
+    for f in frames:
+        row = effects()["events"][f.event]
+        events.append(
+            {
+                "type": f.event,
+                "name": row["name"],
+                "polarity": (row["mu"] > 0) - (row["mu"] < 0),
+                "negated": f.negated,
+                "magnitude": f.dose,
+                "unit": row.get("unit") if f.dose is not None else None,
+                "expected": f.expected,
+                "intensity": round(f.intensity, 3),
+                "surprise": f.surprise,
+                "probability": f.probability,
+                "asset": f.asset,
+                "phase": f.phase,
+                "persistence": f.persistence or None,
+                "quote": text.quote(f.start, f.end),
+            }
+        )
+    parts = [
+        ("not " if e["negated"] else "")
+        + e["name"]
+        + (f" {e['magnitude']:g} {e['unit']}" if e["magnitude"] is not None else "")
+        for e in events
+    ]
+    corrected = tuple(f"{text.quote(t.start, t.end)} -> {t.key}" for t in parsed.tokens if t.fixed)
+    return Reading(
+        tuple(events),
+        asset,
+        asset_from,
+        round(coverage.share, 4),
+        coverage.unread[:40],
+        corrected,
+        "I read: " + ("; ".join(parts) if parts else "no market event") + ".",
+    )
+
+
+_READERS: dict[str, Callable[..., Reader]] = {"ontology": OntologyReader}
+
+
+def load_reader(name: str = "ontology", **options: Any) -> Reader:
+    """The reader of that name; ``UserError`` for an unknown name or option."""
+    if name not in _READERS:
+        raise UserError(f"semantic reader {name!r} is unknown; use one of {', '.join(_READERS)}")
+    if options:
+        raise UserError(f"the semantic reader {name!r} has no option {sorted(options)[0]!r}")
+    return _READERS[name](**options)

@@ -1,0 +1,56 @@
+"""Callbacks that every training run has, whatever the configuration says."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from parfait.utils.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class FiniteLoss(Callback):
+    """Stops at the first loss that is not finite, before a checkpoint can hold the damage."""
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Raise ``UserError`` unless the loss of this step is finite."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if loss is not None and not bool(torch.isfinite(loss).all()):
+            raise UserError(
+                f"the loss became {float(loss)} at step {trainer.global_step}; lower the learning "
+                "rate or look at the data; the checkpoints before it are intact"
+            )
+
+
+class SaveOnSignal(Callback):
+    """Saves a checkpoint when the process is asked to end (SIGTERM, Ctrl-C)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Save unless the exception is an error of the program."""
+        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
+            file = self.folder / f"{trainer.global_step:08d}.ckpt"
+            trainer.save_checkpoint(file)
+            log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)
+
+
+class EpochLog(Callback):
+    """One line of metrics per epoch in the log; on the terminal too, where no bar shows them."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self.extra = {"file_only": not terminal}
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log every scalar that is known."""
+        metrics = sorted(trainer.callback_metrics.items())
+        line = "  ".join(f"{name} {float(value):.5g}" for name, value in metrics)
+        step = trainer.global_step
+        log.info("epoch %d  step %d  %s", trainer.current_epoch, step, line, extra=self.extra)

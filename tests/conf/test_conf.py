@@ -1,0 +1,124 @@
+"""Every option of every configuration group composes, and means what its targets understand."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from parfait.microstructure.samplers import SAMPLERS
+from parfait.sde import load_process
+from parfait.semantic import load_reader
+from parfait.stages.schema import SimulateConfig, TrainConfig, validate
+from parfait.utils.instantiate import FORBIDDEN_KEYS, check, walk
+from parfait.utils.paths import conf_dir, config_groups, top_level_keys
+
+SCHEMAS = {"train": TrainConfig, "simulate": SimulateConfig}
+GROUPS = {g: options for g, options in config_groups().items() if g not in ("hydra", "local")}
+
+
+def defaults_of(stage: str) -> set[str]:
+    entries = yaml.safe_load((conf_dir() / f"{stage}.yaml").read_text())["defaults"]
+    return {key.removeprefix("optional ") for e in entries if e != "_self_" for key in e}
+
+
+def cases() -> Iterator[Any]:
+    for stage in SCHEMAS:
+        for group in sorted(defaults_of(stage) & set(GROUPS)):
+            for option in GROUPS[group]:
+                yield pytest.param(stage, group, option, id=f"{stage}-{group}-{option}")
+
+
+def composed(stage: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(stage, list(overrides))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(resolved, dict)
+    return resolved
+
+
+@pytest.mark.parametrize(("stage", "group", "option"), list(cases()))
+def test_every_option_composes_and_is_understood(stage: str, group: str, option: str) -> None:
+    cfg = composed(stage, f"{group}={option}")
+    validate(cfg, SCHEMAS[stage])
+    check(plain(cfg))  # every target resolves, every key is a parameter of its target
+
+
+@pytest.mark.parametrize("option", GROUPS["sde"])
+def test_processes_know_their_options(option: str) -> None:
+    node = plain(composed("simulate", f"sde={option}"))["sde"]
+    options = {k: v for k, v in node.items() if k not in ("name", "guide")}
+    assert set(options) <= {field.name for field in fields(load_process(node["name"]))}
+    assert not set(options) & {"mu", "sigma", "theta", "lam", "kappa", "xi", "rho"}
+
+
+def test_samplers_and_readers_exist() -> None:
+    for option in GROUPS["sampler"]:
+        assert plain(composed("simulate", f"sampler={option}"))["sampler"]["name"] in SAMPLERS
+    for option in GROUPS["semantic"]:
+        assert callable(
+            load_reader(**plain(composed("simulate", f"semantic={option}"))["semantic"]).read
+        )
+
+
+def test_every_group_belongs_to_a_stage() -> None:
+    assert set(GROUPS) <= set().union(*map(defaults_of, SCHEMAS))
+
+
+@pytest.mark.parametrize("stage", SCHEMAS)
+def test_defaults_lists_end_with_what_must_win(stage: str) -> None:
+    entries = yaml.safe_load((conf_dir() / f"{stage}.yaml").read_text())["defaults"]
+    assert entries[0] == "_self_"
+    keys = [key for e in entries[1:] for key in e]
+    assert keys[-3:] == (["optional local", "launcher", "debug"] if stage == "train" else keys[-3:])
+
+
+def test_a_local_configuration_is_optional_and_wins(tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "default.yaml").write_text("# @package _global_\nn_paths: 3\n")
+    cfg = composed("simulate", f"hydra.searchpath=[file://{tmp_path}]")
+    assert cfg.n_paths == 3
+    assert composed("simulate").n_paths == 100
+
+
+def test_groups_are_two_levels_deep_at_most() -> None:
+    deep = [p for p in conf_dir().rglob("*.yaml") if len(p.relative_to(conf_dir()).parts) > 2]
+    assert [p.relative_to(conf_dir()).parts[0] for p in deep] == ["hydra"]
+
+
+def test_an_experiment_begins_with_the_command_that_runs_it() -> None:
+    for file in sorted((conf_dir() / "experiment").glob("*.yaml")):
+        first, second = file.read_text().splitlines()[:2]
+        assert "# @package _global_" in (first, second)
+        assert f"experiment={file.stem}" in first + second
+
+
+def test_debug_runs_are_short_and_unrecorded() -> None:
+    for option in GROUPS["debug"]:
+        cfg = composed("train", f"debug={option}")
+        assert cfg.trainer.accelerator == "cpu"
+        assert cfg.trainer.detect_anomaly
+        assert not cfg.logger
+        assert not cfg.callbacks
+        assert cfg.output_dir.startswith("outputs/debug/")
+
+
+def test_nothing_hides_in_the_configuration() -> None:
+    for file in conf_dir().rglob("*.yaml"):
+        content = yaml.safe_load(file.read_text()) or {}
+        for where, node in walk(content):
+            assert not FORBIDDEN_KEYS & set(map(str, node)), f"{file}: {where}"
+            assert not ("hydra" in node and "mode" in (node["hydra"] or {})), file
+        assert "hydra.mode" not in file.read_text()
+
+
+def test_keys_are_known_without_composing() -> None:
+    for stage in SCHEMAS:
+        assert set(composed(stage)) <= top_level_keys(stage)

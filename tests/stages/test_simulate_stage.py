@@ -1,0 +1,150 @@
+"""The main job end to end on a tiny untrained network."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from parfait.microstructure.model import DenoiserModel
+from parfait.microstructure.unet1d import UNet1D
+from parfait.stages.simulate import read_instructions, simulate
+from parfait.utils.errors import UserError
+from parfait.utils.paths import conf_dir
+
+SENTENCE = 'A liquidity crisis, then "calm": it\'s 50% ${over} {soon} 🚀 恐慌'
+FILES = {"paths.parquet", "guides.parquet", "scenarios.json", "summary.json"}
+FIGURES = {"report.html", "fan.png", "candles.png"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as training leaves it."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    net = UNet1D(width=8, multipliers=[1, 2], embedding=16, heads=2, history_width=16)
+    DenoiserModel(net).save(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def config(model: Path, tmp_path: Path):
+    def make(sentence: str | None, *overrides: str) -> DictConfig:
+        small = [f"run={model}", "n_paths=6", "horizon=8", f"output_dir={tmp_path / 'out'}"]
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose("simulate", [*small, *overrides])
+        cfg.instruction = sentence and sentence.replace("${", "\\${")
+        return cfg
+
+    return make
+
+
+def test_everything_is_written_and_shown(
+    config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulate(config(SENTENCE))
+    folder = tmp_path / "out"
+    assert {p.name for p in tmp_path.iterdir()} == {"out"}
+    assert {p.name for p in folder.iterdir()} == FILES | FIGURES | {".hydra", "simulate.log"}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["instruction"], summary["n_paths"], summary["horizon"]) == (SENTENCE, 6, 8)
+    assert summary["checks"]["valid_bars"] == 1
+    assert summary["checks"]["max_guide_error"] == 0
+    paths = pl.read_parquet(folder / "paths.parquet")
+    guides = pl.read_parquet(folder / "guides.parquet")
+    assert (paths.height, paths["path"].n_unique()) == (48, 6)
+    anchored = guides["anchored"]
+    assert anchored.sum() >= 12  # every fourth of eight bars, six paths
+    assert paths["close"].filter(anchored).equals(guides["guide"].filter(anchored).alias("close"))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert str(folder / "report.html") in shown.replace(" ", "") or "report.html" in shown
+    assert "probability" in shown
+    for part in ("load", "read", "guide", "bars", "report"):
+        assert f"{part} " in shown
+    assert "6 paths x 8 bars" in (folder / "simulate.log").read_text()
+
+
+def test_same_seed_same_bytes_whatever_the_batch_size(config, tmp_path: Path) -> None:
+    for name, batch_size in (("a", 64), ("b", 2)):
+        where = f"output_dir={tmp_path / name}"
+        simulate(config("A flash crash", where, f"batch_size={batch_size}", "seed=3"))
+    for file in ("paths.parquet", "guides.parquet"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_one_folder_per_line_of_a_file(config, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("\ufeffA calm market\n\n  恐慌  \n", encoding="utf-8")
+    simulate(config(None, f"instruction_file={tmp_path / 'lines.txt'}"))
+    for place, sentence in (("001", "A calm market"), ("002", "恐慌")):
+        summary = json.loads((tmp_path / "out" / place / "summary.json").read_text())
+        assert summary["instruction"] == sentence
+    assert not (tmp_path / "out" / "003").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["n_paths=0"], "n_paths"),
+        (["horizon=-3"], "horizon"),
+        (["sde.guide.every=0"], "guide"),
+        (["run=nowhere"], "nowhere"),
+        (["history=missing.csv"], "missing.csv"),
+        (["history=lines.txt"], "lines.txt"),
+        (["sampler.name=rk4"], "rk4"),
+        (["sde.name=cir"], "cir"),
+        (["semantic.name=oracle"], "oracle"),
+        (["bars_per_year=-1"], "bars_per_year"),
+        (["asset=cheese"], "cheese"),
+        (["batch_size=0"], "batch_size"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], message: str
+) -> None:
+    (tmp_path / "lines.txt").write_text("no bars here\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message) as error:
+        simulate(config("A calm market", *overrides))
+    assert "\n" not in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["lines.txt"]
+
+
+def test_instructions_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "blank").write_text(" \n\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\xd8")
+    for instruction, file, message in [
+        (None, None, "no instruction"),
+        (" \n", None, "empty"),
+        ("text", "blank", "both set"),
+        (None, "blank", "holds no instruction"),
+        (None, "binary", "not UTF-8"),
+        (None, "missing", "No such file"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            read_instructions(instruction, file and str(tmp_path / file))
+
+
+def test_simulation_needs_no_lightning(model: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, parfait.cli as cli\n"
+        f"sys.argv = ['simulate.py', 'A calm market', 'n_paths=2', 'run={model}', 'output_dir=x']\n"
+        "try:\n    cli.main('simulate')\n"
+        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "print('LOADED', [m for m in ('lightning', 'transformers', 'wandb') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("LOADED []\n")
+    config = (tmp_path / "x" / ".hydra" / "overrides.yaml").read_text()
+    assert "A calm market" in config

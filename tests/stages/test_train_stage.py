@@ -1,0 +1,218 @@
+"""Training end to end on a tiny network: resume, refusals, signals, checkpoints that survive."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from parfait.stages.callbacks import FiniteLoss
+from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, newest_checkpoint
+from parfait.stages.train import train
+from parfait.utils.errors import UserError
+from parfait.utils.paths import conf_dir
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "model=unet1d_tiny",
+    "trainer=cpu",
+    "data.steps_per_epoch=3",
+    "data.batch_size=8",
+    "data.validation_windows=16",
+    "data.bar_sizes=[1]",
+    "trainer.log_every_n_steps=1",
+]
+
+
+def config(folder: Path, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", [*TINY, f"output_dir={folder}", *overrides])
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run of two epochs and its result."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    return folder, train(config(folder, "trainer.max_epochs=2"))
+
+
+def test_a_run_leaves_a_model_checkpoints_metrics_and_its_configuration(
+    finished: tuple[Path, float],
+) -> None:
+    folder, value = finished
+    assert 0 < value < math.inf
+    assert (folder / "model" / "model.json").is_file()
+    assert (folder / ".hydra" / "config.yaml").is_file()
+    assert "epoch 1" in (folder / "train.log").read_text()
+    header, *rows = (folder / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert {"train/loss", "val/loss", "step"} <= set(header.split(","))
+    assert len(rows) >= 6
+    names = {p.name for p in (folder / "checkpoints").iterdir()}
+    assert {"00000003.ckpt", "00000006.ckpt"} <= names
+    assert len(names) == 3  # and the best one
+    best = min(float(v) for v in column(header, rows, "val/loss"))
+    assert value == pytest.approx(best, rel=1e-6)
+
+
+def column(header: str, rows: list[str], name: str) -> list[str]:
+    index = header.split(",").index(name)
+    return [cell for row in rows if (cell := row.split(",")[index])]
+
+
+def terminate_at(step: int) -> Any:
+    """What a SIGTERM that arrives during ``step`` does."""
+
+    def hook(self: Any, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == step:
+            trainer._signal_connector.received_sigterm = True
+
+    return hook
+
+
+@pytest.mark.parametrize("step", [3, 4], ids=["between epochs", "within an epoch"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    finished: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteLoss, "on_train_batch_end", terminate_at(step))
+        with pytest.raises(SystemExit) as end:
+            train(config(folder, "trainer.max_epochs=2"))
+    assert end.value.code == 143
+    assert newest_checkpoint(folder / "checkpoints") == folder / f"checkpoints/{step:08d}.ckpt"
+    assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=last")) == finished[1]
+    state = [
+        AtomicCheckpointIO().load_checkpoint(f / "checkpoints" / "00000006.ckpt")["state_dict"]
+        for f in (finished[0], folder)
+    ]
+    assert all(torch.equal(state[0][k], state[1][k]) for k in state[0])
+    assert all(torch.equal(a, weights(folder)[k]) for k, a in weights(finished[0]).items())
+
+
+def test_a_checkpoint_of_another_network_is_refused_before_anything_is_written(
+    finished: tuple[Path, float], tmp_path: Path
+) -> None:
+    file = finished[0] / "checkpoints" / "00000006.ckpt"
+    with pytest.raises(UserError, match=r"'width': 8.*'width': 16"):
+        train(config(tmp_path / "run", "model.net.width=16", f"ckpt_path={file}"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the loss became"):
+        train(config(tmp_path / "run", "optim.optimizer.lr=1e30", "trainer.max_epochs=5"))
+    newest = newest_checkpoint(tmp_path / "run" / "checkpoints")
+    if newest is not None:
+        state = AtomicCheckpointIO().load_checkpoint(newest)["state_dict"]
+        assert all(torch.isfinite(t).all() for t in state.values())
+
+
+def test_a_metric_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"optimized_metric=val/los .*train/loss, val/loss"):
+        train(
+            config(
+                tmp_path / "run",
+                "optimized_metric=val/los",
+                "callbacks=none",
+                "trainer.max_epochs=1",
+            )
+        )
+
+
+def test_a_fast_run_without_loggers(tmp_path: Path) -> None:
+    assert train(config(tmp_path / "run", "debug=fdr", f"output_dir={tmp_path / 'run'}")) > 0
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    io, file = AtomicCheckpointIO(), tmp_path / "00000001.ckpt"
+    io.save_checkpoint({"state_dict": {"x": torch.ones(3)}, "loops": {}}, file)
+    before = file.read_bytes()
+
+    def fail(_: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        io.save_checkpoint({"state_dict": {"x": torch.zeros(3)}}, file)
+    assert file.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [file.name]
+
+
+def test_last_is_the_newest_checkpoint_that_loads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    io = AtomicCheckpointIO()
+    for step in (5, 10):
+        io.save_checkpoint({"state_dict": {}, "loops": {}}, tmp_path / f"{step:08d}.ckpt")
+    whole = (tmp_path / "00000010.ckpt").read_bytes()
+    (tmp_path / "00000020.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert find_checkpoint("last", tmp_path) == tmp_path / "00000010.ckpt"
+    assert find_checkpoint(None, tmp_path) == tmp_path / "00000010.ckpt"
+    assert "00000020.ckpt cannot be read" in caplog.text
+
+
+def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"state_dict": Payload()}, tmp_path / "pickle.ckpt")
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    assert find_checkpoint(None, tmp_path / "empty") is None
+    for wanted, message in [
+        ("last", "holds no checkpoint"),
+        ("missing.ckpt", "does not exist"),
+        ("pickle.ckpt", "cannot be read"),
+        ("text.ckpt", "cannot be read"),
+        ("list.ckpt", "no training checkpoint"),
+    ]:
+        folder = tmp_path / "empty" if wanted == "last" else tmp_path
+        with pytest.raises(UserError, match=message):
+            find_checkpoint(wanted if wanted == "last" else str(tmp_path / wanted), folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_the_run_continues(tmp_path: Path) -> None:
+    settings = [*TINY, "output_dir=run", "trainer.max_epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *settings],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 1 "):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    newest = newest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    step = AtomicCheckpointIO().load_checkpoint(newest)["global_step"]
+    assert step >= 6
+    limit = f"trainer.max_epochs={step // 3 + 1}"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *TINY, "output_dir=run", "ckpt_path=last", limit],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"Continuing from {newest}" in done.stderr

@@ -1,0 +1,227 @@
+"""Entry points: start-up, dispatch, exit codes, messages."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from parfait import cli
+from parfait.utils.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "lightning", "transformers", "wandb", "polars", "matplotlib", "scipy", "rich")
+START = """
+import sys, time
+from parfait.cli import main
+sys.argv = ["{stage}.py", {arguments}]
+try:
+    main("{stage}")
+except SystemExit as end:
+    code = end.code
+loaded = [name for name in {heavy} if name in sys.modules]
+print("RESULT", code, round(time.process_time(), 2), ",".join(loaded), file=sys.stderr)
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Call an entry point in this process, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(stage: str | None, *arguments: str) -> tuple[int, str, str]:
+        program = f"{stage}.py" if stage else "parfait"
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main(stage)
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> list[DictConfig]:
+    """Replace ``simulate`` by a recorder of its configurations."""
+    import parfait.stages.simulate as module
+
+    seen: list[DictConfig] = []
+    monkeypatch.setattr(module, "simulate", seen.append)
+    return seen
+
+
+@pytest.mark.parametrize("stage", sorted(cli.STAGES))
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]], ids=["help", "cfg"])
+def test_help_and_configuration_answer_at_once(stage: str, arguments: list[str]) -> None:
+    code = START.format(stage=stage, arguments=str(arguments)[1:-1], heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    _, exit_code, seconds, loaded = done.stderr.splitlines()[-1].split(" ")
+    assert (exit_code, loaded) == ("0", "")
+    assert float(seconds) <= 1.0  # of processor time, so that a busy machine does not decide
+    assert "output_dir: ${paths.outputs}" in done.stdout
+
+
+def test_stages_are_listed(run: Run) -> None:
+    code, out, _ = run(None, "--help")
+    assert code == 0
+    assert all(name in out for name in cli.STAGES)
+    assert run(None)[0] == 2
+
+
+def test_every_stage_exists() -> None:
+    import importlib
+
+    for name in cli.STAGES:
+        assert callable(getattr(importlib.import_module(f"parfait.stages.{name}"), name))
+
+
+def test_an_unknown_stage_is_named(run: Run) -> None:
+    code, _, err = run(None, "trian")
+    assert code == 2
+    assert err == "error: unknown stage 'trian'; did you mean 'train'? stages: train, simulate\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["n_path=10"], "nearest: n_paths"),
+        (["sde.guide.evry=2"], "nearest: sde.guide.every"),
+        (["sde=bate"], "it has: bates"),
+        (["sdee=bates"], "nearest: sde"),
+        (["~nothing"], "unknown setting 'nothing'"),
+        (["+n_paths=3"], "already at 'n_paths'"),
+        (["n_paths=[1"], "cannot read the setting n_paths=[1"),
+        (["n_paths=1,2"], "--multirun"),
+        (["n_paths=many", "A calm market"], "setting 'n_paths'"),
+        (["+colour=red", "A calm market"], "unknown setting 'colour'"),
+        (["--foo"], "unknown option '--foo'"),
+        (["sampler.name=???", "A calm market"], "'sampler.name' has no value"),
+        (["--config-name", "nothing"], "no configuration 'nothing'"),
+        (["instruction=???"], "no instruction"),
+        ([""], "the instruction is empty"),
+        ([], "no instruction"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    run: Run, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    code, out, err = run("simulate", *arguments)
+    assert (code, out) == (2, "")
+    assert expected in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.*"))  # nothing was written
+
+
+def test_the_traceback_of_a_mistake_is_shown_on_request(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    for arguments in (["n_path=10"], [""]):
+        code, _, err = run("simulate", *arguments)
+        assert code == 2
+        assert "Traceback" in err
+    assert os.environ["HYDRA_FULL_ERROR"] == "1"
+
+
+def test_an_output_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = run("simulate", "A calm market", "output_dir=file/below")
+    assert code == 2
+    assert "output_dir=" in err
+    assert err.count("\n") == 1
+
+
+def test_the_sentence_arrives_unchanged(run: Run, stage: list[DictConfig]) -> None:
+    text = "Gold, \"up\" = ${HOME} {5%}, it's 'over'\n🚀 黄金"
+    assert run("simulate", "n_paths=7", text, "output_dir=x")[0] == 0
+    assert (stage[0].instruction, stage[0].n_paths) == (text, 7)
+    assert Path(stage[0].output_dir).name == "x"
+
+
+def test_a_sweep_runs_every_job_in_its_own_folder(run: Run, stage: list[DictConfig]) -> None:
+    text = "One, two, 'three'"
+    code, out, _ = run("simulate", "-m", text, "seed=1,2", "output_dir=x")
+    assert code == 0, out
+    assert [c.seed for c in stage] == [1, 2]
+    assert {c.instruction for c in stage} == {text}
+    assert [Path(c.output_dir).parts[-2:] for c in stage] == [("x", "0"), ("x", "1")]
+
+
+def test_default_folders_differ_between_runs(run: Run, stage: list[DictConfig]) -> None:
+    for _ in range(2):
+        assert run("simulate", "A calm market")[0] == 0
+    first, second = (Path(c.output_dir) for c in stage)
+    assert first != second
+    assert first.parts[-3:-1] == ("outputs", "simulate")
+
+
+def test_a_mistake_in_one_job_of_a_sweep_lets_the_others_run(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import parfait.stages.simulate as module
+
+    seen = []
+
+    def fail_first(cfg: DictConfig) -> None:
+        seen.append(cfg.seed)
+        if cfg.seed == 1:
+            raise UserError("seed 1 is out of the question")
+
+    monkeypatch.setattr(module, "simulate", fail_first)
+    code, _, err = run("simulate", "-m", "A calm market", "seed=1,2")
+    assert (code, seen) == (2, [1, 2])
+    assert err.endswith("error: seed 1 is out of the question\n")
+
+
+def test_a_failure_is_logged_with_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import parfait.stages.simulate as module
+
+    def fail(cfg: DictConfig) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(module, "simulate", fail)
+    for sweep in ([], ["-m"]):
+        code, _, err = run("simulate", "A calm market", *sweep)
+        assert code == 1
+        assert "ZeroDivisionError: a defect" in err
+
+
+def test_the_process_gets_its_arguments_back(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import parfait.stages.simulate as module
+
+    seen: list[list[str]] = []
+
+    def look(cfg: DictConfig) -> None:
+        seen.append([*sys.argv, os.environ.get("HYDRA_FULL_ERROR", "unset")])
+
+    monkeypatch.setattr(module, "simulate", look)
+    run("simulate", "It's calm", "n_paths=3")
+    assert seen == [["simulate.py", "It's calm", "n_paths=3", "unset"]]
+
+
+@pytest.mark.parametrize("program", [["simulate.py"], ["-m", "parfait", "simulate"]])
+def test_real_processes(program: list[str], tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    script = [str(ROOT / program[0])] if program[0].endswith(".py") else program
+    done = subprocess.run(
+        [sys.executable, *script, "-"],
+        input="  \n",
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the instruction is empty; describe the market in a sentence\n",
+    )
+    assert not list(tmp_path.rglob("*.*"))

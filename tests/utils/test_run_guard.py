@@ -1,0 +1,156 @@
+"""A run folder is new or continued, whole or absent, and tells how the run ended."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from parfait.utils import run_config
+from parfait.utils.errors import UserError
+from parfait.utils.run_guard import run_guard
+
+CANARY = "c0ffee-canary"
+
+
+def config(folder: Path, **settings: Any) -> DictConfig:
+    return OmegaConf.create(
+        {"seed": 0, "text": "costs \\${5}", "output_dir": str(folder)} | settings
+    )
+
+
+def test_results_log_and_configuration_end_up_in_the_folder(tmp_path: Path) -> None:
+    with run_guard(config(tmp_path / "run"), "trial") as folder:
+        assert folder == tmp_path / "run"
+        (folder / "result").touch()
+        logging.getLogger("anything").info("a line")
+    assert {p.name for p in folder.iterdir()} == {"result", "trial.log", ".hydra"}
+    assert "a line" in (folder / "trial.log").read_text()
+    stored = run_config.read(folder)
+    assert stored is not None
+    assert OmegaConf.create(stored).text == "costs ${5}"  # interpolation marks are kept as text
+
+
+def fail_after_writing(
+    cfg: DictConfig, name: str, error: BaseException, staged: bool = False
+) -> None:
+    with run_guard(cfg, "t", staged=staged) as folder:
+        (folder / name).touch()
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), UserError("x"), KeyboardInterrupt()])
+def test_a_staged_run_that_fails_leaves_no_folder(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        fail_after_writing(config(tmp_path / "run"), "half", error, staged=True)
+    assert not (tmp_path / "run").exists()
+    kept = [p.name for p in tmp_path.rglob("*.log")]
+    assert kept == ([] if isinstance(error, UserError) else ["t.log"])
+
+
+def test_a_staged_run_replaces_leftovers_and_the_same_run(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        (tmp_path / ".run.partial").mkdir(exist_ok=True)
+        (tmp_path / ".run.partial" / "stale").touch()
+        with run_guard(config(tmp_path / "run"), "t", staged=True) as folder:
+            assert not (folder / "stale").exists()
+            (folder / "result").write_text(content)
+        assert (tmp_path / "run" / "result").read_text() == content
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
+    with run_guard(config(tmp_path / "run", net={"width": 8}), "t") as folder:
+        (folder / "result").touch()
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    with (
+        pytest.raises(UserError, match=r"\(net\.width: 8 -> 16; seed: 0 -> 1\)"),
+        run_guard(config(folder, net={"width": 16}, seed=1), "t"),
+    ):
+        pytest.fail("the stage ran")
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+def test_what_may_differ_when_a_run_is_continued(tmp_path: Path) -> None:
+    old = config(tmp_path / "run", ckpt_path=None, trainer={"max_epochs": 1, "precision": 32})
+    new = config(tmp_path, ckpt_path="last", trainer={"max_epochs": 9, "precision": 32})
+    assert run_config.differences(OmegaConf.to_container(old), new) == []  # type: ignore[arg-type]
+    new.trainer.precision = 16
+    assert run_config.differences(OmegaConf.to_container(old), new) == [  # type: ignore[arg-type]
+        "trainer.precision: 32 -> 16"
+    ]
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "diary.txt").touch()
+    for folder, message in [
+        ("file", "is a file"),
+        ("file/below", "cannot be written"),
+        ("other", "is not empty and holds no run"),
+    ]:
+        for staged in (False, True):
+            with (
+                pytest.raises(UserError, match=message),
+                run_guard(config(tmp_path / folder), "t", staged=staged),
+            ):
+                pytest.fail("the stage ran")
+    assert {p.name for p in tmp_path.rglob("*")} == {"file", "other", "diary.txt"}
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No space left"), run_guard(config(tmp_path / "r"), "t"):
+        raise OSError(28, os.strerror(28))
+    with pytest.raises(FileNotFoundError), run_guard(config(tmp_path / "r"), "t"):
+        raise FileNotFoundError(2, "a defect")
+
+
+def test_a_mistake_keeps_what_a_continued_run_has(tmp_path: Path) -> None:
+    with pytest.raises(UserError), run_guard(config(tmp_path / "fresh"), "t"):
+        raise UserError("no")
+    assert not (tmp_path / "fresh").exists()
+    folder = tmp_path / "run"
+    with pytest.raises(UserError):
+        fail_after_writing(config(folder), "checkpoint", UserError("the loss is gone"))
+    assert (folder / "checkpoint").exists()
+    assert "the loss is gone" in (folder / "t.log").read_text()
+
+
+def test_a_failure_is_in_the_log_and_a_signal_is_no_success(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), run_guard(config(tmp_path / "a"), "t"):
+        raise ZeroDivisionError("a defect")
+    assert "ZeroDivisionError: a defect" in (tmp_path / "a" / "t.log").read_text()
+    with pytest.raises(SystemExit) as end, run_guard(config(tmp_path / "b"), "t"):
+        raise SystemExit
+    assert end.value.code == 143
+
+
+def test_logging_is_as_it_was_afterwards(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    with run_guard(config(tmp_path / "run"), "t"):
+        assert root.level == logging.INFO
+    assert (root.level, list(root.handlers)) == before
+
+
+def test_only_the_main_process_takes_care_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with run_guard(config(tmp_path / "run"), "t") as folder:
+        assert not folder.exists()
+
+
+def test_secrets_stay_out_of_the_folder(tmp_path: Path) -> None:
+    cfg = config(tmp_path / "run", service={"api_key": CANARY, "Token": CANARY, "n_tokens": 5})
+    with run_guard(cfg, "t") as folder:
+        pass
+    assert not [p for p in folder.rglob("*") if p.is_file() and CANARY in p.read_text()]
+    stored = run_config.read(folder)
+    assert stored is not None
+    assert stored["service"]["n_tokens"] == 5
+    with run_guard(cfg, "t"):
+        pass  # the same configuration, although the stored one is redacted
