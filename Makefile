@@ -4,7 +4,7 @@
 #   PYTHON       interpreter that creates the environment       (python3)
 #   VENV         where the environment lives                    (.venv)
 #   PIP_ARGS     extra arguments of every pip install, e.g. for a CPU-only or another CUDA build of torch:
-#                  make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#                  make setup PIP_ARGS="--extra-index-url <index of CPU-only torch builds>"
 #   INSTRUCTION  the sentence of `make simulate`
 #   ARGS         settings for `make simulate`, `make train`; extra options for `make test`
 

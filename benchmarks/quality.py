@@ -61,14 +61,17 @@ RECENT_DAYS = 5 * 365
 Sample = tuple[Tensor, Guide | None]  # bars, and the guide they had to follow
 
 
-def history_regime(windows: Windows, generator: torch.Generator) -> Regime:
+def history_regime(
+    windows: Windows, generator: torch.Generator, *, measured: bool = False
+) -> Regime:
     """One draw per window from the label posterior of its history.
 
-    Fields that a window cannot tell stay at the centre of their prior: drawing them too would lend
-    every calm history the jumps of a wild one.
+    ``measured`` leaves what a window cannot tell at the centre of its prior: drawing jumps as well
+    would lend every calm history those of a wild one.
     """
     labels = label_windows(windows.history, windows.bars_per_year)
-    return replace(labels, scale=labels.scale * labels.identified).draw(generator)
+    kept = labels.identified if measured else torch.ones_like(labels.identified)
+    return replace(labels, scale=labels.scale * kept).draw(generator)
 
 
 def bates_guide(windows: Windows, regime: Regime, generator: torch.Generator) -> Guide:
@@ -113,7 +116,7 @@ def candidates(
         return bars, guide
 
     def on_sde(told: bool, g: torch.Generator) -> Sample:
-        regime = history_regime(held, g)
+        regime = history_regime(held, g, measured=True)
         return network(bates_guide(held, regime, g), regime if told else None, g)
 
     def bootstrap(source: Windows, g: torch.Generator) -> Sample:

@@ -284,11 +284,9 @@ class Pipeline:
         report: Progress,
     ) -> Float64[Tensor, "paths steps 5"]:
         """Bars of all paths, a batch at a time; path i has a stream of its own in every batch."""
-        history = bars_to_tensor(past.bars.tail(self.microstructure.history_length))
+        history = bars_to_tensor(past.bars.tail(self.microstructure.history_length + 1))
         paths, horizon = guide.level.shape
         group = math.ceil(batch_size / MICRO_BATCH) * MICRO_BATCH
-        if horizon > self.microstructure.model.max_horizon:
-            group = paths  # it rolls on from bars that are anchors of every path in the call
         parts = []
         report("bars", 0, paths)
         for start in range(0, paths, group):

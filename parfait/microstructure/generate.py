@@ -216,24 +216,21 @@ def plan_chunks(
 ) -> list[tuple[int, int, Bool[Tensor, "paths chunk"]]]:
     """(begin, end, anchors inside) of windows of at most ``longest`` bars covering the horizon.
 
-    A chunk ends at the last bar that is anchored on every guided path; where there is none it ends
-    at full length and guided paths are anchored there. Paths with no later anchor stay free.
+    Cuts depend on the horizon alone, never on other paths' anchors, or a path would change with its
+    neighbours. Windows are about equally long, in multiples of 4 bars. A path that is guided later
+    is anchored at the cut; a path with no later anchor stays free.
     """
     horizon = anchored.shape[1]
+    count = -(-horizon // longest)
+    length = min(longest, -(-horizon // (4 * count)) * 4)
     later = anchored.flip(1).cummax(1).values.flip(1)  # an anchor at or after this bar
-    common = (anchored | ~later).all(0)
-    chunks, begin = [], 0
-    while begin < horizon:
-        end = min(begin + longest, horizon)
-        if end < horizon:
-            ends = torch.nonzero(common[begin:end] & anchored[:, begin:end].any(0))
-            if ends.numel():
-                end = begin + int(ends[-1]) + 1
+    chunks = []
+    for begin in range(0, horizon, length):
+        end = min(begin + length, horizon)
         cut = anchored[:, begin:end].clone()
         if end < horizon:
             cut[:, -1] |= later[:, end - 1]
         chunks.append((begin, end, cut))
-        begin = end
     return chunks
 
 

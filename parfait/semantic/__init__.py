@@ -1,4 +1,4 @@
-"""Semantic layer: an instruction in English or Chinese becomes a distribution over market regimes."""
+"""Semantic layer: a sentence in English or Chinese becomes a distribution over regimes."""
 
 from parfait.semantic.coverage import UNSURE_BELOW
 from parfait.semantic.reader import OntologyReader, Reader, load_reader

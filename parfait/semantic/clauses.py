@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (patterns read better in one piece)
 """Tokens into clauses: what is mentioned, which link joins a clause to the one before, and which
 numbers it holds.
 """

@@ -49,7 +49,7 @@ class Present:
 
 @dataclass(frozen=True)
 class Shift:
-    """Summed effects in the units of effects.yaml, and the spike of today's volatility (0 = none)."""
+    """Summed effects in the units of effects.yaml, and the spike of today's volatility."""
 
     mu: float = 0.0
     sigma: float = 0.0
@@ -66,7 +66,7 @@ class Shift:
         return Shift(**total, spike=max(self.spike, other.spike if weight > 0 else 0.0))
 
     def scaled(self, factor: float) -> "Shift":
-        """A weaker or stronger version; drift and jumps may turn sign, the other fields never do."""
+        """A weaker or stronger version; drift and jumps may turn sign, the others never do."""
         size = abs(factor)
         total = {k: getattr(self, k) * (factor if k in ("mu", "m") else size) for k in KEYS}
         return Shift(**total, spike=self.spike if factor > 0.3 else 0.0)
@@ -116,7 +116,7 @@ def amplitude(frame: Frame, asset: str = "equity") -> float:
 
 
 def shift_of(frame: Frame, asset: str) -> Shift:
-    """What one frame does to the asset class, by exposure; the move of another asset is a symptom."""
+    """What one frame does to the asset class; the move of another asset is a symptom."""
     if frame.negated:
         return Shift()
     row, a = effects()["events"][frame.event], amplitude(frame, asset)
@@ -172,10 +172,17 @@ def regime_of(shift: Shift, now: Present) -> Regime:
     hurst = 0.5 + bend(shift.hurst, c["c_hurst"])
     kappa_v, xi, rho = VARIANCE_DEFAULTS[now.asset]
     values = {
-        "drift": drift, "volatility": sigma, "jump_intensity": max(lam, 0.0), "jump_mean": m, "jump_std": max(s, 0.0),
-        "mean_reversion": kappa, "hurst": hurst, "variance_reversion": kappa_v * math.exp(bend(shift.rev, c["c_rev"])),
-        "vol_of_vol": xi * sigma, "leverage": rho,
-    }  # fmt: skip
+        "drift": drift,
+        "volatility": sigma,
+        "jump_intensity": max(lam, 0.0),
+        "jump_mean": m,
+        "jump_std": max(s, 0.0),
+        "mean_reversion": kappa,
+        "hurst": hurst,
+        "variance_reversion": kappa_v * math.exp(bend(shift.rev, c["c_rev"])),
+        "vol_of_vol": xi * sigma,
+        "leverage": rho,
+    }
     if shift.spike > 0 and d_sigma > 0.2:
         values["initial_volatility"] = sigma_now * math.exp(d_sigma * shift.spike)
         values["variance_reversion"] *= 1.4
@@ -186,10 +193,17 @@ def prior_sd(now: Present) -> dict[str, float]:
     """Widths of the prior in unconstrained coordinates, by field."""
     sd, sigma = effects()["prior_sd"], now.volatility
     return {
-        "drift": math.asinh(sd["drift"] * sigma / 0.2), "volatility": sd["volatility"], "jump_intensity": sd["lam"],
-        "jump_mean": sd["m"] * sigma, "jump_std": sd["s"], "mean_reversion": sd["kappa"], "hurst": sd["hurst"],
-        "variance_reversion": sd["rev"], "vol_of_vol": sd["xi"], "leverage": sd["rho"],
-    }  # fmt: skip
+        "drift": math.asinh(sd["drift"] * sigma / 0.2),
+        "volatility": sd["volatility"],
+        "jump_intensity": sd["lam"],
+        "jump_mean": sd["m"] * sigma,
+        "jump_std": sd["s"],
+        "mean_reversion": sd["kappa"],
+        "hurst": sd["hurst"],
+        "variance_reversion": sd["rev"],
+        "vol_of_vol": sd["xi"],
+        "leverage": sd["rho"],
+    }
 
 
 def widths(

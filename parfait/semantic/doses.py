@@ -69,7 +69,7 @@ def is_expected(number: Number, clause: Clause, parsed: Parsed) -> bool:
 
 
 def give(number: Number, frames: list[Frame], parsed: Parsed, expected: bool) -> None:
-    """A number goes to the nearest frame whose unit it fits, as dose, expectation, move or level."""
+    """A number goes to the nearest frame whose unit it fits: dose, expectation, move or level."""
     fitting = [f for f in frames if convert(number, f) is not None or _is_level(number, f)]
     if not fitting:
         return

@@ -47,7 +47,7 @@ class Mention:
 
 @dataclass
 class Lexicon:
-    """Trie of surface forms, vocabulary of stems, typo index, and the words that carry no content."""
+    """Trie of surface forms, vocabulary of stems, typo index, words without content."""
 
     trie: dict[str, Any] = field(default_factory=dict)
     forms: dict[tuple[str, ...], list[tuple[Entry, str]]] = field(default_factory=dict)

@@ -159,11 +159,18 @@ def _recovery(base: list[Frame], shift: Shift, name: str, now: Present) -> list[
     rescue = total([f for p in sorted(phases) if p > first for f in phases[p]], now.asset)
     full = shock.scaled(0.35).plus(rescue, 1.3)
     failed = shock.plus(rescue, 0.15)
+    turn, role = "shock_and_recover", slot_of(failed, base, now)
+    why = (
+        "The shock comes first and is then turned back.",
+        "The turn does not hold and the shock has the last word.",
+        "The turn more than makes up for the shock.",
+    )
+    frames = tuple(base)
     return [
-        Scenario(tuple(base), shift, 0.62, "shock_and_recover", name, "The shock comes first and is then turned back."),
-        Scenario(tuple(base), failed, 0.22, slot_of(failed, base, now), "the recovery fails", "The turn does not hold and the shock has the last word.", "failed"),
-        Scenario(tuple(base), full, 0.16, "shock_and_recover", "full recovery", "The turn more than makes up for the shock.", "full"),
-    ]  # fmt: skip
+        Scenario(frames, shift, 0.62, turn, name, why[0]),
+        Scenario(frames, failed, 0.22, role, "the recovery fails", why[1], "failed"),
+        Scenario(frames, full, 0.16, turn, "full recovery", why[2], "full"),
+    ]
 
 
 def sequence(frames: Sequence[Frame], now: Present) -> tuple[Shift, str]:

@@ -131,14 +131,16 @@ def component(
 
 def _rationale(s: Scenario, regime: Regime, now: Present, quote: str) -> str:
     ratio = float(regime.volatility) / now.volatility
-    what = f"drift {float(regime.drift):+.0%} a year, volatility {ratio:.2f} times the present {now.volatility:.0%}"
+    drift = f"drift {float(regime.drift):+.0%} a year"
+    what = f"{drift}, volatility {ratio:.2f} times the present {now.volatility:.0%}"
     read = f' (read from "{quote}")' if quote and s.frames else ""
     return f"{s.why.rstrip('.')}: {what}{read}."
 
 
 def prior_component(now: Present, weight: float) -> Component:
     """The wide prior of the asset class in the present market."""
+    what = f"What {now.asset} does when nothing is known"
+    why = f"{what}: wide around the present volatility of {now.volatility:.0%}."
     return Component.around(
-        "prior", "prior", weight, regime_of(Shift(), now), prior_sd(now),
-        rationale=f"What {now.asset} does when nothing is known: wide around the present volatility of {now.volatility:.0%}.",
-    )  # fmt: skip
+        "prior", "prior", weight, regime_of(Shift(), now), prior_sd(now), rationale=why
+    )

@@ -32,14 +32,17 @@ _CONTROL = re.compile(
     r"|```.*?```",
     re.IGNORECASE | re.DOTALL,
 )
-_JSON = re.compile(r"\{[^{}]*[\"'][^{}]*:[^{}]*\}|\[\s*(?:\{\s*\}[\s,]*)+\]", re.DOTALL)
+_BRACES = re.compile(r"\{[^{}]*\}|\[[\s,]*\]")
+_BLANKS = re.compile(r"\s{2,}")
+_DIGITS = re.compile(r"\d{16,}")
+_HAN_DIGITS = re.compile(r"[零〇一二两三四五六七八九十百千万]{16,}")
+_SENTENCE = re.compile(r"[^.!?。！？\n;；]+")
 _COMMAND = re.compile(
-    r"[^.!?。！？\n;；]*(?:"
-    r"(?:ignore|disregard|forget|override)\s+(?:all\s+|any\s+|the\s+|your\s+|everything\s+)*"
+    r"\b(?:ignore|disregard|forget|override)\s{1,9}(?:(?:all|any|the|your|everything)\s{1,9}){0,4}"
     r"(?:previous|prior|above|earlier|preceding|instructions?|rules)"
-    r"|system\s+prompt|you\s+are\s+now\b|developer\s+mode|jailbreak|respond\s+only\s+with"
-    r"|(?:忽略|无视|忘记)[^。！？\n]{0,12}(?:指令|指示|提示|规则|要求)"
-    r")[^.!?。！？\n;；]*",
+    r"|system\s{1,9}prompt|you\s{1,9}are\s{1,9}now\b|developer\s{1,9}mode|jailbreak"
+    r"|respond\s{1,9}only\s{1,9}with"
+    r"|(?:忽略|无视|忘记)[^。！？\n]{0,12}(?:指令|指示|提示|规则|要求)",
     re.IGNORECASE,
 )
 _CONTRACTIONS: tuple[tuple[str, str], ...] = (
@@ -142,6 +145,16 @@ def cap_bytes(text: str) -> tuple[str, bool]:
     return f"{head} . {tail}", True
 
 
+def _drop_json(match: re.Match[str]) -> str:
+    inside = match.group()
+    is_json = ":" in inside and ('"' in inside or "'" in inside)
+    return " " if is_json or inside[0] == "[" or not inside[1:-1].strip() else inside
+
+
+def _drop_command(match: re.Match[str]) -> str:
+    return " " if _COMMAND.search(match.group()) else match.group()
+
+
 def normalise(raw: str) -> Text:
     """Canonical form of any Unicode string; never raises."""
     warnings: list[str] = []
@@ -149,24 +162,30 @@ def normalise(raw: str) -> Text:
     raw, cut = cap_bytes(raw)
     if cut:
         warnings.append(
-            f"The instruction is longer than {MAX_BYTES} bytes; only its beginning and its end were read."
+            f"The instruction is longer than {MAX_BYTES} bytes; "
+            "only its beginning and its end were read."
         )
     canvas = Canvas(raw)
     dropped = canvas.rewrite(_CONTROL, " ")
     for _ in range(6):  # nested objects close from the inside out
-        found = canvas.rewrite(_JSON, " ")
+        found = canvas.rewrite(_BRACES, _drop_json)
         dropped += found
         if not found:
             break
-    dropped += canvas.rewrite(_COMMAND, " ")
+    dropped += canvas.rewrite(_SENTENCE, _drop_command)
     if dropped:
         warnings.append(
-            "Markup, JSON or commands inside the instruction were ignored; only plain sentences are read."
+            "Markup, JSON or commands inside the instruction were ignored; "
+            "only plain sentences are read."
         )
     canvas.fold()
     if "'" in canvas.text or "." in canvas.text or "nt" in canvas.text or "&" in canvas.text:
         for pattern, new in _COMPILED_CONTRACTIONS:
             canvas.rewrite(pattern, new)
+    # Long runs would make the patterns that follow quadratic, and say nothing.
+    canvas.rewrite(_BLANKS, lambda m: "\n" if "\n" in m.group() else " ")
+    canvas.rewrite(_DIGITS, lambda m: m.group()[:15])
+    canvas.rewrite(_HAN_DIGITS, lambda m: m.group()[:15])
     canonical_numbers(canvas)
     return Text(raw, canvas.text, tuple(canvas.starts), tuple(canvas.ends), tuple(warnings))
 

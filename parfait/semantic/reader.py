@@ -6,31 +6,30 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-import torch
-
 from parfait.regime import (
-    FIELD_NAMES,
     Component,
     Condition,
     MarketContext,
-    Override,
     RegimeDistribution,
     normalise_weights,
 )
-from parfait.regime.fields import to_coordinate
 from parfait.semantic.clauses import Parsed, segment
 from parfait.semantic.compose import Present
 from parfait.semantic.coverage import UNSURE_BELOW, Coverage, measure
-from parfait.semantic.directives import Directive, read_directives, read_drawdowns
+from parfait.semantic.directives import read_directives, read_drawdowns
 from parfait.semantic.frames import Frame, read_frames
 from parfait.semantic.lexicon import effects, lexicon
 from parfait.semantic.mixture import scenarios
 from parfait.semantic.naming import component, prior_component
 from parfait.semantic.normalise import Text, normalise
+from parfait.semantic.overrides import apply_overrides
 from parfait.semantic.subject import subject_asset
 from parfait.utils.errors import UserError
 
-_HELP = "Say what happens, to which market, and how strongly, for example: 'The central bank unexpectedly raises rates by 50 bps'."
+_HELP = (
+    "Say what happens, to which market, and how strongly, for example: "
+    "'The central bank unexpectedly raises rates by 50 bps'."
+)
 
 
 class Reader(Protocol):
@@ -55,7 +54,7 @@ class Reading:
 
 
 class OntologyReader:
-    """The compositional ontology: lexicon, frames, effects. No network, no weights, deterministic."""
+    """The compositional ontology: lexicon, frames, effects. No network, no weights, no chance."""
 
     source = "ontology"
 
@@ -91,9 +90,9 @@ class OntologyReader:
             frames, directives, drawdowns = [], [], []
         now = Present.of(asset, context)
         notes = list(text.warnings)
-        components, more = _components(text, frames, drawdowns, now, coverage, asset)
+        components, more = _components(text, frames, drawdowns, now, coverage)
         notes += more
-        components, overrides, more = _override(components, directives, text, now)
+        components, overrides, more = apply_overrides(components, directives, text, now)
         notes += more + _doubts(text, coverage, understood)
         reading = _reading(text, parsed, frames, asset, asset_from, coverage)
         return RegimeDistribution(
@@ -103,44 +102,34 @@ class OntologyReader:
             overrides,
             tuple(notes),
             asset,
-            asdict(reading)
-            | {
-                "events": list(reading.events),
-                "unread": list(reading.unread),
-                "corrected": list(reading.corrected),
-            },
+            {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(reading).items()},
         )
 
 
-def _components(text, frames, drawdowns, now, coverage, asset):
+def _components(
+    text: Text,
+    frames: list[Frame],
+    drawdowns: list[tuple[Condition, int, int]],
+    now: Present,
+    coverage: Coverage,
+) -> tuple[tuple[Component, ...], list[str]]:
+    """Scenarios and, for what was not understood, the prior: c p_model + (1 - c) p_prior."""
     c = coverage.confidence
     if c < 0.02 or coverage.foreign:
         return (prior_component(now, 1.0),), []
     found, spare, warnings = scenarios(frames, now)
-    lost = (1 - c) if c < 0.97 else 0.0
-    lost = min(lost, spare)
+    lost = min(1 - c if c < 0.97 else 0.0, spare)
+    falls = tuple(replace(d, quote=text.quote(a, b)) for d, a, b in drawdowns)
     built = []
     for s in found:
-        if spare < 1.0:  # stated probabilities stay exact; doubt takes from the rest
-            keep = (
-                1.0
-                if s.weight != found[-1].weight or s is not found[-1]
-                else 1 - lost / max(spare, 1e-12)
-            )
-        else:
-            keep = 1 - lost
-        conditions = _conditions(s.frames, s.variant, asset, text) + (
-            tuple(replace(d, quote=text.quote(a, b)) for d, a, b in drawdowns)
-            if s.variant != "baseline" or not frames
-            else ()
-        )
-        quote = _quote(text, s.frames)
-        built.append(
-            replace(
-                component(s, now, coverage.share, conditions, quote),
-                weight=max(0.0, s.weight * keep),
-            )
-        )
+        keep = 1 - lost
+        if spare < 1:  # stated probabilities stay exact: doubt takes from what they leave
+            keep = 1 - lost / spare if s is found[-1] and spare > 0 else 1.0
+        conditions = _conditions(s.frames, s.variant, now.asset, text)
+        if s.variant != "baseline" or not frames:
+            conditions += falls
+        scenario = component(s, now, coverage.share, conditions, _quote(text, s.frames))
+        built.append(replace(scenario, weight=max(0.0, s.weight * keep)))
     if lost > 0:
         built.append(prior_component(now, lost))
     built = [b for b in built if b.weight > 0] or [prior_component(now, 1.0)]
@@ -154,7 +143,9 @@ def _quote(text: Text, frames: tuple[Frame, ...]) -> str:
     return words if len(words) <= 120 else words[:117] + "..."
 
 
-def _conditions(frames, variant, asset, text) -> tuple[Condition, ...]:
+def _conditions(
+    frames: tuple[Frame, ...], variant: str, asset: str, text: Text
+) -> tuple[Condition, ...]:
     """Statements about the subject's own path: a stated move is its end point, a stated price its
     target.
     """
@@ -176,83 +167,33 @@ def _conditions(frames, variant, asset, text) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def _override(components, directives, text, now):
-    """Literal numbers on every scenario: only their own field moves, its width goes to the floor."""
-    overrides, warnings = [], []
-    by_field: dict[str, list[Directive]] = {}
-    for d in directives:
-        by_field.setdefault("volatility" if d.field == "volatility_factor" else d.field, []).append(
-            d
-        )
-    for name, group in by_field.items():
-        j = FIELD_NAMES.index(name)
-        values = [
-            now.volatility * d.value if d.field == "volatility_factor" else d.value for d in group
-        ]
-        if name == "volatility":  # a factor on the present volatility may leave the bounds
-            values = [min(max(v, 1e-3), 10.0) for v in values]
-        z = [float(to_coordinate(name, torch.tensor(v, dtype=torch.float64))) for v in values]
-        centre, spread = sum(z) / len(z), (max(z) - min(z)) / 2
-        if spread > 1e-9:
-            warnings.append(
-                f"Two values were given for {name}: {', '.join(text.quote(d.start, d.end) for d in group)}; both are covered."
-            )
-        about = max((0.1 if d.about else 0.0) for d in group)
-        old = (
-            float(getattr(_mean_regime(components), name) or 0.0)
-            if name != "initial_volatility"
-            else None
-        )
-        components = tuple(_set(c, j, centre, max(spread, about)) for c in components)
-        new = float(getattr(components[0].regime, name))
-        for d, _ in zip(group, values, strict=True):
-            overrides.append(
-                Override(
-                    name,
-                    old,
-                    new if spread > 1e-9 or d.field == "volatility_factor" else d.value,
-                    text.quote(d.start, d.end),
-                )
-            )
-            if d.clamped:
-                warnings.append(
-                    f'"{text.quote(d.start, d.end)}" is outside what {name} can be; {d.value:g} was used.'
-                )
-    return components, tuple(overrides), warnings
-
-
-def _mean_regime(components):
-    return RegimeDistribution(normalise_weights(components)).mean
-
-
-def _set(c: Component, j: int, centre: float, sd: float) -> Component:
-    mean, cholesky = c.mean.clone(), c.cholesky.clone()
-    mean[j] = centre
-    cholesky[j] = 0.0
-    cholesky[j, j] = sd
-    return replace(c, mean=mean, cholesky=cholesky)
-
-
 def _doubts(text: Text, coverage: Coverage, understood: bool) -> list[str]:
     quoted = ", ".join(f'"{w}"' for w in coverage.unread[:8])
     if not text.raw.strip():
         return [f"The instruction is empty; the prior of the market was used. {_HELP}"]
     if coverage.foreign:
         return [
-            f"The text seems to be in a language other than English or Chinese ({quoted}); the prior was used. {_HELP}"
+            f"The text seems to be neither English nor Chinese ({quoted}); the prior was used. {_HELP}"
         ]
     if not understood:
-        return [
-            f"Nothing about a market was understood{f' (unread: {quoted})' if quoted else ''}; the prior was used. {_HELP}"
-        ]
+        unread = f" (unread: {quoted})" if quoted else ""
+        return [f"Nothing about a market was understood{unread}; the prior was used. {_HELP}"]
     if coverage.confidence < UNSURE_BELOW:
         return [
-            f"Most of the text was not understood (unread: {quoted}), so the reading leans on the prior. {_HELP}"
+            f"Most of the text was not understood (unread: {quoted}), "
+            f"so the reading leans on the prior. {_HELP}"
         ]
     return []
 
 
-def _reading(text, parsed: Parsed, frames, asset, asset_from, coverage) -> Reading:
+def _reading(
+    text: Text,
+    parsed: Parsed,
+    frames: list[Frame],
+    asset: str,
+    asset_from: str,
+    coverage: Coverage,
+) -> Reading:
     events = []
     for f in frames:
         row = effects()["events"][f.event]

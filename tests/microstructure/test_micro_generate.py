@@ -119,6 +119,14 @@ def test_chunks_cover_the_horizon_and_end_at_anchors(every: int, steps: int) -> 
         assert bool((cut | ~anchored[:, begin:end]).all())  # no anchor is lost
 
 
+def test_chunks_do_not_depend_on_other_paths() -> None:
+    """Beyond the trained horizon too: a path's bytes are its own."""
+    model, guide = wild_model(), guide_of(70, 50, every=40)
+    few = Guide(guide.level[5:9], guide.anchored[5:9])
+    whole = generate(model, guide)
+    assert torch.equal(generate(model, few, first_path=5), whole[5:9])
+
+
 def test_free_paths_stay_free_across_chunks() -> None:
     chunks = plan_chunks(torch.zeros(2, 40, dtype=torch.bool), 16)
     assert all(not cut.any() for _, _, cut in chunks)

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (sentences read better in one piece)
 """Laws of the lexicon data: one meaning per form, antonyms on both sides, the same concepts in
 every language.
 """

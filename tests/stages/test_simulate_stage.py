@@ -44,6 +44,12 @@ def config(model: Path, tmp_path: Path):
     return make
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all the rest."""
+    monkeypatch.setattr("parfait.report.write", lambda simulation, folder: [])
+
+
 def test_everything_is_written_and_shown(
     config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +75,7 @@ def test_everything_is_written_and_shown(
     assert "6 paths x 8 bars" in (folder / "simulate.log").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_same_seed_same_bytes_whatever_the_batch_size(config, tmp_path: Path) -> None:
     for name, batch_size in (("a", 64), ("b", 2)):
         where = f"output_dir={tmp_path / name}"
@@ -77,6 +84,7 @@ def test_same_seed_same_bytes_whatever_the_batch_size(config, tmp_path: Path) ->
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_folder_per_line_of_a_file(config, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("\ufeffA calm market\n\n  恐慌  \n", encoding="utf-8")
     simulate(config(None, f"instruction_file={tmp_path / 'lines.txt'}"))
