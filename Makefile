@@ -59,9 +59,9 @@ clean: ## remove caches and build products; keeps the environment and outputs/
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(RUN):
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
-		echo "$(PYTHON) is missing or $$($(PYTHON) -V 2>&1); Parfait needs Python 3.11 to 3.13:" \
-			"make PYTHON=python3.11 ..." >&2; exit 2; }
+	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null || echo missing); \
+		case "$$version" in 3.11|3.12|3.13) ;; *) echo "Parfait needs Python 3.11 to 3.13, but $(PYTHON) is" \
+			"$$version; name another: make PYTHON=python3.11 ..." >&2; exit 2;; esac
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 

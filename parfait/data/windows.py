@@ -77,7 +77,7 @@ def aggregate_segment(segment: Segment, k: int, offset: int = 0) -> Segment:
     parts = segment.bars[offset : offset + n * k].reshape(n, k, 5)
     o, h, low, c, v = parts.unbind(dim=-1)
     bars = torch.stack([o[:, 0], h.amax(1), low.amin(1), c[:, -1], v.sum(1)], dim=-1)
-    times = segment.timestamps[offset : offset + n * k].reshape(n, k)[:, -1]
+    times = segment.timestamps[offset : offset + n * k].reshape(n, k)[:, -1].contiguous()
     bars_per_year = segment.bars_per_year / k
     return replace(segment, bars=bars, timestamps=times, bars_per_year=bars_per_year)
 

@@ -167,7 +167,8 @@ class BarCodec:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "BarCodec":
         """Inverse of ``to_dict``."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**plain)
 
     @classmethod
     def fit(
@@ -193,8 +194,8 @@ class BarCodec:
         mean[RETURN] = 0.0
         return cls(
             volume_floor=floor,
-            mean=tuple(round(v, 6) for v in mean.tolist()),
-            std=tuple(round(max(v, 1e-3), 6) for v in std.tolist()),
+            mean=tuple(round(float(v), 6) for v in mean),
+            std=tuple(round(max(float(v), 1e-3), 6) for v in std),
         )
 
 

@@ -20,7 +20,8 @@ N_BAR_FEATURES = 11
 N_WINDOW_FEATURES = 4 + 2 * N_FIELDS + N_SUMMARY + 1
 
 _LOG_UNIT_CENTRE = -4.6  # ln of 1 % a bar, an ordinary daily volatility: centres the log s feature
-_VOLATILITIES = [FIELD_NAMES.index(n) for n in ("volatility", "initial_volatility")]
+VOLATILITY = FIELD_NAMES.index("volatility")
+_VOLATILITIES = [VOLATILITY, FIELD_NAMES.index("initial_volatility")]
 
 
 def bar_features(

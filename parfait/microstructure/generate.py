@@ -10,7 +10,7 @@ from torch import Tensor
 
 from parfait.microstructure.codec import N_CHANNELS, RETURN
 from parfait.microstructure.constraint import Segments, close_path, guide_increments
-from parfait.microstructure.features import bar_features, window_features
+from parfait.microstructure.features import VOLATILITY, bar_features, window_features
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.samplers import SAMPLERS
 from parfait.microstructure.window import History, no_history, read_history
@@ -25,8 +25,6 @@ DEFAULT_STEPS = {"dpmpp_2m": 10, "angle_euler": 6, "heun": 10, "euler": 40}
 # Convolutions round differently at different batch sizes, so every forward has this many rows (the
 # last batch padded): a path's bytes then do not depend on how many others are generated with it.
 MICRO_BATCH = 64
-
-_VOLATILITY = FIELD_NAMES.index("volatility")
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ class Microstructure:
         """Bars (open, high, low, close, volume) whose close equals the guide at anchored steps.
 
         Horizons beyond the trained one roll by chunks under one guide: generated bars become
-        history, the unit of returns stays that of the first chunk so that errors of scale cannot
-        compound. A guided path has an extra anchor where a chunk must be cut and has none.
+        history, the unit of returns follows the regime so that errors of scale cannot compound. A
+        guided path has an extra anchor where a chunk must be cut and has none.
 
         Args:
             history: past bars, (bars, 5) shared by all paths or (paths, bars, 5) one for each;
@@ -96,14 +94,18 @@ class Microstructure:
         if regime is not None and regime.shape != (n,):
             raise UserError(f"the regime has shape {regime.shape}, the guide has {n} paths")
         seed = int(torch.randint(2**62, (), generator=generator))
-        past, unit = self._start(history, regime, horizon, bars_per_year, n, spot)
+        close = self._spot(history, regime, spot)
+        past = None if history is None else self._read(_batched(history))
         sigmas = self.model.diffusion.grid(steps)
         done: list[Tensor] = []
         for number, (begin, end, cut) in enumerate(plan_chunks(anchored, self.model.max_horizon)):
             if done:
                 recent = torch.cat(done, dim=1)
                 seen = recent if history is None else _append(history, recent)
-                past = read_history(seen, self.history_length, self.model.codec)
+                past = self._read(seen)
+            unit = self._unit(past, regime, end - begin, bars_per_year, n)
+            if past is None:
+                past = no_history(unit, close.expand(n), self.history_length)
             bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
             for low in range(0, n, MICRO_BATCH):
                 rows = torch.arange(low, low + MICRO_BATCH).clamp_max(n - 1)
@@ -125,32 +127,29 @@ class Microstructure:
             done.append(bars)
         return torch.cat(done, dim=1)
 
-    def _start(
-        self,
-        history: Tensor | None,
-        regime: Regime | None,
-        horizon: int,
-        bars_per_year: float,
-        n: int,
-        spot: float | None,
-    ) -> tuple[History, Tensor]:
-        """History of the first chunk and the unit s' of returns per path."""
-        dt = 1 / bars_per_year
-        wanted = None
+    def _read(self, bars: Tensor) -> History:
+        return read_history(bars, self.history_length, self.model.codec)
+
+    @staticmethod
+    def _spot(history: Tensor | None, regime: Regime | None, spot: float | None) -> Tensor:
+        if history is not None:
+            return history[..., -1, 3]
+        if regime is None or spot is None:
+            raise UserError("without a history, generation needs a regime and a spot price")
+        return torch.tensor([float(spot)], dtype=torch.float64)
+
+    @staticmethod
+    def _unit(
+        past: History | None, regime: Regime | None, bars: int, bars_per_year: float, n: int
+    ) -> Tensor:
+        """s' per path: the regime's volatility per bar over the chunk, else the past's.
+
+        Tied to the regime it cannot feed errors of scale back through generated history.
+        """
         if regime is not None:
-            wanted = mean_volatility(regime, horizon * dt) * dt**0.5
-        if history is None:
-            if wanted is None or spot is None:
-                raise UserError("without a history, generation needs a regime and a spot price")
-            close = torch.full((n,), float(spot), dtype=torch.float64)
-            return no_history(wanted, close, self.history_length), wanted
-        past = read_history(_batched(history), self.history_length, self.model.codec)
-        unit = past.scale.expand(n)
-        if wanted is not None:
-            low, high = self.model.volatility_range
-            ratio = wanted / unit
-            unit = torch.where((ratio < low) | (ratio > high), wanted, unit)
-        return past, unit
+            return mean_volatility(regime, bars / bars_per_year) / bars_per_year**0.5
+        assert past is not None  # _spot refused the other case
+        return past.scale.expand(n)
 
     def _chunk(
         self,
@@ -175,11 +174,12 @@ class Microstructure:
         given = torch.zeros_like(relative, dtype=torch.bool)
         if regime is not None:
             z = regime.to_unconstrained()
-            z[:, _VOLATILITY] = mean_volatility(regime, level.shape[1] / bars_per_year).log()
+            z[:, VOLATILITY] = torch.log(unit) + 0.5 * torch.log(frequency)
             relative, given = model.scaling.relative(z, unit, frequency), ~given
+        low, high = model.volatility_range
         told = window_features(
             past,
-            unit,
+            (unit / past.scale).clamp(low, high) * past.scale,  # told no ratio it never saw
             torch.zeros(n),
             frequency,
             model.scaling.features(relative, given),

@@ -31,8 +31,8 @@ class DenoiserModel:
     Attributes:
         net: F, in evaluation mode when loaded.
         codec, diffusion, scaling: constants fixed at training.
-        volatility_range: 1 and 99 % quantiles of sigma sqrt(dt)/s in training; outside it the unit
-            is changed instead of the network (``generate``).
+        volatility_range: 1 and 99 % quantiles of sigma sqrt(dt)/s in training; the network is told
+            no ratio outside it.
         max_horizon: longest window trained on, bars.
         provenance: data fingerprint, training configuration and recorded losses, for the reader.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -13,13 +13,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from parfait.microstructure.codec import BarCodec, window_scale
 from parfait.microstructure.diffusion import EDM, diffusion_loss
-from parfait.microstructure.features import RegimeScaling
+from parfait.microstructure.features import VOLATILITY, RegimeScaling
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.training import (
     NO_AUGMENTATION,
     Augmentation,
     Batch,
-    draw_relative_labels,
+    draw_labels,
     make_batch,
     regular_anchors,
 )
@@ -78,8 +78,8 @@ class MicrostructureModule(lightning.LightningModule):
         self.volatility_range, self.max_horizon = (0.3, 3.0), 64
         self.data_provenance: dict[str, Any] = {}
 
-        def ramped(average: Tensor, current: Tensor, count: Tensor) -> Tensor:
-            decay = torch.minimum((1 + count) / (10 + count), count.new_tensor(ema_decay))
+        def ramped(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+            decay = min((1 + float(count)) / (10 + float(count)), ema_decay)
             return average + (1 - decay) * (current - average)
 
         if init_from is not None:
@@ -115,15 +115,15 @@ class MicrostructureModule(lightning.LightningModule):
         scale, log_volume = window_scale(past)
         self.codec = BarCodec.fit(future, past[:, -1, 3], scale, log_volume, generator)
         self.scaling = RegimeScaling(used=tuple(n in _USED_FIELDS for n in FIELD_NAMES))
-        relative = draw_relative_labels(
-            bars[:, data.history :], scale, bars_per_year, self.scaling, generator
-        )
+        labels = draw_labels(bars[:, data.history :], bars_per_year, generator)
+        relative = self.scaling.relative(labels, scale, bars_per_year)
+        ratio = relative[:, VOLATILITY].exp()
+        centre, width = relative.mean(0), relative.std(0).clamp_min(1e-3)
+        # What is told of the volatility is its ratio to a unit that already follows it.
+        centre[VOLATILITY], width[VOLATILITY] = 0.0, max(self.augmentation.unit_jitter, 0.05)
         self.scaling = replace(
-            self.scaling,
-            centre=tuple(relative.mean(0).tolist()),
-            width=tuple(relative.std(0).clamp_min(1e-3).tolist()),
+            self.scaling, centre=tuple(centre.tolist()), width=tuple(width.tolist())
         )
-        ratio = relative[:, FIELD_NAMES.index("volatility")].exp()
         low, high = torch.quantile(ratio, torch.tensor([0.01, 0.99], dtype=torch.float64)).tolist()
         self.volatility_range, self.max_horizon = (low, high), data.horizon
 
@@ -182,7 +182,7 @@ class MicrostructureModule(lightning.LightningModule):
             regular_anchors(n, horizon, self.validate_every),
         )
         sigma = self.diffusion.sigma_quantile((torch.arange(n) * 0.618034 + 0.5) % 1.0)
-        loss, _ = self._loss(self.ema.module, prepared, sigma, generator)
+        loss, _ = self._loss(self.averaged, prepared, sigma, generator)
         self.log("val/loss", loss, prog_bar=True, batch_size=n)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -222,10 +222,15 @@ class MicrostructureModule(lightning.LightningModule):
         low, high = config["volatility_range"]
         self.volatility_range, self.max_horizon = (low, high), config["max_horizon"]
 
+    @property
+    def averaged(self) -> UNet1D:
+        """The network with averaged weights: what is validated and exported."""
+        return cast(UNet1D, self.ema.module)
+
     def export_model(self, **provenance: Any) -> DenoiserModel:
         """The averaged network with its constants; ``provenance`` is kept beside them."""
         return DenoiserModel(
-            self.ema.module,
+            self.averaged,
             self.codec,
             self.diffusion,
             self.scaling,

@@ -13,6 +13,7 @@ from parfait.labels import label_windows
 from parfait.microstructure.codec import RETURN, BarCodec
 from parfait.microstructure.constraint import Segments
 from parfait.microstructure.features import (
+    VOLATILITY,
     RegimeScaling,
     bar_features,
     jitter,
@@ -34,8 +35,10 @@ class Augmentation:
         noisy: share of windows whose history is noised.
         blank_patch: probability that a history patch is blanked.
         drop_history: probability that the whole history is dropped.
-        drop_regime, drop_field: probability that all regime fields, or each one, are withheld.
-        unit_jitter: sd of ln(s'/s), the unit the future is coded in against the history's.
+        drop_regime: probability that the regime is withheld; the unit s' of the future is then that
+            of the history. Otherwise it is the regime's volatility per bar.
+        drop_field: probability that a field other than the volatility is withheld.
+        unit_jitter: sd of the noise on ln s'.
         max_delta: largest jitter of the guide features, see ``features.jitter``.
     """
 
@@ -43,9 +46,9 @@ class Augmentation:
     noisy: float = 0.8
     blank_patch: float = 0.3
     drop_history: float = 0.2
-    drop_regime: float = 0.2
+    drop_regime: float = 0.4
     drop_field: float = 0.5
-    unit_jitter: float = 0.3
+    unit_jitter: float = 0.2
     max_delta: float = 0.2
 
 
@@ -88,8 +91,14 @@ def make_batch(
     past, future = bars[:, : history_length + 1], bars[:, history_length + 1 :]
     n = future.shape[0]
     history = read_history(past, history_length, codec, generator)
-    spread = torch.randn(n, generator=generator, dtype=torch.float64)
-    unit = history.scale * torch.exp(augmentation.unit_jitter * spread)
+    z = draw_labels(bars[:, history_length:], bars_per_year, generator)
+    given = _keep(n, augmentation, generator)
+    # With a regime its volatility *is* the unit, so that the network answers in multiples of it and
+    # a wilder regime scales the bars; without one the unit is the past's.
+    wanted = torch.exp(z[:, VOLATILITY]) / bars_per_year.sqrt()
+    noise = torch.randn(n, generator=generator, dtype=torch.float64)
+    unit = torch.where(given[:, VOLATILITY], wanted, history.scale)
+    unit = unit * torch.exp(augmentation.unit_jitter * noise)
     codes = codec.encode(future, history.last_close, unit, history.log_volume, generator)
     if anchored is None:
         anchored = draw_anchors(codes[:, RETURN], generator)
@@ -98,9 +107,7 @@ def make_batch(
     increments = segments.spread(codes[:, RETURN])
     delta = augmentation.max_delta * torch.rand(n, generator=generator)
     features = bar_features(jitter(increments, segments, delta, generator), segments)
-    regime = _regime_features(
-        bars[:, history_length:], unit, bars_per_year, scaling, augmentation, generator
-    )
+    regime = scaling.features(scaling.relative(z, unit, bars_per_year), given)
     return Batch(
         clean=segments.project(codes),
         segments=segments,
@@ -110,42 +117,29 @@ def make_batch(
     )
 
 
-def _regime_features(
+def draw_labels(
     future: Float64[Tensor, "windows bars 5"],
-    unit: Float64[Tensor, " windows"],
     bars_per_year: Float64[Tensor, " windows"],
-    scaling: RegimeScaling,
-    augmentation: Augmentation,
-    generator: torch.Generator,
-) -> Float[Tensor, "windows 22"]:
-    """Labels enter as a draw of their posterior: (regime, bars) are then jointly distributed as
-    they are at inference, where a regime is drawn and bars must follow; means would regress."""
-    n = future.shape[0]
-    relative = draw_relative_labels(future, unit, bars_per_year, scaling, generator)
-    keep_window = torch.rand(n, 1, generator=generator) >= augmentation.drop_regime
-    keep_field = torch.rand(n, N_FIELDS, generator=generator) >= augmentation.drop_field
-    return scaling.features(relative, keep_window & keep_field)
-
-
-def draw_relative_labels(
-    future: Float64[Tensor, "windows bars 5"],
-    unit: Float64[Tensor, " windows"],
-    bars_per_year: Float64[Tensor, " windows"],
-    scaling: RegimeScaling,
     generator: torch.Generator,
 ) -> Float64[Tensor, "windows 11"]:
-    """One draw of each window's label posterior, in relative coordinates."""
-    locs, scales = [], []
-    for value in torch.unique(bars_per_year).tolist():  # label_windows takes one frequency
-        rows = bars_per_year == value
-        labels = label_windows(future[rows], value)
-        locs.append((rows, labels.loc))
-        scales.append(labels.scale)
-    z = future.new_zeros(future.shape[0], N_FIELDS)
-    for (rows, loc), scale in zip(locs, scales, strict=True):
-        noise = torch.randn(loc.shape, generator=generator, dtype=torch.float64)
-        z[rows] = loc + scale * noise
-    return scaling.relative(z, unit, bars_per_year)
+    """One draw of each window's label posterior, unconstrained coordinates.
+
+    A draw, not the mean: (regime, bars) are then jointly distributed as they are at inference,
+    where a regime is drawn and bars must follow; means would regress to the centre.
+    """
+    labels = label_windows(future, bars_per_year)
+    noise = torch.randn(labels.loc.shape, generator=generator, dtype=torch.float64)
+    return labels.loc + labels.scale * noise
+
+
+def _keep(
+    n: int, augmentation: Augmentation, generator: torch.Generator
+) -> Bool[Tensor, "windows 11"]:
+    """Which fields each window is told."""
+    regime = torch.rand(n, 1, generator=generator) >= augmentation.drop_regime
+    field = torch.rand(n, N_FIELDS, generator=generator) >= augmentation.drop_field
+    field[:, VOLATILITY] = True
+    return regime & field
 
 
 def _augment_history(

@@ -1,7 +1,7 @@
 """Taking some paths out of time-major tables and putting them back."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 # gather and scatter along rows take a quarter of the time of table[:, index] on a CPU.
@@ -23,7 +23,7 @@ def put(
     table.scatter_(1, index.expand(table.shape[0], -1), values)
 
 
-def pad_width(table: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows padded"]:
+def pad_width(table: Shaped[Tensor, "*rows width"]) -> Shaped[Tensor, "*rows padded"]:
     """Zero columns up to a multiple of 64, contiguous.
 
     Matrix products, column sums and complex arithmetic on other widths finish with other

@@ -25,7 +25,7 @@ def hurst_levels(
 
 
 def fractional_noise(
-    white: Float[Tensor, "2*steps width"], hurst: Float64[Tensor, " width"]
+    white: Float[Tensor, "rows width"], hurst: Float64[Tensor, " width"]
 ) -> Float[Tensor, "steps width"]:
     """Unit-variance noise g with autocovariance gamma_H, one column per path.
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -17,6 +17,7 @@ from parfait.sde.streams import BLOCK, Streams, draw_root
 from parfait.utils.errors import UserError
 
 Value = float | Tensor
+P = TypeVar("P", bound="Process")  # not Self: runtime type checkers of tests cannot resolve that
 # Paths stepped together: wide enough that arithmetic outweighs dispatch, small enough that the
 # noise of a chunk (about 0.5 KB per path and purpose for a year of days) never fills the memory.
 CHUNK = 8 * BLOCK
@@ -112,7 +113,7 @@ class Process(ABC):
                 check_bound(type(self).__name__, name, value, bound)
 
     @classmethod
-    def from_regime(cls, regime: Regime, **options: Any) -> Self:
+    def from_regime(cls: type[P], regime: Regime, **options: Any) -> P:
         """The process with a regime's parameters; an unresolved initial volatility starts at the
         long-run level.
 
@@ -185,7 +186,7 @@ class Process(ABC):
             torch.zeros(paths, dtype=torch.float64, device=device),
         )
 
-    def _rows(self, columns: slice) -> Self:
+    def _rows(self, columns: slice) -> "Process":
         """The same process for some of its paths."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         sliced = {n: v[..., columns] for n, v in values.items() if isinstance(v, Tensor) and v.ndim}

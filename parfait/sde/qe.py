@@ -10,7 +10,6 @@ branch only on the paths that need it, which on a CPU costs a third.
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -45,7 +44,7 @@ class Constants:
     @classmethod
     def of(
         cls, chunk: Chunk, mu: Tensor, kappa: Tensor, theta: Tensor, xi: Tensor, rho: Tensor
-    ) -> Self:
+    ) -> "Constants":
         dt = chunk.dt
         decay, pull = torch.exp(-kappa * dt), -torch.expm1(-kappa * dt)
         spread = xi**2 * dt * phi(kappa * dt)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool
@@ -70,7 +70,7 @@ class RegimeSDE(Process):
     def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
         return {"regime": regime, **options}
 
-    def _rows(self, columns: slice) -> Self:
+    def _rows(self, columns: slice) -> "RegimeSDE":
         return replace(self, regime=self.regime[columns]) if self.regime.shape else self
 
     def _check_shapes(self, paths: int, steps: int) -> None:

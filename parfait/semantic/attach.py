@@ -7,7 +7,7 @@ objects``.
 
 from typing import Any
 
-from parfait.semantic.clauses import Clause, Parsed, entry_key, synthetic
+from parfait.semantic.clauses import Clause, Parsed, entry_key, is_dread, synthetic
 from parfait.semantic.composition import Target
 from parfait.semantic.lexicon import Entry, Mention, effects
 
@@ -38,7 +38,7 @@ def attach(
             target = hanging.pop()
             targets.append(target)
         if target is None:
-            target = _implied(parsed, clause, action, targets, frames, clause.sentence)
+            target = _implied(parsed, clause, action, targets, frames)
             if target is None:
                 continue
             targets.append(target)
@@ -52,7 +52,8 @@ def attach(
             target.acted = True
         elif not (target.acted and target.entry.language == "en" and target.first == action.i):
             target.act(action.entry, entry_key(parsed.tokens, action))
-            hold = action
+            if target.entry.kind != "event" and action.i >= target.last:
+                hold = action  # only a verb after its subject can have further subjects
         target.first, target.last = min(target.first, action.i), max(target.last, action.j)
         target.anchor = (
             min(target.anchor, action.i) if target.entry.kind != "event" else target.anchor
@@ -74,7 +75,7 @@ def attach(
         and clause.link in ("and", ",", "or")
         and frames[-1].sentence == clause.sentence
     ):
-        _inherit(parsed, clause, waiting, frames)
+        _inherit(waiting, frames)
     for t in targets:
         _default(t)
     _bind_assets(clause, targets)
@@ -112,19 +113,6 @@ def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
     return keep
 
 
-_DREAD = ("fear", "worri", "worry", "concern", "jitter", "threat", "risk", "hop", "担忧")
-
-
-def is_dread(parsed: Parsed, clause: Clause) -> bool:
-    """Whether the clause speaks of fear or risk of an event rather than of the event."""
-    return any(dreads(parsed, m) for m in clause.of("modal"))
-
-
-def dreads(parsed: Parsed, modal: Mention) -> bool:
-    """Modals that are nouns ("fears of") bind only what follows them."""
-    return any(w in entry_key(parsed.tokens, modal) for w in _DREAD)
-
-
 def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:
     actions = clause.of("action")
     for m in clause.of("surprise"):
@@ -134,7 +122,14 @@ def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:
     return sorted(actions, key=lambda m: (m.entry.id.startswith("cmp_"), m.i))
 
 
-def _choose(parsed, clause, action, targets, actions, following) -> Target | None:
+def _choose(
+    parsed: Parsed,
+    clause: Clause,
+    action: Mention,
+    targets: list[Target],
+    actions: list[Mention],
+    following: str,
+) -> Target | None:
     """The target of an action: to the right for transitive verbs and attributes, to the left for
     the others.
     """
@@ -153,6 +148,8 @@ def _choose(parsed, clause, action, targets, actions, following) -> Target | Non
     step = left[0] if left else None
     if action.entry.id.startswith("cmp_"):
         return _nearest_object(left) or _nearest_object(right) or step or r
+    if verb == "fail":
+        return step if step is not None and step.entry.kind == "asset" else None
     after = parsed.tokens[j].key if j < len(parsed.tokens) else ""
     if verb == "right":
         if r is not None:
@@ -214,7 +211,9 @@ def _nearest_object(targets: list[Target]) -> Target | None:
     return next((t for t in targets if t.entry.kind == "object"), None)
 
 
-def _implied(parsed, clause, action, targets, frames, sentence) -> Target | None:
+def _implied(
+    parsed: Parsed, clause: Clause, action: Mention, targets: list[Target], frames: list[Any]
+) -> Target | None:
     """A verb without an object: the Fed hikes (rates), OPEC cuts (supply), "then falls" (what was
     spoken of).
     """
@@ -222,6 +221,9 @@ def _implied(parsed, clause, action, targets, frames, sentence) -> Target | None
         return None
     i, j = action.i, action.j
     banks = {m.entry.id for m in clause.of("institution")}
+    for other in parsed.clauses:  # "the BoJ shocked markets with a surprise hike"
+        if other.sentence == clause.sentence and not targets:
+            banks |= {m.entry.id for m in other.of("institution") if m.entry.id == "central_bank"}
     if "bank" in banks and (action.entry.verb == "fail" or action.entry.market == "crash"):
         return Target(synthetic("event", "bank_failure"), i, j, i, event="bank_failure", acted=True)
     if action.entry.verb == "fail" and (
@@ -231,7 +233,7 @@ def _implied(parsed, clause, action, targets, frames, sentence) -> Target | None
             synthetic("event", "sovereign_default"), i, j, i, event="sovereign_default", acted=True
         )
     basis_points = any(n.unit == "bps" for n in clause.numbers)
-    previous = frames[-1].target if frames and frames[-1].sentence == sentence else None
+    previous = frames[-1].target if frames and frames[-1].sentence == clause.sentence else None
     if action.entry.id in ("hold", "end") and not banks:
         return None
     if "central_bank" in banks and action.entry.verb in ("trans", "both"):
@@ -252,7 +254,7 @@ def _implied(parsed, clause, action, targets, frames, sentence) -> Target | None
     return None
 
 
-def _inherit(parsed, clause, waiting, frames) -> None:
+def _inherit(waiting: list[Target], frames: list[Any]) -> None:
     """ "Raises rates and taxes": the second object takes the verb of the first."""
     source = frames[-1].target
     if source.entry.kind not in ("object", "asset") or source.event is None:

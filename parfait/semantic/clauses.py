@@ -139,7 +139,13 @@ def segment(clean: str, taken: list[tuple[int, int]], lexicon: Lexicon) -> Parse
     return _split(clean, tokens, owner, used, lexicon)
 
 
-def _split(clean, tokens, owner, used, lexicon) -> Parsed:
+def _split(
+    clean: str,
+    tokens: list[Token],
+    owner: list[tuple[int, int, str, float] | None],
+    used: set[int],
+    lexicon: Lexicon,
+) -> Parsed:
     clauses: list[Clause] = []
     clause = Clause("", 0, 0)
     sentence, i, n = 0, 0, len(tokens)
@@ -250,3 +256,16 @@ def synthetic(kind: str, name: str) -> Entry:
     rate).
     """
     return Entry(kind, name, "en")
+
+
+_DREAD = ("威胁", "fear", "worri", "worry", "concern", "jitter", "threat", "risk", "hop", "担忧")
+
+
+def is_dread(parsed: Parsed, clause: Clause) -> bool:
+    """Whether the clause speaks of fear or risk of an event rather than of the event."""
+    return any(dreads(parsed, m) for m in clause.of("modal"))
+
+
+def dreads(parsed: Parsed, modal: Mention) -> bool:
+    """Modals that are nouns ("fears of") bind only what follows them."""
+    return any(w in entry_key(parsed.tokens, modal).replace(" ", "") for w in _DREAD)

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from parfait.regime import FIELDS, Condition
 from parfait.semantic.clauses import DURATION, HAN_DURATION, years_of
@@ -183,7 +184,9 @@ def read_directives(clean: str, asset: str) -> list[Directive]:
     return sorted(found, key=lambda d: d.start)
 
 
-def _safely(rule, match, asset):
+def _safely(
+    rule: Callable[[Any, str], tuple[str, float] | None], match: re.Match[str], asset: str
+) -> tuple[str, float] | None:
     try:
         return rule(match, asset)
     except (

@@ -2,8 +2,10 @@
 in the sequence.
 """
 
-from parfait.semantic.attach import attach, dreads
-from parfait.semantic.clauses import Clause, Parsed
+from typing import Any
+
+from parfait.semantic.attach import attach
+from parfait.semantic.clauses import Clause, Parsed, dreads
 from parfait.semantic.composition import Target
 from parfait.semantic.doses import Frame, gap, give, is_expected, settle_surprise
 
@@ -13,7 +15,7 @@ def read_frames(parsed: Parsed) -> list[Frame]:
     frames: list[Frame] = []
     carried: list[Clause] = []
     phase, group, hanging = 0, 0, []
-    scope: dict[str, float | bool | None] = {}
+    scope: dict[str, Any] = {}
     sentence_of_scope = -1
     for index, clause in enumerate(parsed.clauses):
         if clause.sentence != sentence_of_scope:
@@ -65,7 +67,9 @@ def _frames_of(parsed: Parsed, index: int, targets: list[Target]) -> list[Frame]
     return frames
 
 
-def _place(links, drafts, frames, phase, scope) -> int:
+def _place(
+    links: list[str], drafts: list[Frame], frames: list[Frame], phase: int, scope: dict[str, Any]
+) -> int:
     """Time order: "then" is later, "after X" is earlier, "but" may turn the tide, "if ... then" is
     no sequence.
     """
@@ -141,7 +145,15 @@ def _negate(clause: Clause, drafts: list[Frame]) -> None:
             f.probability = 0.3
 
 
-def _weigh(parsed, clause, links, drafts, frames, scope, group) -> int:
+def _weigh(
+    parsed: Parsed,
+    clause: Clause,
+    links: list[str],
+    drafts: list[Frame],
+    frames: list[Frame],
+    scope: dict[str, Any],
+    group: int,
+) -> int:
     """Probability of the drafts and the alternative they belong to."""
     modals = clause.of("modal")
     nouns = [m for m in modals if dreads(parsed, m)]
@@ -163,7 +175,7 @@ def _weigh(parsed, clause, links, drafts, frames, scope, group) -> int:
         p, stated = scope.get("p"), bool(scope.get("stated"))
     elif links[-1] in (",", "and", "cause", "", "because", "then") and "but" not in links:
         p, stated = scope.get("p"), bool(scope.get("stated"))
-        if "then" in links and scope.get("feared"):
+        if scope.get("feared") and (links[-1] == "," or "then" in links):
             p, stated = None, False
         if "because" in links and p is not None and not modals:
             p, stated = (None, False) if not scope.get("or") else (p, stated)

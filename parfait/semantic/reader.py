@@ -172,9 +172,7 @@ def _doubts(text: Text, coverage: Coverage, understood: bool) -> list[str]:
     if not text.raw.strip():
         return [f"The instruction is empty; the prior of the market was used. {_HELP}"]
     if coverage.foreign:
-        return [
-            f"The text seems to be neither English nor Chinese ({quoted}); the prior was used. {_HELP}"
-        ]
+        return [f"The text is neither English nor Chinese ({quoted}); the prior was used. {_HELP}"]
     if not understood:
         unread = f" (unread: {quoted})" if quoted else ""
         return [f"Nothing about a market was understood{unread}; the prior was used. {_HELP}"]

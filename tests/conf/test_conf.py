@@ -41,7 +41,7 @@ def composed(stage: str, *overrides: str) -> DictConfig:
 def plain(cfg: DictConfig) -> dict[str, Any]:
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
-    return resolved
+    return {str(key): value for key, value in resolved.items()}
 
 
 @pytest.mark.parametrize(("stage", "group", "option"), list(cases()))

@@ -99,6 +99,8 @@ def test_severity_orders_volatility(more, less):
         "The government denies a default",
         "The bank did not fail",
         "A banking crisis was averted",
+        "Stocks neither rise nor fall",
+        "There is no sign of a recession",
         "央行没有加息",
         "战争并未爆发",
         "避免了金融危机",

@@ -1,6 +1,7 @@
 """The main job end to end on a tiny untrained network."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder as training leaves it."""
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    net = UNet1D(width=8, multipliers=[1, 2], embedding=16, heads=2, history_width=16)
+    net = UNet1D(width=8, multipliers=(1, 2), embedding=16, heads=2, history_width=16)
     DenoiserModel(net).save(folder / "model")
     return folder
 
@@ -148,7 +149,7 @@ def test_simulation_needs_no_lightning(model: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "", "HOME": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
