@@ -12,7 +12,7 @@ from torch import Tensor
 from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
 from parfait.checks import Alignment
 from parfait.regime import FIELD_NAMES, Regime, RegimeDistribution
-from parfait.regime.distribution import marginal
+from parfait.regime.component import marginal
 from parfait.sde import Guide
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
 

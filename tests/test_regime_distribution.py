@@ -19,7 +19,8 @@ from parfait.regime import (
     RegimeDistribution,
     normalise_weights,
 )
-from parfait.regime.distribution import marginal, systematic_counts
+from parfait.regime.component import marginal
+from parfait.regime.distribution import systematic_counts
 from parfait.utils.errors import UserError
 
 QUICK = settings(max_examples=80, deadline=None, derandomize=True)

@@ -1,13 +1,8 @@
 """Vocabulary 1: the parameters of a market regime, their units, and distributions over them."""
 
+from parfait.regime.component import Component, Condition, Override
 from parfait.regime.context import ASSET_CLASSES, MarketContext
-from parfait.regime.distribution import (
-    Component,
-    Condition,
-    Override,
-    RegimeDistribution,
-    normalise_weights,
-)
+from parfait.regime.distribution import RegimeDistribution, normalise_weights
 from parfait.regime.fields import COORDINATES_VERSION, FIELD_NAMES, FIELDS, N_FIELDS
 from parfait.regime.regime import Regime
 
