@@ -59,7 +59,7 @@ class Pipeline:
     reader: Reader
     process: type[Process]
     microstructure: Microstructure
-    sde: str = "bates"
+    sde: str = "regime"
     sde_options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str = "dpmpp_2m"
     sampler_steps: int | None = None
@@ -71,7 +71,7 @@ class Pipeline:
         *,
         semantic: str = "ontology",
         semantic_options: Mapping[str, Any] | None = None,
-        sde: str = "bates",
+        sde: str = "regime",
         sde_options: Mapping[str, Any] | None = None,
         sampler: str = "dpmpp_2m",
         sampler_steps: int | None = None,
@@ -285,7 +285,7 @@ class Pipeline:
     ) -> Float64[Tensor, "paths steps 5"]:
         """Bars of all paths, a batch at a time; path i has a stream of its own in every batch."""
         history = bars_to_tensor(past.bars.tail(self.microstructure.history_length + 1))
-        paths, horizon = guide.level.shape
+        paths = guide.level.shape[0]
         group = math.ceil(batch_size / MICRO_BATCH) * MICRO_BATCH
         parts = []
         report("bars", 0, paths)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
@@ -17,7 +18,6 @@ from parfait.microstructure.window import History, no_history, read_history
 from parfait.regime import FIELD_NAMES, Regime
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
-from parfait.utils.seeding import derive_seed
 
 DEFAULT_SAMPLER = "dpmpp_2m"
 DEFAULT_STEPS = {"dpmpp_2m": 10, "angle_euler": 6, "heun": 10, "euler": 40}
@@ -244,12 +244,16 @@ def _sampler(name: str, steps: int | None) -> tuple[Callable, int]:
 
 
 def _noise(seed: int, chunk: int, paths: Tensor, bars: int) -> Float[Tensor, "paths 5 bars"]:
-    """Unit noise per path from (seed, chunk, path): no path depends on its neighbours."""
+    """Unit noise per path from (seed, chunk, path): no path depends on its neighbours.
+
+    Philox (Salmon et al. 2011) is keyed by the pair itself; torch's generator keeps 32 bits of its
+    seed, so that among a million paths some would share their noise.
+    """
     rows = []
     for path in paths.tolist():
-        own = torch.Generator().manual_seed(derive_seed(seed, chunk, path))
-        rows.append(torch.randn(N_CHANNELS, bars, generator=own))
-    return torch.stack(rows)
+        stream = np.random.Philox(key=[seed, path], counter=[0, 0, 0, chunk])
+        rows.append(np.random.Generator(stream).standard_normal((N_CHANNELS, bars), np.float32))
+    return torch.from_numpy(np.stack(rows))
 
 
 def _append(history: Tensor, generated: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ def prior_sd(now: Present) -> dict[str, float]:
 
 
 def widths(
-    now: Present, specificity: float, coverage: float, shift: Shift, extreme: bool
+    now: Present, specificity: float, coverage: float, shift: Shift, extreme: bool, drift: float
 ) -> dict[str, float]:
     """sd_j of a scenario: narrow where the text is specific, wider the further it leaves what was
     ever measured.
@@ -215,7 +215,13 @@ def widths(
     floor = effects()["constants"]["width_floor"]
     factor = floor + (1 - floor) * (1 - specificity * coverage)
     factor *= 1 + (0.9 if extreme else 0.25) * math.tanh(abs(shift.sigma) + 0.1 * abs(shift.mu))
-    return {name: sd * factor for name, sd in prior_sd(now).items()}
+    sd = {name: sd * factor for name, sd in prior_sd(now).items()}
+    # In asinh coordinates a width that suits 5 % a year turns -110 % into anything down to -750 %.
+    # So it is bounded in natural units too, where d mu = sqrt(mu^2 + 0.2^2) dz.
+    share = effects()["constants"]["drift_sd_share"]
+    natural = effects()["prior_sd"]["drift"] * now.volatility + share * abs(drift)
+    sd["drift"] = min(sd["drift"], natural / math.hypot(drift, 0.2))
+    return sd
 
 
 def specificity(frames: Sequence[Frame]) -> float:

@@ -117,7 +117,7 @@ def component(
     """The Gaussian of one scenario, with a one-sentence rationale that names the numbers."""
     regime = regime_of(s.shift, now)
     clear = specificity(s.frames) * (0.85 if s.variant not in ("main", "baseline") else 1.0)
-    sd = widths(now, clear, coverage, s.shift, extreme(s.frames))
+    sd = widths(now, clear, coverage, s.shift, extreme(s.frames), float(regime.drift))
     return Component.around(
         s.slot,
         s.name,
