@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from parfait.microstructure.codec import RETURN
@@ -50,7 +50,7 @@ class EDM:
         """Quantile function of the training law."""
         return torch.exp(self.p_mean + self.p_std * torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6)))
 
-    def grid(self, steps: int) -> Float[Tensor, " steps+1"]:
+    def grid(self, steps: int) -> Float64[Tensor, " grid"]:
         """steps noise levels from sigma_max to sigma_min, then 0 (float64)."""
         ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)

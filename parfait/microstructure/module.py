@@ -1,6 +1,6 @@
 """Training of the denoiser as a ``LightningModule``: constants from the data, loss, EMA, export."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -131,7 +131,7 @@ class MicrostructureModule(lightning.LightningModule):
         """Dropout draws from the global stream: tie it to the step."""
         torch.manual_seed(derive_seed(self.seed, "dropout", self.global_rank, self.global_step))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """One denoising loss at a random horizon."""
         bars, bars_per_year = batch
         seed = derive_seed(self.seed, "step", self.global_rank, self.global_step)
@@ -166,7 +166,7 @@ class MicrostructureModule(lightning.LightningModule):
         valid = torch.ones(batch.clean.shape[0], batch.clean.shape[2])
         return diffusion_loss(network, batch.clean, noise, sigma, batch.segments, valid)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Loss of the averaged weights on held-out windows with fixed noise, anchors and sigmas."""
         bars, bars_per_year = batch
         generator = torch.Generator().manual_seed(derive_seed(0, "validation", batch_idx))

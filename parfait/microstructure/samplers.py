@@ -23,7 +23,7 @@ Sampler = Callable[[Denoiser, Tensor, Tensor], Tensor]
 
 
 def dpmpp_2m(
-    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " steps+1"]
+    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " grid"]
 ) -> Float[Tensor, "..."]:
     """DPM-Solver++(2M): x <- (s'/s) x + (1 - e^{-h}) [D + (D - D_prev)/(2 q)], h = ln(s/s')."""
     grid = sigmas.tolist()
@@ -41,7 +41,7 @@ def dpmpp_2m(
 
 
 def angle_euler(
-    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " steps+1"]
+    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " grid"]
 ) -> Float[Tensor, "..."]:
     """Euler in the angle: y <- y + (tau - tau') F, y = x/sqrt(1+s^2), F = (D - c_skip x)/c_out."""
     grid, angles = sigmas.tolist(), torch.atan(sigmas).tolist()
@@ -55,7 +55,7 @@ def angle_euler(
 
 
 def heun(
-    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " steps+1"]
+    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " grid"]
 ) -> Float[Tensor, "..."]:
     """Trapezoidal rule on dx/dsigma = (x - D)/sigma; the last step, to 0, is Euler's."""
     grid = sigmas.tolist()
@@ -70,7 +70,7 @@ def heun(
 
 
 def euler(
-    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " steps+1"]
+    denoise: Denoiser, x: Float[Tensor, "..."], sigmas: Float64[Tensor, " grid"]
 ) -> Float[Tensor, "..."]:
     """x <- x + (s' - s)(x - D)/s."""
     grid = sigmas.tolist()

@@ -10,6 +10,7 @@ padding is masked out of convolutions, norms and attention, so it changes nothin
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class UNet1D(nn.Module):
     def __init__(
         self,
         width: int = 48,
-        multipliers: tuple[int, ...] = (1, 2, 2),
+        multipliers: Sequence[int] = (1, 2, 2),
         embedding: int = 128,
         heads: int = 4,
         dropout: float = 0.0,
@@ -108,7 +109,7 @@ class UNet1D(nn.Module):
         c_noise: Float[Tensor, " windows"],
         bar_features: Float[Tensor, "windows features bars"],
         window_features: Float[Tensor, "windows globals"],
-        tokens: Float[Tensor, "windows patches width"],
+        tokens: Float[Tensor, "rows patches width"],
         valid: Float[Tensor, "windows bars"] | None = None,
     ) -> Float[Tensor, "windows 5 bars"]:
         """F at c_in x.

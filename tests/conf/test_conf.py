@@ -1,7 +1,7 @@
 """Every option of every configuration group composes, and means what its targets understand."""
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from parfait.microstructure.samplers import SAMPLERS
-from parfait.sde import load_process
+from parfait.regime import Regime
+from parfait.sde import SdeWarning, load_process
 from parfait.semantic import load_reader
 from parfait.stages.schema import SimulateConfig, TrainConfig, validate
+from parfait.utils.errors import UserError
 from parfait.utils.instantiate import FORBIDDEN_KEYS, check, walk
 from parfait.utils.paths import conf_dir, config_groups, top_level_keys
 
@@ -55,8 +57,12 @@ def test_every_option_composes_and_is_understood(stage: str, group: str, option:
 def test_processes_know_their_options(option: str) -> None:
     node = plain(composed("simulate", f"sde={option}"))["sde"]
     options = {k: v for k, v in node.items() if k not in ("name", "guide")}
-    assert set(options) <= {field.name for field in fields(load_process(node["name"]))}
-    assert not set(options) & {"mu", "sigma", "theta", "lam", "kappa", "xi", "rho"}
+    process = load_process(node["name"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SdeWarning)  # a process that ignores part of a regime
+        process.from_regime(Regime(drift=0.1, volatility=0.2), **options)
+    with pytest.raises(UserError, match="colour"):
+        process.from_regime(Regime(drift=0.1, volatility=0.2), colour="red")
 
 
 def test_samplers_and_readers_exist() -> None:

@@ -127,7 +127,7 @@ def test_conditional_gaussian_is_sampled_with_its_covariance(name: str) -> None:
         return d
 
     noise = torch.randn(n, 5, t, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    start = segments.project(noise) * math.sqrt(EDM(sigma_max=40).sigma_max ** 2 + 1)
+    start = segments.project(noise) * math.sqrt(EDM(sigma_max=40.0).sigma_max ** 2 + 1)
     out = SAMPLERS[name](denoise, start, EDM(sigma_max=40.0).grid(60))[:, RETURN]
     assert torch.allclose(out.mean(0), mean, atol=0.03)
     assert torch.allclose(torch.cov(out.T), cov, atol=0.04)

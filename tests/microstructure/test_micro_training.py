@@ -207,7 +207,11 @@ def test_label_feature_is_volatility_in_units_of_the_window() -> None:
     wild = bars.clone()
     wild[..., :4] = torch.exp(log[:, :1, 3:] + 2 * (log - log[:, :1, 3:]))
     told = [
-        prepare(x, frequency, Augmentation(drop_regime=0, drop_field=0, unit_jitter=0, max_delta=0))
+        prepare(
+            x,
+            frequency,
+            Augmentation(drop_regime=0.0, drop_field=0.0, unit_jitter=0.0, max_delta=0.0),
+        )
         for x in (bars, wild)
     ]
     column = 4 + FIELD_NAMES.index("volatility")
