@@ -5,5 +5,10 @@ Only where the maths is: entry points answer a wrong type with a sentence, and t
 
 from jaxtyping import install_import_hook
 
-MATHS = [f"parfait.sde.{name}" for name in ("qe", "memory", "fractional", "accumulate", "jumps")]
-install_import_hook(["parfait.microstructure", *MATHS], "beartype.beartype")
+SDE = ("qe", "memory", "fractional", "accumulate", "jumps")
+MICROSTRUCTURE = (
+    *("codec", "constraint", "diffusion", "features", "generate", "history", "samplers"),
+    *("training", "unet1d", "window"),
+)
+MATHS = [f"parfait.sde.{m}" for m in SDE] + [f"parfait.microstructure.{m}" for m in MICROSTRUCTURE]
+install_import_hook(MATHS, "beartype.beartype")

@@ -51,7 +51,7 @@ class Microstructure:
     @torch.inference_mode()
     def generate(
         self,
-        history: Float64[Tensor, "*paths bars 5"] | None,
+        history: Float64[Tensor, "*each bars 5"] | None,
         guide: Guide,
         regime: Regime | None,
         *,

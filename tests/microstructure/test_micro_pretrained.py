@@ -64,7 +64,7 @@ def generated(model: Microstructure, sigma: float, every: int, seed: int = 5) ->
     guide = Guide(level, regular_anchors(64, 20, every))
     regime = Regime(0.0, sigma, initial_volatility=sigma).expand(64)
     return model.generate(
-        history, guide, regime, bars_per_year=252, generator=torch.Generator().manual_seed(seed)
+        history, guide, regime, bars_per_year=252.0, generator=torch.Generator().manual_seed(seed)
     )
 
 
@@ -101,7 +101,7 @@ def test_a_thousand_bars_stay_sane(model: Microstructure) -> None:
     guide = Guide(level, regular_anchors(64, steps, 4))
     regime = Regime(0.0, sigma, initial_volatility=sigma).expand(64)
     bars = model.generate(
-        history, guide, regime, bars_per_year=252, generator=torch.Generator().manual_seed(1)
+        history, guide, regime, bars_per_year=252.0, generator=torch.Generator().manual_seed(1)
     )
     returns = torch.log(bars[..., 3]).diff(dim=1)
     early, late = returns[:, :64].std(), returns[:, -64:].std()
