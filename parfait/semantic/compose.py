@@ -162,12 +162,17 @@ def regime_of(shift: Shift, now: Present) -> Regime:
     def bend(value: float, limit: float) -> float:
         return limit * math.tanh(value / limit)
 
-    drift = now.drift + sigma_now * bend(shift.mu, c["c_mu"])
-    d_sigma = bend(shift.sigma, c["c_sigma"])
+    # An event moves a market by its own size, not by the turmoil that happens to be there already:
+    # drifts and jumps count in the geometric mean of present and usual volatility, and volatility
+    # has the less room above it the higher it stands.
+    unit = math.sqrt(sigma_now * prior["volatility"])
+    room = c["c_sigma"] + math.log(prior["volatility"] / sigma_now)
+    drift = now.drift + unit * bend(shift.mu, c["c_mu"])
+    d_sigma = bend(shift.sigma, max(room, 0.4) if shift.sigma > 0 else c["c_sigma"])
     sigma = sigma_now * math.exp(d_sigma)
     lam = math.exp(math.log(prior["lam"] + 0.05) + bend(shift.lam, c["c_lam"])) - 0.05
-    m = sigma_now * (prior["m"] + bend(shift.m, c["c_m"]))
-    s = math.exp(math.log(prior["s"] * sigma_now + 0.01) + bend(shift.s, c["c_s"])) - 0.01
+    m = unit * (prior["m"] + bend(shift.m, c["c_m"]))
+    s = math.exp(math.log(prior["s"] * unit + 0.01) + bend(shift.s, c["c_s"])) - 0.01
     kappa = bend(max(shift.kappa, 0.0), c["c_kappa"])
     hurst = 0.5 + bend(shift.hurst, c["c_hurst"])
     kappa_v, xi, rho = VARIANCE_DEFAULTS[now.asset]

@@ -11,6 +11,7 @@ import torch
 
 from parfait.regime import ASSET_CLASSES, MarketContext
 from parfait.semantic import UNSURE_BELOW, load_reader
+from parfait.semantic.lexicon import effects
 
 READER = load_reader()
 MEASURED = 10  # coordinates without the initial volatility
@@ -348,9 +349,21 @@ def test_the_extreme_stays_plausible(asset, factor):
 @pytest.mark.parametrize("asset", ASSET_CLASSES)
 def test_scales_are_relative_to_the_present(asset):
     text = "Investors panic"
-    low = READER.read(text, MarketContext(asset, volatility=0.1)).mean.volatility
-    high = READER.read(text, MarketContext(asset, volatility=0.3)).mean.volatility
-    assert high / low == pytest.approx(3, rel=1e-6)
+    usual = effects()["priors"][asset]["volatility"]
+    present = [0.5 * usual, usual, 2 * usual]
+    panic = [READER.read(text, MarketContext(asset, volatility=v)).mean.volatility for v in present]
+    assert panic[0] < panic[1] < panic[2]
+    # A wild market has less room above it: the same panic multiplies volatility by less.
+    ratios = [p / v for p, v in zip(panic, present, strict=True)]
+    assert ratios[0] > ratios[1] > ratios[2] > 1
+    limit = usual * math.exp(effects()["constants"]["c_sigma"])
+    storm = READER.read("World War III breaks out", MarketContext(asset, volatility=2 * usual))
+    assert max(c.regime.volatility for c in storm.components) < limit
+    double = [
+        READER.read("volatility doubles", MarketContext(asset, volatility=v)).mean.volatility
+        for v in present
+    ]
+    assert [d / v for d, v in zip(double, present, strict=True)] == pytest.approx([2, 2, 2])
     assert READER.read("", MarketContext(asset, volatility=0.23)).mean.volatility == pytest.approx(
         0.23
     )
