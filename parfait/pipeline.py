@@ -17,7 +17,7 @@ from parfait.bars import bars_to_tensor, future_timestamps
 from parfait.checks import alignment, horizon_variance, risk_measures
 from parfait.history import History
 from parfait.microstructure import Microstructure
-from parfait.microstructure.generate import MICRO_BATCH
+from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
 from parfait.regime import MarketContext, Regime, RegimeDistribution
 from parfait.sde import Guide, Process, SdeWarning, load_process, make_guide
 from parfait.semantic import UNSURE_BELOW, Reader, load_reader
@@ -61,7 +61,7 @@ class Pipeline:
     microstructure: Microstructure
     sde: str = "regime"
     sde_options: Mapping[str, Any] = field(default_factory=dict)
-    sampler: str = "dpmpp_2m"
+    sampler: str = DEFAULT_SAMPLER
     sampler_steps: int | None = None
 
     @classmethod
@@ -73,7 +73,7 @@ class Pipeline:
         semantic_options: Mapping[str, Any] | None = None,
         sde: str = "regime",
         sde_options: Mapping[str, Any] | None = None,
-        sampler: str = "dpmpp_2m",
+        sampler: str = DEFAULT_SAMPLER,
         sampler_steps: int | None = None,
     ) -> "Pipeline":
         """Loads the layers.

@@ -19,7 +19,7 @@ from parfait.regime import FIELD_NAMES, Regime
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
 
-DEFAULT_SAMPLER = "dpmpp_2m"
+DEFAULT_SAMPLER = "angle_euler"
 DEFAULT_STEPS = {"dpmpp_2m": 10, "angle_euler": 6, "heun": 10, "euler": 40}
 
 # Convolutions round differently at different batch sizes, so every forward has this many rows (the

@@ -18,7 +18,6 @@ class TrainConfig:
 
     data: Any = MISSING
     diffusion: Any = MISSING
-    sampler: Any = MISSING
     optim: Any = MISSING
     model: Any = MISSING
     callbacks: Any = MISSING
