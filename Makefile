@@ -52,7 +52,7 @@ type: $(DEV) ## check types
 	@$(RUN) -m basedpyright --level error
 
 bench: $(DEV) ## run the benchmarks; they print tables
-	@for file in benchmarks/*.py; do echo "== $$file"; $(RUN) "$$file"; done
+	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(RUN) "$$file"; done
 
 clean: ## remove caches and build products; keeps the environment and outputs/
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info

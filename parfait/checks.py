@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from parfait.labels import label_windows
+from parfait.microstructure.generate import mean_volatility
 from parfait.regime import Regime
 
 MIN_BARS_FOR_VOLATILITY = (
@@ -87,29 +88,18 @@ def risk_measures(close: Float64[Tensor, "paths steps"], spot: float) -> dict[st
     }
 
 
-def horizon_variance(
-    regime: Regime, years: float, *, stochastic: bool, jumps: bool
-) -> Float64[Tensor, " paths"]:
+def horizon_variance(regime: Regime, years: float, *, jumps: bool) -> Float64[Tensor, " paths"]:
     """Mean annualised variance of the log return that each regime implies over the horizon.
 
-    The diffusive part is theta + (v0 - theta)(1 - e^{-kappa_v T}) / (kappa_v T), the mean of the
-    square-root process (Heston 1993). Jumps add lambda (m^2 + s^2), because the volatility that is
-    measured on bars holds them too.
+    The diffusive part is the mean of the square-root process (``mean_volatility``). Jumps add
+    lambda (m^2 + s^2), because the volatility that is measured on bars holds them too.
 
     Args:
         regime: batch of shape (paths,), its initial volatility resolved.
         years: the horizon T [years].
-        stochastic: the process has a variance of its own; otherwise it is sigma^2 throughout.
         jumps: the process jumps.
     """
-    theta = torch.as_tensor(regime.volatility).square()
-    variance = theta
-    if stochastic:
-        pull = torch.as_tensor(regime.variance_reversion) * years
-        share = torch.where(pull > 1e-8, -torch.expm1(-pull) / pull.clamp_min(1e-8), 1.0)
-        start = regime.resolve().initial_volatility
-        assert start is not None
-        variance = theta + (torch.as_tensor(start).square() - theta) * share
+    variance = mean_volatility(regime, 0.0, years).square()
     if jumps:
         size = (
             torch.as_tensor(regime.jump_mean).square() + torch.as_tensor(regime.jump_std).square()

@@ -95,6 +95,8 @@ class History:
                 f"The history has {self.bars.height} bars, fewer than the {looked_back} the model "
                 "looks back on; it was used as it is."
             )
+        if not (self.bars["volume"] > 0).any():
+            said.append("The history has no volume, so the generated bars have none.")
         if self.embedded and asset_class not in ("equity", "stock"):
             said.append(
                 f"The reading is about {asset_class}, but no history was given: the paths "

@@ -1,6 +1,5 @@
 """``Pipeline``: a sentence in, obedient OHLCV bars out."""
 
-import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from parfait.sde import Guide, Process, SdeWarning, load_process, make_guide
 from parfait.semantic import UNSURE_BELOW, Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table
 from parfait.utils.errors import UserError
+from parfait.utils.seeding import derive_seed
 from parfait.utils.timing import Stopwatch
 
 KEPT_HISTORY = 250  # bars of history that a Simulation carries for its figures
@@ -36,10 +36,9 @@ Source = str | RegimeDistribution | Regime
 def derive_generator(seed: int, purpose: str) -> torch.Generator:
     """A generator that depends on the seed and on what it is for, and on nothing else.
 
-    Its state is 63 bits of sha256 over both: drawing more in one stage never shifts another.
+    Drawing more in one stage so never shifts another.
     """
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.Generator().manual_seed(derive_seed(seed, purpose))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,7 +128,7 @@ class Pipeline:
             guide_every: closes equal the guide at every so many bars, and at the last.
             jump_sigmas: a bar that jumps by more standard deviations than this is anchored too.
             batch_size: paths generated at a time, which bounds memory; rounded up to whole batches
-                of the network. Horizons beyond the trained one take all paths at once.
+                of the network.
             history_options: options of ``parfait.data.load_bars`` for a file.
             progress: called with (stage, done, total).
 
@@ -154,6 +153,8 @@ class Pipeline:
             index = resolved.allocate(n_paths, derive_generator(seed, "scenarios"))
             generator = derive_generator(seed, "regimes")
             regime = resolved.sample(n_paths, generator, index).resolve()
+            if not self.process.has_variance:  # it runs at the long-run level from the first bar
+                regime = regime.replace(initial_volatility=regime.volatility)
             guide, notes = self._guide(
                 regime, past.last_close, horizon, frequency, seed, guide_every, jump_sigmas
             )
@@ -163,12 +164,8 @@ class Pipeline:
         with clock("checks"):
             table = bars_table(bars, index, future_timestamps(past.bars["timestamp"], horizon))
             guides = guides_table(guide)
-            variance = horizon_variance(
-                regime,
-                horizon / frequency,
-                stochastic=self.process.has_variance,
-                jumps=self.process.has_jumps,
-            )
+            years = horizon / frequency
+            variance = horizon_variance(regime, years, jumps=self.process.has_jumps)
             found = alignment(bars, past.last_close, regime, variance, index, frequency)
             checks = check_tables(table, guides)
             risk = risk_measures(bars[..., 3], past.last_close)

@@ -65,17 +65,16 @@ def test_horizon_variance_limits():
     one = regime.expand(1)
     jumps = 10 * (0.03**2 + 0.04**2)
 
-    def variance(years: float, stochastic: bool, with_jumps: bool) -> float:
-        return horizon_variance(one, years, stochastic=stochastic, jumps=with_jumps).item()
+    def variance(years: float, with_jumps: bool = False) -> float:
+        return horizon_variance(one, years, jumps=with_jumps).item()
 
-    assert variance(1.0, False, False) == pytest.approx(0.04)
-    assert variance(1e-9, True, False) == pytest.approx(0.25, rel=1e-6)
-    assert variance(1e6, True, False) == pytest.approx(0.04, rel=1e-4)
-    assert variance(1.0, False, True) - variance(1.0, False, False) == pytest.approx(jumps)
+    assert variance(1e-9) == pytest.approx(0.25, rel=1e-6)
+    assert variance(1e6) == pytest.approx(0.04, rel=1e-4)
+    assert variance(1.0, True) - variance(1.0) == pytest.approx(jumps)
     # The mean of the square-root process, integrated numerically.
     grid = torch.linspace(0, 0.7, 20_001, dtype=torch.float64)
     mean = torch.trapezoid(0.04 + 0.21 * (-4 * grid).exp(), grid) / 0.7
-    assert variance(0.7, True, False) == pytest.approx(mean.item(), rel=1e-7)
+    assert variance(0.7) == pytest.approx(mean.item(), rel=1e-7)
 
 
 def test_alignment_recovers_brownian_bars_by_scenario():

@@ -1,7 +1,7 @@
 """Bars <-> network codes, such that every finite code decodes to a valid bar.
 
-A bar is coded relative to the previous close C' in units of the past volatility s (standard
-deviation of close-to-close log returns) and of the past mean log volume v0:
+A bar is coded relative to the previous close C' in units of a volatility per bar s (the regime's,
+or that of past close-to-close log returns) and of the past mean log volume v0:
 
 | channel | raw | code before standardisation | zero |
 |---|---|---|---|
@@ -17,6 +17,7 @@ training (a fixed draw would be memorised) and with its middle when ``generator`
 Codes are divided by constants of the training data so that each has about unit variance.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,13 +44,15 @@ class BarCodec:
     Args:
         gap_zone: c, half-width of the codes that mean "opened at the previous close".
         wick_zone: w, width of the codes that mean "no wick".
-        volume_floor: raw log-volume code below which volume is zero; the zone is one unit wide.
+        volume_floor: raw log-volume code below which volume is zero.
+        volume_zone: width of the codes below it that mean "no volume".
         mean, std: per channel standardisation; the return has mean 0, or sums would shift.
     """
 
     gap_zone: float = 0.3
     wick_zone: float = 0.35
     volume_floor: float = -8.0
+    volume_zone: float = 1.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
 
@@ -100,7 +103,9 @@ class BarCodec:
             wicks.clamp_min(0).sqrt(),
         )
         code[:, VOLUME] = torch.where(
-            torch.isinf(volume), self.volume_floor - noise[2], volume.clamp_min(self.volume_floor)
+            torch.isinf(volume),
+            self.volume_floor - self.volume_zone * noise[2],
+            volume.clamp_min(self.volume_floor),
         )
         return self.standardise(code).to(torch.float32)
 
@@ -179,23 +184,27 @@ class BarCodec:
         log_volume: Float64[Tensor, " windows"],
         generator: torch.Generator,
     ) -> "BarCodec":
-        """Constants from training windows; volumes of zero get the zone below the smallest seen."""
-        volume = cls.raw(bars, previous_close, scale, log_volume)[:, VOLUME]
-        real = volume[torch.isfinite(volume)]
-        floor = min(-8.0, float(real.min()) - 1.0) if real.numel() else -8.0
-        unit = cls(volume_floor=floor)
-        code = unit.encode(bars, previous_close, scale, log_volume, generator).to(torch.float64)
-        positive = (bars[..., 4] > 0).all(
-            dim=1
-        )  # a handful of zeros must not set the volume's unit
-        mean, std = code.mean((0, 2)), code.std((0, 2))
-        if bool(positive.any()):
-            mean[VOLUME], std[VOLUME] = code[positive, VOLUME].mean(), code[positive, VOLUME].std()
+        """Constants from training windows.
+
+        The zone of zero volume lies 6 to 7 deviations below the mean of real volumes: below all but
+        freak ones, which are raised to its edge, and within the reach of a sampler that starts from
+        noise of a few deviations.
+        """
+        code = cls(volume_floor=-math.inf).encode(
+            bars, previous_close, scale, log_volume, generator
+        )
+        code = code.to(torch.float64)
+        mean, std = code.mean((0, 2)), code.std((0, 2)).clamp_min(1e-3)
+        real = code[:, VOLUME][torch.isfinite(code[:, VOLUME])]
+        mean[VOLUME], std[VOLUME] = 0.0, 1.0
+        if real.numel() > 1:
+            mean[VOLUME], std[VOLUME] = real.mean(), real.std().clamp_min(0.05)
         mean[RETURN] = 0.0
         return cls(
-            volume_floor=floor,
+            volume_floor=round(float(mean[VOLUME] - 6 * std[VOLUME]), 6),
+            volume_zone=round(float(std[VOLUME]), 6),
             mean=tuple(round(float(v), 6) for v in mean),
-            std=tuple(round(max(float(v), 1e-3), 6) for v in std),
+            std=tuple(round(float(v), 6) for v in std),
         )
 
 

@@ -1,7 +1,7 @@
 r"""The guide as a linear operator, and the null space in which the diffusion lives.
 
-Let x in R^T be the returns of a window in units of s, and let the anchored bars cut it into
-segments S_1..S_m of lengths k_i. The guide demands (A x)_i = sum_{j in S_i} x_j = g_i. Then
+Let x in R^T be the returns of a window in units of the volatility s, and let the anchored bars cut
+it into segments S_1..S_m of lengths k_i. The guide demands (A x)_i = sum_{j in S_i} x_j = g_i. Then
 
     A A^T = diag(k_i),   A^+ = A^T diag(1/k_i)   (spread each demand evenly),
     P = I - A^+ A        (remove each segment's mean),   rank P = T - m.

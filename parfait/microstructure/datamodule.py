@@ -20,7 +20,7 @@ from parfait.data import (
     make_segments,
     split_windows,
 )
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
 
 _MICROSECONDS_PER_YEAR = 365.25 * 86_400e6
@@ -69,6 +69,18 @@ class WindowDataModule(lightning.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        for name, value, low in (
+            ("history", history, 2),
+            ("horizon", horizon, 2),
+            ("batch_size", batch_size, 1),
+            ("steps_per_epoch", steps_per_epoch, 1),
+            ("validation_windows", validation_windows, 1),
+            ("num_workers", num_workers, 0),
+            ("bar_sizes", min(bar_sizes, default=0), 1),
+        ):
+            require(f"data.{name}", value, low)
+        if half_life_years is not None:
+            require("data.half_life_years", half_life_years, 1e-3)
         self.path, self.history, self.horizon = path, history, horizon
         self.train_end, self.batch_size, self.steps_per_epoch = (
             train_end,
@@ -149,6 +161,10 @@ class WindowDataModule(lightning.LightningDataModule):
         return DataLoader(
             _Windows(self.train), batch_size=None, sampler=order, num_workers=self.num_workers
         )
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Bars stay on the CPU in float64; the module moves what it makes of them."""
+        return batch
 
     def val_dataloader(self) -> DataLoader:
         """Evenly spaced held-out windows, always the same."""

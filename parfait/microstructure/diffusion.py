@@ -76,9 +76,8 @@ def diffusion_loss(
     noise: Float[Tensor, "windows 5 bars"],
     sigma: Float[Tensor, " windows"],
     segments: Segments,
-    valid: Float[Tensor, "windows bars"],
-) -> tuple[Float[Tensor, ""], Float[Tensor, " windows"]]:
-    """Weighted denoising loss (scalar, and per window), averaged over channels.
+) -> Float[Tensor, ""]:
+    """Weighted denoising loss, averaged over channels.
 
     The return channel is averaged over its T - m free dimensions, not over T, or windows with short
     segments would weigh less; a window whose every close is given has no return loss.
@@ -86,15 +85,14 @@ def diffusion_loss(
     Args:
         network: F, called with (c_in x, c_noise).
         x0, noise: clean codes and unit noise, both already projected.
-        valid: 1 for bars, 0 for padding.
     """
     scaled, target = network_target(x0, noise, _column(sigma))
-    error = segments.project(network(scaled, sigma.log() / 4) * valid[:, None]) - target
-    square = error.square() * valid[:, None]
+    error = segments.project(network(scaled, sigma.log() / 4)) - target
+    square = error.square()
     returns = square[:, RETURN].sum(-1)
-    dof = ((~segments.anchored) * valid).sum(-1)
-    others = square[:, 1:].sum((1, 2)) / valid.sum(-1)
+    dof = segments.degrees_of_freedom
+    others = square[:, 1:].mean(-1).sum(-1)
     per_window = torch.where(dof > 0, returns / dof.clamp_min(1), 0.0) + others
     channels = (dof > 0).to(square.dtype) + (square.shape[1] - 1)
     # Channels, not windows, are the unit: the ratio of sums keeps k = 1 windows from being diluted.
-    return per_window.sum() / channels.sum(), per_window / channels
+    return per_window.sum() / channels.sum()

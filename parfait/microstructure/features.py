@@ -27,7 +27,6 @@ _VOLATILITIES = [VOLATILITY, FIELD_NAMES.index("initial_volatility")]
 def bar_features(
     increments: Float[Tensor, "windows bars"],
     segments: Segments,
-    valid: Float[Tensor, "windows bars"] | None = None,
 ) -> Float[Tensor, "windows 11 bars"]:
     """Guide features per bar.
 
@@ -37,12 +36,11 @@ def bar_features(
     Args:
         increments: A^+ g in return codes (possibly jittered, see ``jitter``).
         segments: the anchor set.
-        valid: 1 for bars, 0 for padding; T counts real bars only.
     """
     n, width = increments.shape
     position = torch.arange(width, dtype=torch.float32).expand(n, width)
-    total = torch.full((n, 1), float(width)) if valid is None else valid.sum(1, keepdim=True)
-    length = torch.minimum(segments.length, total)
+    total = torch.full((n, 1), float(width))
+    length = segments.length
     first = torch.where(
         torch.nn.functional.pad(segments.index[:, :-1], (1, 0), value=-1) != segments.index,
         position,
@@ -50,14 +48,14 @@ def bar_features(
     )
     start = first.cummax(dim=1).values
     inside = position - start
-    left = (total - 1 - position).clamp_min(0)
-    features = torch.stack(
+    left = total - 1 - position
+    return torch.stack(
         [
             increments * length.sqrt(),
             torch.cumsum(increments, 1) / total.sqrt(),
             (inside + 0.5) / length,
             torch.log2(length) / 5,
-            torch.log2(1 + (length - 1 - inside).clamp_min(0)) / 5,
+            torch.log2(length - inside) / 5,
             segments.anchored.to(torch.float32),
             segments.free.to(torch.float32),
             torch.sin(torch.pi * (position + 0.5) / total),
@@ -67,7 +65,6 @@ def bar_features(
         ],
         dim=1,
     )
-    return features if valid is None else features * valid[:, None]
 
 
 def jitter(

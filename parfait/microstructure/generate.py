@@ -95,6 +95,8 @@ class Microstructure:
             raise UserError(f"the regime has shape {regime.shape}, the guide has {n} paths")
         seed = int(torch.randint(2**62, (), generator=generator))
         close = self._spot(history, regime, spot)
+        if history is not None:  # what is not looked at must not be copied for every path
+            history = history[..., -(self.history_length + 1) :, :]
         past = None if history is None else self._read(_batched(history))
         sigmas = self.model.diffusion.grid(steps)
         done: list[Tensor] = []
@@ -103,7 +105,7 @@ class Microstructure:
                 recent = torch.cat(done, dim=1)
                 seen = recent if history is None else _append(history, recent)
                 past = self._read(seen)
-            unit = self._unit(past, regime, end - begin, bars_per_year, n)
+            unit = self._unit(past, regime, begin, end, bars_per_year, n)
             if past is None:
                 past = no_history(unit, close.expand(n), self.history_length)
             bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
@@ -124,6 +126,9 @@ class Microstructure:
                 bars[low : low + keep] = x[:keep]
                 if progress is not None:
                     progress(keep)
+            if history is not None:
+                # A source without volume gets bars without volume, not invented ones.
+                bars[..., 4] *= (history[..., 4] > 0).any(-1).reshape(-1, 1)
             done.append(bars)
         return torch.cat(done, dim=1)
 
@@ -140,14 +145,20 @@ class Microstructure:
 
     @staticmethod
     def _unit(
-        past: History | None, regime: Regime | None, bars: int, bars_per_year: float, n: int
+        past: History | None,
+        regime: Regime | None,
+        begin: int,
+        end: int,
+        bars_per_year: float,
+        n: int,
     ) -> Tensor:
-        """s' per path: the regime's volatility per bar over the chunk, else the past's.
+        """s' per path: the regime's volatility per bar over bars [begin, end), else the past's.
 
         Tied to the regime it cannot feed errors of scale back through generated history.
         """
         if regime is not None:
-            return mean_volatility(regime, bars / bars_per_year) / bars_per_year**0.5
+            start, stop = begin / bars_per_year, end / bars_per_year
+            return mean_volatility(regime, start, stop) / bars_per_year**0.5
         assert past is not None  # _spot refused the other case
         return past.scale.expand(n)
 
@@ -197,18 +208,20 @@ class Microstructure:
         return model.codec.decode(x, closes, close, unit, past.log_volume.expand(n))
 
 
-def mean_volatility(regime: Regime, years: float) -> Float64[Tensor, " paths"]:
-    """Root of the expected mean variance over a window: E v_t = theta + (v0 - theta) e^{-kv t}.
+def mean_volatility(regime: Regime, start: float, stop: float) -> Float64[Tensor, " paths"]:
+    """Root of the expected mean variance from ``start`` to ``stop`` [years].
 
-    The labels of training are realised over a window too, so this is what a label means there.
+    E v_t = theta + (v0 - theta) e^{-kappa_v t}. The labels of training are realised over a window
+    too, so this is what a volatility means there.
     """
     theta = torch.as_tensor(regime.volatility, dtype=torch.float64).square()
     if regime.initial_volatility is None:
         return theta.sqrt()
     v0 = torch.as_tensor(regime.initial_volatility, dtype=torch.float64).square()
-    y = torch.as_tensor(regime.variance_reversion, dtype=torch.float64) * years
+    kappa = torch.as_tensor(regime.variance_reversion, dtype=torch.float64)
+    y = kappa * (stop - start)
     decay = torch.where(y > 1e-8, -torch.expm1(-y) / y.clamp_min(1e-8), 1.0)
-    return (theta + (v0 - theta) * decay).clamp_min(1e-8).sqrt()
+    return (theta + (v0 - theta) * torch.exp(-kappa * start) * decay).clamp_min(1e-8).sqrt()
 
 
 def plan_chunks(

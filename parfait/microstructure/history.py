@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from parfait.microstructure.codec import N_CHANNELS
+from parfait.utils.errors import UserError
 
 
 class HistoryEncoder(nn.Module):
@@ -34,9 +35,7 @@ class HistoryEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if bars % patch:
-            raise ValueError(
-                f"history of {bars} bars is not a multiple of the patch of {patch} bars"
-            )
+            raise UserError(f"a history of {bars} bars is no multiple of the patch of {patch} bars")
         self.bars, self.patch = bars, patch
         self.embed = nn.Linear((N_CHANNELS + 1) * patch, width)
         self.null = nn.Parameter(torch.zeros(width))

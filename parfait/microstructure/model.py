@@ -58,12 +58,11 @@ class DenoiserModel:
         bar_features: Tensor,
         window_features: Tensor,
         tokens: Tensor,
-        valid: Tensor | None = None,
     ) -> Tensor:
         """D(x; sigma) = P(c_skip x + c_out F), one noise level for the whole batch."""
         root = (1 + sigma**2) ** 0.5
         c_noise = x.new_full((x.shape[0],), sigma).log() / 4
-        f = self.net(x / root, c_noise, bar_features, window_features, tokens, valid)
+        f = self.net(x / root, c_noise, bar_features, window_features, tokens)
         return segments.project(x / root**2 + f * (sigma / root))
 
     def to_config(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training of the denoiser as a ``LightningModule``: constants from the data, loss, EMA, export."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,6 @@ from parfait.microstructure.diffusion import EDM, diffusion_loss
 from parfait.microstructure.features import VOLATILITY, RegimeScaling
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.training import (
-    NO_AUGMENTATION,
     Augmentation,
     Batch,
     draw_labels,
@@ -25,7 +25,7 @@ from parfait.microstructure.training import (
 )
 from parfait.microstructure.unet1d import UNet1D
 from parfait.regime import FIELD_NAMES
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
 
 _CONSTANT_WINDOWS = 4096
@@ -69,6 +69,10 @@ class MicrostructureModule(lightning.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        require("model.warmup_steps", warmup_steps, 0)
+        require("model.shortest", shortest, 1)
+        require("model.ema_decay", ema_decay, 0.0, 1.0)
+        require("model.final_lr_share", final_lr_share, 0.0, 1.0)
         self.net, self.diffusion, self.augmentation = net, diffusion, augmentation
         self.make_optimizer = optimizer
         self.warmup_steps, self.final_lr_share = warmup_steps, final_lr_share
@@ -107,7 +111,10 @@ class MicrostructureModule(lightning.LightningModule):
                 f"{self.net.history.bars}; make data.history and model.net.history_bars equal"
             )
         self.data_provenance = data.provenance()
-        if self.init_from is not None or stage != "fit":
+        if stage != "fit":
+            return
+        self.max_horizon = data.horizon
+        if self.init_from is not None:
             return
         bars, bars_per_year = data.train_sample(_CONSTANT_WINDOWS)
         past, future = bars[:, : data.history + 1], bars[:, data.history + 1 :]
@@ -125,74 +132,76 @@ class MicrostructureModule(lightning.LightningModule):
             self.scaling, centre=tuple(centre.tolist()), width=tuple(width.tolist())
         )
         low, high = torch.quantile(ratio, torch.tensor([0.01, 0.99], dtype=torch.float64)).tolist()
-        self.volatility_range, self.max_horizon = (low, high), data.horizon
+        self.volatility_range = (low, high)
+
+    def _generator(self, purpose: str, batch_idx: int) -> torch.Generator:
+        """Fixed by (seed, rank, step, batch): accumulated batches share a step."""
+        parts = (self.seed, purpose, self.global_rank, self.global_step, batch_idx)
+        return torch.Generator().manual_seed(derive_seed(*parts))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout draws from the global stream: tie it to the step."""
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.global_rank, self.global_step))
+        torch.manual_seed(self._generator("dropout", batch_idx).initial_seed())
+
+    def _prepare(self, batch: Sequence[Tensor], generator: torch.Generator, **how: Any) -> Batch:
+        bars, bars_per_year = batch
+        encoder = self.net.history
+        known = (encoder.bars, self.codec, self.scaling, generator)
+        return make_batch(bars, bars_per_year, *known, patch=encoder.patch, **how)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """One denoising loss at a random horizon."""
         bars, bars_per_year = batch
-        seed = derive_seed(self.seed, "step", self.global_rank, self.global_step)
-        generator = torch.Generator().manual_seed(seed)
+        generator = self._generator("step", batch_idx)
         longest = bars.shape[1] - 1 - self.net.history.bars
         shortest = min(self.shortest, longest)
         horizon = int(torch.randint(shortest, longest + 1, (), generator=generator))
         bars = bars[:, : bars.shape[1] - longest + horizon]
-        prepared = make_batch(
-            bars,
-            bars_per_year,
-            self.net.history.bars,
-            self.codec,
-            self.scaling,
-            generator,
-            self.augmentation,
-        )
+        prepared = self._prepare((bars, bars_per_year), generator, augmentation=self.augmentation)
         sigma = self.diffusion.draw_sigma(bars.shape[0], generator)
-        loss, _ = self._loss(self.net, prepared, sigma, generator)
+        loss = self._loss(self.net, prepared, sigma, generator)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def _loss(
-        self, net: Any, batch: Batch, sigma: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _loss(self, net: UNet1D, batch: Batch, sigma: Tensor, generator: torch.Generator) -> Tensor:
         noise = batch.segments.project(torch.randn(batch.clean.shape, generator=generator))
+        batch, noise, sigma = batch.to(self.device), noise.to(self.device), sigma.to(self.device)
         tokens = net.encode_history(batch.history.codes, batch.history.mask)
 
         def network(x: Tensor, c_noise: Tensor) -> Tensor:
             return net(x, c_noise, batch.bar_features, batch.window_features, tokens)
 
-        valid = torch.ones(batch.clean.shape[0], batch.clean.shape[2])
-        return diffusion_loss(network, batch.clean, noise, sigma, batch.segments, valid)
+        return diffusion_loss(network, batch.clean, noise, sigma, batch.segments)
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Loss of the averaged weights on held-out windows with fixed noise, anchors and sigmas."""
-        bars, bars_per_year = batch
+        """Loss of the averaged weights on held-out windows with fixed noise, anchors and sigmas.
+
+        No regime is told, so that the figure does not depend on how good the labels are.
+        """
+        bars = batch[0]
         generator = torch.Generator().manual_seed(derive_seed(0, "validation", batch_idx))
         n, horizon = bars.shape[0], bars.shape[1] - 1 - self.net.history.bars
-        prepared = make_batch(
-            bars,
-            bars_per_year,
-            self.net.history.bars,
-            self.codec,
-            self.scaling,
-            generator,
-            NO_AUGMENTATION,
-            regular_anchors(n, horizon, self.validate_every),
-        )
+        anchored = regular_anchors(n, horizon, self.validate_every)
+        prepared = self._prepare(batch, generator, anchored=anchored)
         sigma = self.diffusion.sigma_quantile((torch.arange(n) * 0.618034 + 0.5) % 1.0)
-        loss, _ = self._loss(self.averaged, prepared, sigma, generator)
-        self.log("val/loss", loss, prog_bar=True, batch_size=n)
+        loss = self._loss(self.averaged, prepared, sigma, generator)
+        self.log("val/loss", loss, prog_bar=True, batch_size=n, sync_dist=True)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Moves the averaged weights."""
-        self.ema.update_parameters(self.net)
+        """Moves the averaged weights, once per step of the optimiser."""
+        if self.global_step > int(self.ema.n_averaged):
+            self.ema.update_parameters(self.net)
 
     def configure_optimizers(self) -> Any:
         """The optimiser with linear warm-up and a cosine over the whole run."""
         optimizer = self.make_optimizer(self.net.parameters())
-        total = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise UserError(
+                "the learning rate follows a cosine over the run, which needs its length; set "
+                "trainer.max_epochs (trainer.max_time may end it earlier)"
+            )
+        total = int(steps)
         warmup = max(1, min(self.warmup_steps, total // 2))
 
         def share(step: int) -> float:

@@ -69,6 +69,24 @@ class Batch:
     window_features: Float[Tensor, "windows globals"]
     history: History
 
+    def to(self, device: torch.device) -> "Batch":
+        """What the network and the loss read, on another device; batches are made on the CPU."""
+        if self.clean.device == device:
+            return self
+        move = {name: getattr(self.segments, name).to(device) for name in vars(self.segments)}
+        past = replace(
+            self.history,
+            codes=self.history.codes.to(device),
+            mask=self.history.mask.to(device),
+        )
+        return Batch(
+            self.clean.to(device),
+            Segments(**move),
+            self.bar_features.to(device),
+            self.window_features.to(device),
+            past,
+        )
+
 
 def make_batch(
     bars: Float64[Tensor, "windows bars 5"],
@@ -78,6 +96,7 @@ def make_batch(
     scaling: RegimeScaling,
     generator: torch.Generator,
     augmentation: Augmentation = NO_AUGMENTATION,
+    patch: int = 5,
     anchored: Bool[Tensor, "windows horizon"] | None = None,
 ) -> Batch:
     """Splits windows of 1 + history + horizon bars into past and future and encodes both.
@@ -86,6 +105,7 @@ def make_batch(
         bars: valid bars, oldest first.
         bars_per_year: per window.
         history_length: H; what follows is the horizon.
+        patch: bars per history token, the unit in which histories are blanked.
         anchored: anchor sets; ``None`` draws them at random (``draw_anchors``).
     """
     past, future = bars[:, : history_length + 1], bars[:, history_length + 1 :]
@@ -103,7 +123,7 @@ def make_batch(
     if anchored is None:
         anchored = draw_anchors(codes[:, RETURN], generator)
     segments = Segments.from_anchors(anchored)
-    history = _augment_history(history, augmentation, generator)
+    history = _augment_history(history, augmentation, patch, generator)
     increments = segments.spread(codes[:, RETURN])
     delta = augmentation.max_delta * torch.rand(n, generator=generator)
     features = bar_features(jitter(increments, segments, delta, generator), segments)
@@ -124,8 +144,9 @@ def draw_labels(
 ) -> Float64[Tensor, "windows 11"]:
     """One draw of each window's label posterior, unconstrained coordinates.
 
-    A draw, not the mean: (regime, bars) are then jointly distributed as they are at inference,
-    where a regime is drawn and bars must follow; means would regress to the centre.
+    A draw, not the mean, so that the network does not trust a regime more than a label deserves. A
+    label is what a window *realised*, at inference it is what a process *expects*: the difference
+    between the two comes from the guide.
     """
     labels = label_windows(future, bars_per_year)
     noise = torch.randn(labels.loc.shape, generator=generator, dtype=torch.float64)
@@ -143,14 +164,14 @@ def _keep(
 
 
 def _augment_history(
-    history: History, augmentation: Augmentation, generator: torch.Generator
+    history: History, augmentation: Augmentation, patch: int, generator: torch.Generator
 ) -> History:
     n, _, length = history.codes.shape
     noisy = torch.rand(n, 1, 1, generator=generator) < augmentation.noisy
     noise = torch.randn(history.codes.shape, generator=generator) * augmentation.history_noise
     dropped = torch.rand(n, 1, generator=generator) < augmentation.drop_history
-    patches = torch.rand(n, -(-length // 5), generator=generator) < augmentation.blank_patch
-    blank = patches.repeat_interleave(5, dim=1)[:, :length] | dropped
+    patches = torch.rand(n, -(-length // patch), generator=generator) < augmentation.blank_patch
+    blank = patches.repeat_interleave(patch, dim=1)[:, :length] | dropped
     return replace(
         history,
         codes=history.codes + torch.where(noisy, noise, 0.0),

@@ -1,4 +1,4 @@
-"""The denoiser: a 1-D U-Net over bars with AdaGN and attention (about 0.9 M parameters by default).
+"""The denoiser: a 1-D U-Net over bars with AdaGN and attention (0.74 M parameters by default).
 
 Resolution halves twice; each level has one residual block of two 3-tap convolutions on the way
 down and one on the way up (the skip is concatenated *after* upsampling). Noise level, window-wide
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from parfait.microstructure.codec import N_CHANNELS
 from parfait.microstructure.features import N_BAR_FEATURES, N_WINDOW_FEATURES
 from parfait.microstructure.history import HistoryEncoder, attend
+from parfait.utils.errors import UserError, require
 
 
 class UNet1D(nn.Module):
@@ -48,6 +49,12 @@ class UNet1D(nn.Module):
         history_layers: int = 2,
     ) -> None:
         super().__init__()
+        if not multipliers or min(multipliers) < 1 or min(width, embedding, heads) < 1:
+            raise UserError("model.net: width, multipliers, embedding and heads must be at least 1")
+        for name, channels in (("width", width), ("history_width", history_width)):
+            if channels % heads:
+                raise UserError(f"model.net.{name}={channels} must be a multiple of heads={heads}")
+        require("model.net.dropout", dropout, 0.0, 0.99)
         self.config: dict[str, Any] = {
             "width": width,
             "multipliers": list(multipliers),

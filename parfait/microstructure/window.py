@@ -11,6 +11,7 @@ from parfait.microstructure.codec import (
     N_CHANNELS,
     RETURN,
     SAME_PRICE,
+    VOLUME,
     BarCodec,
     window_scale,
 )
@@ -67,6 +68,9 @@ def read_history(
     codes = codec.encode(bars[:, 1:], bars[:, 0, 3], scale, log_volume, generator)
     codes[:, [RETURN, GAP]] = codes[:, [RETURN, GAP]].clamp(-_CLIP_RETURN, _CLIP_RETURN)
     codes = codes.clamp(-2 * _CLIP_OTHER, 2 * _CLIP_OTHER)
+    # A source without any volume says nothing about it; it does not say "no trade" sixty times.
+    silent = (bars[..., 4] == 0).all(1)
+    codes[silent, VOLUME] = 0.0
     missing = length - codes.shape[2]
     mask = torch.ones(bars.shape[0], codes.shape[2])
     return History(

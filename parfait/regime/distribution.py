@@ -192,7 +192,9 @@ class RegimeDistribution:
                 asset_class=str(data.get("asset_class", "equity")),
                 reading=dict(data.get("reading", {})),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"distribution JSON does not fit: {error!r}") from error
 
     def to_json(self) -> str:

@@ -54,6 +54,7 @@ class SimulateConfig:
     instruction: str | None = None
     instruction_file: str | None = None
     history: str | None = None
+    history_options: dict[str, Any] = field(default_factory=dict)
     asset: str | None = None
     n_paths: int = MISSING
     horizon: int = MISSING

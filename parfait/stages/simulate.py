@@ -112,6 +112,7 @@ def _run(
         return pipeline.run(
             instruction,
             settings.history,
+            history_options=settings.history_options,
             n_paths=settings.n_paths,
             horizon=settings.horizon,
             seed=settings.seed,

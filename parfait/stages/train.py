@@ -78,7 +78,8 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     quick = bool(cfg.trainer.get("fast_dev_run"))  # one batch: a model that nobody wants
     if trainer.is_global_zero and not quick:
         made_by = {name: parameters[name] for name in ("seed", "data", "model")}
-        module.export(folder / "model", config=made_by, metrics={cfg.optimized_metric: value})
+        metrics = {cfg.optimized_metric: value if math.isfinite(value) else None}
+        module.export(folder / "model", config=made_by, metrics=metrics)
         log.info("%s = %.5g; the model is in %s.", cfg.optimized_metric, value, folder / "model")
     return value
 

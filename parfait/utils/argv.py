@@ -77,6 +77,8 @@ def rewrite(
     texts: list[str] = []
     explicit: list[str] = []
     arguments = list(argv)
+    # Where a sentence is expected "VIX=35恐慌" and "vol=60%" are one; "n_path=10" is a slip.
+    prose = re.compile(r"\s|%|[^\x00-\x7f]" if "instruction" in known_keys else r"\s")
     while arguments:
         argument = arguments.pop(0)
         name = argument.partition("=")[0]
@@ -87,7 +89,7 @@ def rewrite(
             texts.append(read_stdin().rstrip("\r\n"))
         elif instruction := _INSTRUCTION.fullmatch(argument):
             explicit.append(instruction[1])
-        elif (match and (match[1] in known_keys or not re.search(r"\s", argument))) or (
+        elif (match and (match[1] in known_keys or not prose.search(argument))) or (
             _DELETION.fullmatch(argument)
         ):
             overrides.append(argument)

@@ -7,3 +7,10 @@ class UserError(ValueError):
     Entry points print it without a traceback and exit with code 2. It is a ``ValueError`` so that
     callers of the Python API can catch it without importing this module.
     """
+
+
+def require(name: str, value: float, low: float, high: float | None = None) -> None:
+    """``UserError`` naming the setting unless ``low <= value`` (and ``<= high``, if given)."""
+    if not (value >= low and (high is None or value <= high)):
+        bound = f"at least {low}" if high is None else f"within [{low}, {high}]"
+        raise UserError(f"{name}={value} must be {bound}")

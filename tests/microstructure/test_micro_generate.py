@@ -155,12 +155,16 @@ def test_mean_volatility_is_the_integrated_variance() -> None:
         variance_reversion=torch.tensor([0.0, 5.0, 1000.0], dtype=torch.float64),
         initial_volatility=0.6,
     )
-    start, middle, end = mean_volatility(regime, 0.5).tolist()
+    start, middle, end = mean_volatility(regime, 0.0, 0.5).tolist()
     assert start == pytest.approx(0.6)
     grid = torch.linspace(0, 0.5, 100001, dtype=torch.float64)
     variance = 0.04 + (0.36 - 0.04) * torch.exp(-5 * grid)
     assert middle == pytest.approx(torch.trapezoid(variance, grid).div(0.5).sqrt().item(), rel=1e-6)
     assert end == pytest.approx(0.2, rel=0.02)
+    # Two halves make the whole, and the second is the calmer one.
+    halves = [mean_volatility(regime, *span)[1].item() for span in ((0.0, 0.25), (0.25, 0.5))]
+    assert (halves[0] ** 2 + halves[1] ** 2) / 2 == pytest.approx(middle**2)
+    assert halves[1] < halves[0]
 
 
 def test_padding_is_inert() -> None:

@@ -83,8 +83,8 @@ def test_more_requested_volatility_is_more_realised_volatility(model: Microstruc
     assert ranges[1] > 4 * ranges[0]
 
 
-def test_real_windows_look_different_from_a_bridge(model: Microstructure) -> None:
-    """With a guide of heavy tails between anchors the bars keep volume and range coupled."""
+def test_volume_and_range_are_coupled(model: Microstructure) -> None:
+    """What a Brownian bridge with independent volume does not have, and real bars do (.5)."""
     bars = generated(model, 0.25, 4)
     log_range = torch.log(bars[..., 1] / bars[..., 2]).flatten()
     volume = torch.log(bars[..., 4]).flatten()

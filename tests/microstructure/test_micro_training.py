@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from parfait.microstructure import Microstructure
-from parfait.microstructure.codec import RETURN, BarCodec
+from parfait.microstructure.codec import RETURN, VOLUME, BarCodec, window_scale
 from parfait.microstructure.datamodule import WindowDataModule
 from parfait.microstructure.diffusion import EDM
 from parfait.microstructure.features import RegimeScaling
@@ -151,10 +151,78 @@ def test_bar_sizes_add_windows_and_half_life_favours_the_recent() -> None:
 
 
 def test_data_that_hold_no_window_are_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"holds no window of 5000[0-9]* bars|bars"):
+    with pytest.raises(UserError, match=r"the train part .* holds no window of 5021 bars"):
         tiny_data(horizon=5000).setup()
     with pytest.raises(UserError, match="train_end"):
         tiny_data(train_end="yesterday").setup()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batch_size": 0}, "data.batch_size=0"),
+        ({"horizon": 1}, "data.horizon=1"),
+        ({"bar_sizes": ()}, "data.bar_sizes=0"),
+    ],
+)
+def test_settings_out_of_range_are_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        tiny_data(**options)
+    with pytest.raises(UserError, match=r"model.ema_decay=2 must be within \[0.0, 1.0\]"):
+        tiny_module(ema_decay=2)
+    with pytest.raises(UserError, match="width=9 must be a multiple of heads"):
+        tiny_net(9)
+
+
+def test_accumulated_batches_differ_and_move_the_average_once(tmp_path: Path) -> None:
+    module, seen, losses = tiny_module(), [], []
+
+    class Watch(lightning.Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+            seen.append((trainer.global_step, int(pl_module.ema.n_averaged)))
+            losses.append(float(rest[0]["loss"]))
+
+    trainer = lightning.Trainer(
+        max_steps=4, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path, callbacks=[Watch()],
+        enable_checkpointing=False, accumulate_grad_batches=2, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=tiny_data(steps_per_epoch=8))
+    assert [s for s, _ in seen] == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert int(module.ema.n_averaged) == 4
+    assert len(set(losses)) == 8
+
+
+def test_network_and_loss_run_where_the_module_is() -> None:
+    """Batches are made on the CPU; everything the network reads moves to its device."""
+    module = tiny_module().to("meta")
+    loss = module.training_step(windows(4), 0)
+    assert loss.device.type == "meta"
+
+
+def test_zero_volume_is_within_reach_of_the_sampler() -> None:
+    bars, _ = windows(64)
+    generator = torch.Generator().manual_seed(0)
+    bars[..., 4] = torch.where(
+        torch.rand(bars.shape[:2], generator=generator) < 0.05, 0.0, bars[..., 4]
+    )
+    scale, log_volume = window_scale(bars[:, : HISTORY + 1])
+    future, last = bars[:, HISTORY + 1 :], bars[:, HISTORY, 3]
+    codec = BarCodec.fit(future, last, scale, log_volume, generator)
+    codes = codec.encode(future, last, scale, log_volume, generator)
+    zone = codes[:, VOLUME][future[..., 4] == 0]
+    assert zone.numel() > 20
+    assert float(zone.min()) > -7.1
+    assert float(zone.max()) < -5.9
+    back = codec.decode(codes, future[..., 3], last, scale, log_volume)
+    assert torch.equal(back[..., 4] == 0, future[..., 4] == 0)
+
+
+def test_volume_that_never_was_is_not_invented() -> None:
+    bars, _ = windows(4)
+    bars[..., 4] = 0
+    history = read_history(bars, HISTORY, BarCodec())
+    assert bool((history.codes[:, VOLUME] == 0).all())
 
 
 def windows(n: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,9 +235,8 @@ def prepare(bars: torch.Tensor, frequency: torch.Tensor, augmentation: Augmentat
     scaling = RegimeScaling(used=tuple(n == "volatility" for n in FIELD_NAMES))
     generator = torch.Generator().manual_seed(0)
     anchors = regular_anchors(len(bars), HORIZON, 4)
-    return make_batch(
-        bars, frequency, HISTORY, BarCodec(), scaling, generator, augmentation, anchors
-    )
+    known = (HISTORY, BarCodec(), scaling, generator, augmentation)
+    return make_batch(bars, frequency, *known, anchored=anchors)
 
 
 def test_future_leaves_no_trace_in_what_is_read_off_the_past() -> None:
