@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 N_CHANNELS = 5
@@ -34,6 +34,7 @@ MAX_LOG_MOVE = 3.0
 MAX_LOG_RETURN = 8.0
 MAX_LOG_VOLUME = 60.0
 MIN_SCALE = 1e-4
+SMALLEST_GAP = 0.01  # in units of s
 SAME_PRICE = 1e-9  # below one part in a billion two prices are the same price
 
 
@@ -144,17 +145,28 @@ class BarCodec:
         previous_close: Float64[Tensor, " windows"],
         scale: Float64[Tensor, " windows"],
         log_volume: Float64[Tensor, " windows"],
+        zero_gaps: Bool[Tensor, " windows"] | None = None,
     ) -> Float64[Tensor, "windows bars 5"]:
         """Bars around given closes (see ``constraint.close_path``); valid for any finite code.
 
         O = C' e^{s g}, H = max(O, C) e^{s u}, L = min(O, C) e^{-s l} with u, l >= 0: the order of
         the four prices survives rounding because multiplying by e^x >= 1 never lowers a float.
+
+        Args:
+            zero_gaps: windows whose source opens at the previous close at times; in the others a
+                code in the zone of zero becomes the smallest of gaps, below 1 % of s. Zero lies
+                between small gaps of either sign, and a sampler of few steps strays into it.
         """
         mean, std = code.new_tensor(self.mean, dtype=torch.float64), code.new_tensor(self.std)
         y = code.to(torch.float64) * std.to(torch.float64)[:, None] + mean[:, None]
         s = scale[:, None]
         before = torch.cat([previous_close[:, None], close[:, :-1]], dim=1)
-        gap = torch.sign(y[:, GAP]) * torch.relu(y[:, GAP].abs() - self.gap_zone)
+        size = y[:, GAP].abs()
+        gap = torch.relu(size - self.gap_zone)
+        if zero_gaps is not None:
+            least = SMALLEST_GAP * (size / self.gap_zone).clamp_max(1.0)
+            gap = torch.where(zero_gaps[:, None], gap, torch.maximum(gap, least))
+        gap = torch.sign(y[:, GAP]) * gap
         opens = before * torch.exp((s * gap).clamp(-MAX_LOG_MOVE, MAX_LOG_MOVE))
         wick = (s[:, :, None] * torch.relu(y[:, UPPER : LOWER + 1]).square()).clamp_max(
             MAX_LOG_MOVE

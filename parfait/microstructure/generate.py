@@ -205,7 +205,8 @@ class Microstructure:
         x = solve(denoise, start)
         returns = (base + segments.project(x)[:, RETURN]) * model.codec.return_unit
         closes = close_path(returns, level, segments, close, unit)
-        return model.codec.decode(x, closes, close, unit, past.log_volume.expand(n))
+        log_volume, zero_gaps = past.log_volume.expand(n), past.zero_gaps.expand(n)
+        return model.codec.decode(x, closes, close, unit, log_volume, zero_gaps)
 
 
 def mean_volatility(regime: Regime, start: float, stop: float) -> Float64[Tensor, " paths"]:

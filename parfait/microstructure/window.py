@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from parfait.microstructure.codec import (
@@ -45,6 +45,11 @@ class History:
     scale: Float64[Tensor, " windows"]
     log_volume: Float64[Tensor, " windows"]
     last_close: Float64[Tensor, " windows"]
+
+    @property
+    def zero_gaps(self) -> Bool[Tensor, " windows"]:
+        """Whether the source opens at the previous close at times, as far as the past tells."""
+        return (self.summary[:, 0] > 0) | (self.summary[:, -1] == 0)
 
 
 def read_history(

@@ -146,3 +146,22 @@ def test_window_scale_reads_returns_and_traded_volume_only() -> None:
         assert torch.isclose(value, torch.log(row[row[:, 4] > 0, 4]).mean())
     flat = torch.ones(1, 10, 5, dtype=torch.float64)
     assert window_scale(flat)[0].item() == pytest.approx(1e-4)
+
+
+def test_a_source_without_zero_gaps_gets_none() -> None:
+    """Codes inside the zone of zero become tiny gaps of their own sign, others stay as they are."""
+    bars = random_bars(6, 25)
+    close, scale, log_volume = units(bars)
+    codes = CODEC.encode(bars, close, scale, log_volume, torch.Generator().manual_seed(1))
+    arguments = (bars[..., 3], close, scale, log_volume)
+    allowed = torch.tensor([True, False] * 3)
+    plain, ruled = CODEC.decode(codes, *arguments), CODEC.decode(codes, *arguments, allowed)
+    before = torch.cat([close[:, None], bars[:, :-1, 3]], 1)
+    zero = plain[..., 0] == before
+    assert bool(zero[1::2].any())
+    assert not bool((ruled[1::2, :, 0] == before[1::2]).any())
+    assert torch.equal(ruled[::2], plain[::2])
+    gap = torch.log(ruled[..., 0] / before).abs() / scale[:, None]
+    assert float(gap[1::2][zero[1::2]].max()) <= 0.0100001
+    large = gap[1::2] > 0.0100001
+    assert torch.equal(ruled[1::2][large], plain[1::2][large])
