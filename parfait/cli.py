@@ -1,20 +1,20 @@
 """Entry points. Only Hydra is imported here, and late, so that ``--help`` answers at once.
 
 Exit codes: 0 done; 1 failure (logged with its traceback); 2 a mistake of the user (one sentence
-    on stderr, the
-traceback only with ``HYDRA_FULL_ERROR=1``).
+on stderr, the traceback only with ``HYDRA_FULL_ERROR=1``).
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -38,6 +38,8 @@ def main(stage: str | None = None) -> NoReturn:
     try:
         command = _command(stage)
         arguments = sys.argv[1:]
+        for number, argument in enumerate(arguments, 1):
+            _check_text(argument, f"argument {number}")
         if stage is None:
             stage, arguments = _choose_stage(arguments)
             command = f"{command} {stage}"
@@ -55,10 +57,11 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
         arguments,
         known_keys=top_level_keys(stage),
         command=command,
-        read_stdin=sys.stdin.read,
+        read_stdin=_read_stdin,
     )
     import hydra
 
+    absent = _absent_parents(stage, rewritten)
     called = {"argv": sys.argv, "trace": os.environ.get(_TRACE)}
     # With this variable Hydra raises its own errors instead of printing them and exiting with 1.
     os.environ[_TRACE] = "1"
@@ -85,7 +88,42 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
     finally:
         _CALLED.clear()
         _set_process(called)
+        for folder in absent:  # Hydra made them; without a result they are nobody's
+            with suppress(OSError):
+                folder.rmdir()
     return 0
+
+
+def _read_stdin() -> str:
+    try:
+        text = sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UserError(_NO_TEXT.format(where="standard input")) from error
+    _check_text(text, "standard input")
+    return text
+
+
+def _check_text(text: str, where: str) -> None:
+    """``UserError`` for bytes that Python could not decode and keeps as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(_NO_TEXT.format(where=where)) from error
+
+
+_NO_TEXT = "{where} is not UTF-8 text; convert it to UTF-8 first"
+
+
+def _absent_parents(stage: str, overrides: list[str]) -> list[Path]:
+    """Parents of the output folder that do not exist yet, deepest first.
+
+    Known without composing for the default folder and for a plain ``output_dir=``; of any other
+    nothing is removed.
+    """
+    given = [o.partition("=")[2] for o in overrides if o.lstrip("+").startswith("output_dir=")]
+    output = Path(given[-1].strip("'\"") if given else f"outputs/{stage}/run")
+    parents = output.absolute().parents
+    return list(itertools.takewhile(lambda folder: not folder.exists(), parents))
 
 
 _CALLED: dict[str, Any] = {}  # arguments and trace variable that the user gave

@@ -1,5 +1,6 @@
 """Entry points: start-up, dispatch, exit codes, messages."""
 
+import io
 import os
 import subprocess
 import sys
@@ -100,7 +101,9 @@ def test_an_unknown_stage_is_named(run: Run) -> None:
         (["+n_paths=3"], "already at 'n_paths'"),
         (["n_paths=[1"], "cannot read the setting n_paths=[1"),
         (["n_paths=1,2"], "--multirun"),
-        (["n_paths=many", "A calm market"], "setting 'n_paths'"),
+        (["n_paths=many", "A calm market"], "'n_paths' cannot be 'many'; give a whole number"),
+        (["n_paths=3", "caf\udce9"], "argument 2 is not UTF-8"),
+        (["A calm market", "run=nowhere"], "nowhere"),
         (["+colour=red", "A calm market"], "unknown setting 'colour'"),
         (["--foo"], "unknown option '--foo'"),
         (["sampler.name=???", "A calm market"], "'sampler.name' has no value"),
@@ -117,7 +120,28 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert (code, out) == (2, "")
     assert expected in err
     assert err.count("\n") == 1
-    assert not list(tmp_path.rglob("*.*"))  # nothing was written
+    assert not list(tmp_path.iterdir())  # nothing was written
+
+
+def test_standard_input_that_is_no_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for errors in ("strict", "surrogateescape"):
+        stdin = io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8", errors=errors)
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code, _, err = run("simulate", "-")
+        assert code == 2
+        assert err == "error: standard input is not UTF-8 text; convert it to UTF-8 first\n"
+
+
+def test_a_folder_that_was_there_stays(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "outputs").mkdir()
+    assert run("simulate", "")[0] == 2
+    assert [p.name for p in tmp_path.rglob("*")] == ["outputs"]
+
+
+def test_half_an_interpolation_is_a_sentence_too(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("simulate", "${", "run=nowhere", "output_dir=x")
+    assert (code, list(tmp_path.iterdir())) == (2, [])
+    assert err.startswith("error: nowhere holds no trained model")
 
 
 def test_the_traceback_of_a_mistake_is_shown_on_request(

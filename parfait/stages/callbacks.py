@@ -1,6 +1,7 @@
 """Callbacks that every training run has, whatever the configuration says."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,24 @@ class FiniteLoss(Callback):
                 f"the loss became {float(loss)} at step {trainer.global_step}; lower the learning "
                 "rate or look at the data; the checkpoints before it are intact"
             )
+
+
+class KnownMetric(Callback):
+    """Stops at the first validation that does not log the metric which decides about the run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Raise ``UserError`` unless the metric is known; training's own may come later."""
+        known = trainer.callback_metrics
+        if self.name not in known and not self.name.startswith("train/"):
+            raise UserError(unknown_metric(self.name, known))
+
+
+def unknown_metric(name: str, known: Iterable[str]) -> str:
+    """The sentence for a metric that nothing logs."""
+    return f"optimized_metric={name} was never logged; it is one of: {', '.join(sorted(known))}"
 
 
 class SaveOnSignal(Callback):

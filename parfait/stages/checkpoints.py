@@ -21,8 +21,7 @@ class AtomicCheckpointIO(CheckpointIO):
     """Saves through a sibling, fsync and rename; loads with ``weights_only=True`` always.
 
     The sibling matters: a temporary file on another file system makes the final move a copy,
-        which a kill can cut
-    in half.
+    which a kill can cut in half.
     """
 
     def save_checkpoint(
@@ -61,8 +60,12 @@ def sweep_temporaries(folder: Path) -> None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The readable checkpoint in ``folder`` with the most steps; broken ones are logged."""
-    for file in sorted(folder.glob(f"*{_SUFFIX}"), key=_steps_and_time, reverse=True):
+    """The readable checkpoint in ``folder`` with the most steps; broken ones are logged.
+
+    A best one is the last resort: it is written in the middle of a validation, and a run that
+    continues there never sees the figures of that validation.
+    """
+    for file in sorted(folder.glob(f"*{_SUFFIX}"), key=_preference, reverse=True):
         try:
             AtomicCheckpointIO().load_checkpoint(file)
         except Exception as error:
@@ -79,16 +82,24 @@ def find_checkpoint(wanted: str | None, folder: Path) -> Path | None:
     """The checkpoint to continue from.
 
     Args:
-        wanted: a file, ``last`` for the newest readable one in ``folder``, or ``None`` for the
-            same if there is one.
+        wanted: a file, ``last`` for the newest readable one in ``folder``, or ``None`` to start
+            anew.
         folder: checkpoints of this run.
 
     Raises:
-        UserError: what is wanted does not exist or cannot be read.
+        UserError: what is wanted does not exist or cannot be read, or a new start would mix its
+            checkpoints with those in ``folder``.
     """
-    if wanted is None or wanted == "last":
+    if wanted is None:
+        if any(folder.glob(f"*{_SUFFIX}")):
+            raise UserError(
+                f"{folder} holds checkpoints of an earlier run; "
+                "give ckpt_path=last to continue it, or another output_dir="
+            )
+        return None
+    if wanted == "last":
         found = newest_checkpoint(folder)
-        if found is None and wanted is not None:
+        if found is None:
             raise UserError(
                 f"ckpt_path=last, but {folder} holds no checkpoint that can be read; "
                 "name the run with output_dir="
@@ -100,21 +111,24 @@ def find_checkpoint(wanted: str | None, folder: Path) -> Path | None:
     try:
         content = AtomicCheckpointIO().load_checkpoint(file)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"the checkpoint {file} cannot be read: {reason}") from error
+        raise _no_checkpoint(file) from error
     if not (isinstance(content, dict) and "state_dict" in content and "loops" in content):
-        raise UserError(f"the file {file} is no training checkpoint")
+        raise _no_checkpoint(file)
     return file
 
 
-def _steps_and_time(file: Path) -> tuple[int, bool, int]:
-    """Sort key: steps in the name; the periodic checkpoint before the best one of the same step."""
-    steps = re.findall(r"\d+", file.stem)
-    return (
-        int(steps[-1]) if steps else -1,
-        not file.stem.startswith("best"),
-        file.stat().st_mtime_ns,
+def _no_checkpoint(file: Path) -> UserError:
+    return UserError(
+        f"the file {file} is no Parfait checkpoint, or a broken one; "
+        "give another, or ckpt_path=last"
     )
+
+
+def _preference(file: Path) -> tuple[bool, int, int]:
+    """Sort key: a best one before any periodic one; then steps in the name, then age."""
+    numbers = re.findall(r"\d+", re.sub(r"-v\d+$", "", file.stem))  # Lightning adds -v1 to a twin
+    steps = int(numbers[-1]) if numbers else -1
+    return not file.stem.startswith("best"), steps, file.stat().st_mtime_ns
 
 
 def _sync(folder: Path) -> None:

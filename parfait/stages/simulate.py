@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from parfait.stages.schema import SimulateConfig, validate
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def simulate(cfg: DictConfig) -> None:
     """
     start = time.perf_counter()
     settings = validate(cfg, SimulateConfig)
+    _check(settings)
     instructions = read_instructions(settings.instruction, settings.instruction_file)
     final = Path(settings.output_dir).absolute()
     console = Console()
@@ -70,6 +71,20 @@ def simulate(cfg: DictConfig) -> None:
             console.print(_sentence(simulation, loaded, drawn), style="dim", highlight=False)
             console.print(Text(f"Report: {final / place / 'report.html'}"), soft_wrap=True)
     console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
+
+
+def _check(settings: SimulateConfig) -> None:
+    """``UserError`` for what the layers below would name by other words."""
+    for name in ("history", "asset", "run", "instruction_file"):
+        if getattr(settings, name) == "":
+            raise UserError(f"the setting {name!r} is empty; give {name}=..., or leave it out")
+    require("seed", settings.seed, 0)
+    frequency = settings.bars_per_year
+    if frequency is not None and not (frequency > 0 and math.isfinite(frequency)):
+        raise UserError(
+            f"bars_per_year={frequency:g} must be a finite number above 0; "
+            "leave it out to estimate it from the history"
+        )
 
 
 def read_instructions(instruction: str | None, file: str | None) -> list[str]:

@@ -4,21 +4,32 @@ import logging
 import math
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
-from parfait.stages.callbacks import EpochLog, FiniteLoss, SaveOnSignal
+from parfait.stages.callbacks import (
+    EpochLog,
+    FiniteLoss,
+    KnownMetric,
+    SaveOnSignal,
+    unknown_metric,
+)
 from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, sweep_temporaries
 from parfait.stages.schema import TrainConfig, validate
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, require
 from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
 from parfait.utils.run_guard import run_guard
 
 log = logging.getLogger(__name__)
+
+_MAX_SEED = 2**32 - 1  # of NumPy, which Lightning seeds too
 
 
 def train(cfg: DictConfig) -> float:
@@ -30,7 +41,10 @@ def train(cfg: DictConfig) -> float:
     Raises:
         UserError: a setting that cannot be used, or a loss that is not finite.
     """
-    validate(cfg, TrainConfig)
+    settings = validate(cfg, TrainConfig)
+    require("seed", settings.seed, 0, _MAX_SEED)
+    for name in ("max_epochs", "max_steps"):
+        _check_limit(f"trainer.{name}", cfg.trainer.get(name))
     with run_guard(cfg, "train") as folder:
         return _train(cfg, folder)
 
@@ -44,8 +58,12 @@ def _train(cfg: DictConfig, folder: Path) -> float:
 
     datamodule = instantiate(cfg.data)
     module = instantiate(cfg.model)
-    if ckpt_path is not None:  # before anything is written
-        _check_architecture(module, ckpt_path)
+    # Mistakes that can be found now are, before loggers write and Lightning prints anything.
+    if ckpt_path is not None:
+        checkpoint = AtomicCheckpointIO().load_checkpoint(ckpt_path)
+        _check_architecture(module, checkpoint, ckpt_path)
+        _check_remaining(checkpoint, ckpt_path, cfg.trainer.get("max_epochs"))
+    datamodule.setup("fit")
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values()]
     if not loggers:
@@ -53,7 +71,12 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     watched = sys.stderr.isatty() and bool(cfg.trainer.get("enable_progress_bar", True))
     if not watched:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
-    always = [FiniteLoss(), SaveOnSignal(checkpoints), EpochLog(terminal=not watched)]
+    always = [
+        FiniteLoss(),
+        KnownMetric(cfg.optimized_metric),
+        SaveOnSignal(checkpoints),
+        EpochLog(terminal=not watched),
+    ]
     trainer: lightning.Trainer = instantiate(
         cfg.trainer,
         logger=loggers or False,
@@ -68,7 +91,11 @@ def _train(cfg: DictConfig, folder: Path) -> float:
 
     if ckpt_path is not None:
         log.info("Continuing from %s.", ckpt_path)
-    trainer.fit(module, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+    except MisconfigurationException as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"training with these settings is not possible: {reason}") from error
 
     best = _best_checkpoint(trainer, cfg.optimized_metric)
     if best is not None:
@@ -84,9 +111,28 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     return value
 
 
-def _check_architecture(module: lightning.LightningModule, ckpt_path: Path) -> None:
+def _check_limit(name: str, value: Any) -> None:
+    """``UserError`` unless ``value`` is a positive whole number, -1 (no limit) or nothing."""
+    if value is None or value == -1:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{name}={value} must be a whole number of at least 1, or -1 for no limit")
+
+
+def _check_remaining(checkpoint: Mapping[str, Any], ckpt_path: Path, max_epochs: Any) -> None:
+    """``UserError`` if the checkpoint has more epochs behind it than the run may have."""
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if max_epochs is not None and -1 < max_epochs < done:
+        raise UserError(
+            f"the checkpoint {ckpt_path} has {done} epochs behind it, more than "
+            f"trainer.max_epochs={max_epochs}; give at least {done}"
+        )
+
+
+def _check_architecture(
+    module: lightning.LightningModule, checkpoint: dict[str, Any], ckpt_path: Path
+) -> None:
     """Raise ``UserError`` if the checkpoint's weights do not fit ``module``."""
-    checkpoint = AtomicCheckpointIO().load_checkpoint(ckpt_path)
     module.on_load_checkpoint(checkpoint)  # knows what the checkpoint was made by
     expected = {name: tuple(t.shape) for name, t in module.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in checkpoint["state_dict"].items()}
@@ -118,9 +164,7 @@ def _optimized(trainer: lightning.Trainer, best: ModelCheckpoint | None, metric:
     elif not known:
         return math.inf
     else:
-        raise UserError(
-            f"optimized_metric={metric} was never logged; it is one of: {', '.join(sorted(known))}"
-        )
+        raise UserError(unknown_metric(metric, known))
     return value if math.isfinite(value) else math.inf
 
 

@@ -24,6 +24,13 @@ _UNMATCHED = re.compile(
     r"Could not override '\+?([^']+?)\.?'|Could not delete from config\. '([^']+)' does not exist"
 )
 
+_REFUSED = re.compile(
+    r"Value (?P<value>'.*') (?:of type '.*' could not be converted to|is not a valid) "
+    r"(?P<kind>\w+)",
+    re.DOTALL,
+)
+_KINDS = {"integer": "a whole number", "float": "a number", "bool": "true or false"}
+
 
 def explain(error: Exception, stage: str, overrides: Iterable[str] = ()) -> str | None:
     """Return one sentence for a mistake in the configuration, ``None`` for any other error."""
@@ -58,6 +65,10 @@ def explain_value(error: Exception) -> str:
     while isinstance(cause.__cause__, OmegaConfBaseException):
         cause = cause.__cause__
     key = getattr(cause, "full_key", None)
+    refused = _REFUSED.search(_first_line(cause))
+    if key and refused:
+        kind = _KINDS.get(refused["kind"].lower(), refused["kind"])
+        return f"the setting {key!r} cannot be {refused['value']}; give {kind}"
     return f"{_first_line(cause)} (setting {key!r})" if key else _first_line(cause)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 CONFIG_FOLDER = ".hydra"
 # What may differ when a run is continued: where it is, how it is watched, how long it lasts.
@@ -46,7 +46,7 @@ def save(cfg: DictConfig, folder: Path) -> None:
     """Write ``.hydra/config.yaml`` (and Hydra's own files, where Hydra runs) into ``folder``.
 
     Interpolations stay as they are: resolved, a text that contains ``${`` would be read back as
-        another.
+    another. Plain YAML, because OmegaConf refuses texts such as ``${`` that the user may write.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -54,22 +54,26 @@ def save(cfg: DictConfig, folder: Path) -> None:
     target.mkdir(exist_ok=True)
     files: dict[str, Any] = {"config.yaml": _plain(cfg)}
     if HydraConfig.initialized():
-        hydra_cfg = redact(OmegaConf.to_container(HydraConfig.get(), resolve=False))
+        hydra_cfg = redact(
+            OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
+        )
         overrides = [_redact_override(o) for o in HydraConfig.get().overrides.task]
         hydra_cfg["overrides"]["task"] = overrides
         hydra_cfg["job"]["override_dirname"] = None
         files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
     for name, content in files.items():
-        (target / name).write_text(OmegaConf.to_yaml(OmegaConf.create(content)), encoding="utf-8")
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        (target / name).write_text(text, encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """The configuration that ``save`` wrote into ``folder``; ``None`` without a readable one."""
     try:
-        stored = OmegaConf.load(folder / CONFIG_FOLDER / "config.yaml")
-    except (OSError, ValueError, OmegaConfBaseException):
+        text = (folder / CONFIG_FOLDER / "config.yaml").read_text(encoding="utf-8")
+        stored = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError):
         return None
-    return _plain(stored) if isinstance(stored, DictConfig) else None
+    return redact(stored) if isinstance(stored, dict) else None
 
 
 def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
@@ -82,8 +86,8 @@ def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
     ]
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    return redact(OmegaConf.to_container(cfg, resolve=False))
+def _plain(cfg: Any) -> dict[str, Any]:
+    return redact(OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))
 
 
 def _redact_override(override: str) -> str:

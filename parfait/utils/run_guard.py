@@ -3,7 +3,9 @@
 import errno
 import logging
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 
+_PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
+_STALE = 86_400.0  # seconds after which a killed run's leftovers are nobody's business any more
 _TERMINATED = 143  # exit code of a process that ended on SIGTERM
 
 
@@ -32,8 +36,8 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
         cfg: the composed configuration.
         stage: its name, also that of the log file.
         staged: work in a hidden sibling that takes the folder's place when everything succeeded,
-            so that the folder either holds all results or does not exist. Otherwise work in the
-            folder itself.
+            so that the folder either holds all results or does not exist; a failure leaves
+            nothing. Otherwise work in the folder itself.
 
     Yields:
         The folder to write into.
@@ -46,31 +50,33 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
         yield final
         return
     _check_folder(final, cfg)
-    folder = final.with_name(f".{final.name}.partial") if staged else final
+    folder = final.with_name(f".{final.name}.{os.getpid()}.partial") if staged else final
     existed = folder.is_dir() and any(folder.iterdir())
     try:
-        if staged and folder.exists():
-            shutil.rmtree(folder)
+        if staged:
+            shutil.rmtree(folder, ignore_errors=True)
+            _sweep(final)
         folder.mkdir(parents=True, exist_ok=True)
         save(cfg, folder)
     except OSError as error:
         raise _unwritable(final, error) from error
     try:
         with _logging_to(folder / f"{stage}.log"):
-            yield from _ending(folder)
-    except UserError:
-        _discard(folder, everything=staged, existed=existed)
+            yield from _ending(folder, keeps_log=not staged)
+    except BaseException as error:
+        unwritable = isinstance(error, OSError) and error.errno in _UNWRITABLE
+        if staged:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif isinstance(error, UserError) or unwritable:
+            _discard(folder, existed=existed)
+        if isinstance(error, OSError) and unwritable:
+            raise _unwritable(final, error) from error
         raise
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        _discard(folder, everything=staged, existed=existed)
-        raise _unwritable(final, error) from error
     if staged:
         _publish(folder, final)
 
 
-def _ending(folder: Path) -> Iterator[Path]:
+def _ending(folder: Path, *, keeps_log: bool) -> Iterator[Path]:
     """Hand the folder over, then log how it ended and close W&B with that exit code."""
     try:
         yield folder
@@ -79,7 +85,7 @@ def _ending(folder: Path) -> Iterator[Path]:
         tracking.finish(2)
         raise
     except Exception as error:
-        log.exception("failed; the log is in %s", folder)
+        log.exception("failed; the log is in %s" if keeps_log else "failed; %s is removed", folder)
         vars(error)["logged"] = True  # so that the entry point need not do it again
         tracking.finish(1)
         raise
@@ -152,11 +158,35 @@ def _publish(folder: Path, final: Path) -> None:
         raise _unwritable(final, error) from error
 
 
-def _discard(folder: Path, *, everything: bool, existed: bool) -> None:
+def _discard(folder: Path, *, existed: bool) -> None:
     """After a user's mistake leave nothing, unless there is more than log and configuration."""
     only_bookkeeping = all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in folder.iterdir())
-    if everything or (only_bookkeeping and not existed):
+    if only_bookkeeping and not existed:
         shutil.rmtree(folder)
+
+
+def _sweep(final: Path) -> None:
+    """Remove what killed runs left beside ``final``: of the same run at once, else after a day."""
+    for folder in final.parent.glob(".*.partial"):
+        match = _PARTIAL.fullmatch(folder.name)
+        if match is None or not (folder / CONFIG_FOLDER).is_dir() or _is_alive(int(match[1])):
+            continue
+        same = folder.name == f".{final.name}.{match[1]}.partial"
+        if same or time.time() - folder.stat().st_mtime > _STALE:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this machine has the number ``pid``; elsewhere than POSIX: perhaps."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

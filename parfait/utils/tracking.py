@@ -116,6 +116,8 @@ def wandb_logger(
         resume="allow" if resolved == "online" else None,
         settings=wandb.Settings(init_timeout=INIT_TIMEOUT, save_code=False, silent=True),
     )
+    # Lightning always passes this retired setting on, and W&B answers with a warning.
+    logger._wandb_init.pop("anonymous", None)
     logger.experiment.define_metric("val/*", summary="min")
     return logger
 

@@ -161,8 +161,53 @@ def test_last_is_the_newest_checkpoint_that_loads(
     whole = (tmp_path / "00000010.ckpt").read_bytes()
     (tmp_path / "00000020.ckpt").write_bytes(whole[: len(whole) // 2])
     assert find_checkpoint("last", tmp_path) == tmp_path / "00000010.ckpt"
-    assert find_checkpoint(None, tmp_path) == tmp_path / "00000010.ckpt"
+    with pytest.raises(UserError, match="ckpt_path=last"):  # a new start would mix with it
+        find_checkpoint(None, tmp_path)
     assert "00000020.ckpt cannot be read" in caplog.text
+
+
+def test_last_is_a_best_one_only_if_there_is_no_other(tmp_path: Path) -> None:
+    io = AtomicCheckpointIO()
+    io.save_checkpoint({"state_dict": {}, "loops": {}}, tmp_path / "best_00000292.ckpt")
+    assert newest_checkpoint(tmp_path) == tmp_path / "best_00000292.ckpt"
+    for name in ("00000288.ckpt", "00000280-v1.ckpt"):
+        io.save_checkpoint({"state_dict": {}, "loops": {}}, tmp_path / name)
+    assert newest_checkpoint(tmp_path) == tmp_path / "00000288.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", r"seed=-1 must be within \[0, 4294967295\]"),
+        ("trainer.max_epochs=0", r"trainer\.max_epochs=0 must be"),
+        ("trainer.max_epochs=abc", r"trainer\.max_epochs=abc must be"),
+        ("data.path=missing.csv", r"missing\.csv does not exist"),
+    ],
+)
+def test_a_mistake_in_a_setting_leaves_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], override: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(config(tmp_path / "run", override))
+    assert not (tmp_path / "run").exists()
+    assert "GPU available" not in "".join(capfd.readouterr())
+
+
+def test_fewer_epochs_than_the_checkpoint_has(finished: tuple[Path, float], tmp_path: Path) -> None:
+    file = finished[0] / "checkpoints" / "00000006.ckpt"
+    with pytest.raises(UserError, match=r"trainer\.max_epochs=1; give at least 2"):
+        train(config(tmp_path / "run", "trainer.max_epochs=1", f"ckpt_path={file}"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_metric_is_found_at_the_first_validation(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="optimized_metric=foo was never logged"):
+        train(config(tmp_path / "run", "optimized_metric=foo", "trainer.max_epochs=1000"))
+
+
+def test_a_new_start_in_the_folder_of_a_run_is_refused(finished: tuple[Path, float]) -> None:
+    with pytest.raises(UserError, match="ckpt_path=last to continue it, or another output_dir="):
+        train(config(finished[0], "trainer.max_epochs=2"))
 
 
 def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
@@ -177,9 +222,9 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
     for wanted, message in [
         ("last", "holds no checkpoint"),
         ("missing.ckpt", "does not exist"),
-        ("pickle.ckpt", "cannot be read"),
-        ("text.ckpt", "cannot be read"),
-        ("list.ckpt", "no training checkpoint"),
+        ("pickle.ckpt", "no Parfait checkpoint"),
+        ("text.ckpt", "no Parfait checkpoint"),
+        ("list.ckpt", "no Parfait checkpoint"),
     ]:
         folder = tmp_path / "empty" if wanted == "last" else tmp_path
         with pytest.raises(UserError, match=message):

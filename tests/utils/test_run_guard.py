@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from parfait.utils.errors import UserError
 from parfait.utils.run_guard import run_guard
 
 CANARY = "c0ffee-canary"
+DEAD = 999_999_999  # above every process number
 
 
 def config(folder: Path, **settings: Any) -> DictConfig:
@@ -45,20 +47,41 @@ def fail_after_writing(
 def test_a_staged_run_that_fails_leaves_no_folder(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
         fail_after_writing(config(tmp_path / "run"), "half", error, staged=True)
-    assert not (tmp_path / "run").exists()
-    kept = [p.name for p in tmp_path.rglob("*.log")]
-    assert kept == ([] if isinstance(error, UserError) else ["t.log"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_staged_run_replaces_leftovers_and_the_same_run(tmp_path: Path) -> None:
     for content in ("first", "second"):
-        (tmp_path / ".run.partial").mkdir(exist_ok=True)
-        (tmp_path / ".run.partial" / "stale").touch()
+        leftover = tmp_path / f".run.{DEAD}.partial" / ".hydra"
+        leftover.mkdir(parents=True)
         with run_guard(config(tmp_path / "run"), "t", staged=True) as folder:
-            assert not (folder / "stale").exists()
+            assert not leftover.exists()
             (folder / "result").write_text(content)
         assert (tmp_path / "run" / "result").read_text() == content
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_leftovers_of_other_runs_go_after_a_day_unless_they_run(tmp_path: Path) -> None:
+    ages = {f".a.{DEAD}.partial": 2, f".b.{DEAD}.partial": 0, f".c.{os.getppid()}.partial": 2}
+    for name, days in ages.items():
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+        then = time.time() - days * 86_400
+        os.utime(tmp_path / name, (then, then))
+    (tmp_path / f".mine.{DEAD}.partial").mkdir()
+    os.utime(tmp_path / f".mine.{DEAD}.partial", (0, 0))
+    with run_guard(config(tmp_path / "run"), "t", staged=True):
+        pass
+    left = {p.name for p in tmp_path.iterdir()} - {"run"}
+    assert left == {*list(ages)[1:], f".mine.{DEAD}.partial"}
+
+
+@pytest.mark.parametrize("text", ["${", "a ${b", "x: ${y:", "1e-4", "恐慌"])
+def test_any_text_is_stored_and_read_back(tmp_path: Path, text: str) -> None:
+    cfg = OmegaConf.create({"texts": [text.replace("${", "\\${")]})
+    run_config.save(cfg, tmp_path)
+    stored = run_config.read(tmp_path)
+    assert stored is not None
+    assert run_config.differences(stored, cfg) == []
 
 
 def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
