@@ -1,7 +1,7 @@
 """Theory layer: from a regime to price paths, and from paths to the guide that bars must follow."""
 
 from parfait.sde.bates import Bates
-from parfait.sde.condition import MODES, Conditioned, Target, conditioned, pin
+from parfait.sde.condition import MODES, Conditioned, Mode, Target, conditioned, pin
 from parfait.sde.fgbm import FractionalGBM
 from parfait.sde.gbm import GBM
 from parfait.sde.guide import Guide, make_guide
@@ -46,6 +46,7 @@ __all__ = [
     "Heston",
     "Kou",
     "Merton",
+    "Mode",
     "Paths",
     "Process",
     "RegimeSDE",

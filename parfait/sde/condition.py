@@ -257,8 +257,9 @@ def _meets(x: Tensor, target: Target, tolerance: float) -> Tensor:
 
 
 def _take(paths: Paths, rows: Tensor) -> Paths:
-    some = [None if c is None else c[rows] for c in (paths.variance, paths.jumps)]
-    return Paths(paths.log_price[rows], *some, paths.log_weight[rows])
+    variance = None if paths.variance is None else paths.variance[rows]
+    jumps = None if paths.jumps is None else paths.jumps[rows]
+    return Paths(paths.log_price[rows], variance, jumps, paths.log_weight[rows])
 
 
 def _joined(parts: list[Tensor | None], wanted: int) -> Tensor | None:

@@ -50,7 +50,9 @@ class PathSettings:
 
 @dataclass
 class SimulateConfig:
-    """``conf/simulate.yaml``; keys of ``semantic`` and ``sde`` beside ``name`` are options."""
+    """``conf/simulate.yaml``; keys of ``semantic`` and ``sde`` beside ``name`` are options,
+    but for ``sde.guide`` and ``sde.condition``.
+    """
 
     instruction: str | None = None
     instruction_file: str | None = None

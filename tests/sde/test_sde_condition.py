@@ -136,7 +136,7 @@ def test_the_middle_of_a_bridge_has_its_textbook_mean_and_variance(ref, case, ye
     assert abs(float(middle.var()) - variance) < 4 * variance * math.sqrt(2 / n)
 
 
-@pytest.mark.parametrize(("hurst", "kappa"), product([0.3, 0.5, 0.8], [0.0, 5.0]))
+@pytest.mark.parametrize(("hurst", "kappa"), list(product([0.3, 0.5, 0.8], [0.0, 5.0])))
 def test_the_free_part_is_what_the_price_noise_makes(ref, hurst, kappa):
     """Its covariance against the spread of paths that share everything but that noise."""
     n, steps, years = 20_000, 6, 0.1
