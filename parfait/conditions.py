@@ -1,21 +1,22 @@
-"""What a scenario says of its paths, turned into steps of the run and imposed on the guides."""
+"""The conditions of every scenario, imposed on its own paths."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from parfait.regime import FIELD_NAMES, Component, Condition, Regime, RegimeDistribution
+from parfait.regime import FIELD_NAMES, Component, Regime, RegimeDistribution
 from parfait.regime.distribution import systematic_counts
-from parfait.sde import Conditioned, Mode, Paths, Process, Target, conditioned, pin
+from parfait.sde import Conditioned, Guide, Mode, Paths, Process, conditioned, make_guide, pin
+from parfait.targets import LARGEST, plan
 from parfait.utils.errors import UserError
 
-LARGEST = 10_000_000  # points of paths held for one scenario
-FARTHEST = 4096  # bars; no target beyond is steered for
 OVERSAMPLE = 16  # weighted paths drawn for every one that is kept
+FEWEST = 1000  # weighted paths drawn at least
+SEARCH = 200_000  # paths drawn at most by rejection, for one scenario
 ROUND = 4096  # paths drawn at a time by rejection
 
 
@@ -62,16 +63,6 @@ class Imposed:
         return f"{self.name}: {what} {where} bar {self.bar}{how}"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Conditions of one scenario in steps of the run."""
-
-    target: Target
-    steps: int  # the horizon, or farther where a target lies beyond
-    conditions: tuple[tuple[str, float, int, str], ...]  # kind, relative level, bar, quote
-    prices: tuple[tuple[int, float], ...]  # (bar, price), set to the last digit
-
-
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """Paths of a whole run after all conditions; without any, the very tensors that came in."""
@@ -83,79 +74,21 @@ class Outcome:
     imposed: tuple[Imposed, ...]
     notes: tuple[str, ...]
 
-    def exact(self, level: Float64[Tensor, "paths steps"]) -> Float64[Tensor, "paths steps"]:
-        """Guide levels with the asked prices themselves where they were computed."""
-        level = level.clone()
+    def guide(
+        self, spot: float, every: int, jump_sigmas: float, bars_per_year: float
+    ) -> tuple[Guide, list[str]]:
+        """The guide of ``make_guide``, anchored at the targets too, and its remarks.
+
+        Asked prices stand in it as they were given, not as exp(log) computes them.
+        """
+        bar_sd = torch.as_tensor(self.regime.volatility) * bars_per_year**-0.5
+        guide, notes = make_guide(
+            self.paths, spot, every=every, jump_sigmas=jump_sigmas, bar_sd=bar_sd
+        )
+        level = guide.level.clone()
         for rows, bar, price in self.prices:
             level[rows, bar - 1] = price
-        return level
-
-
-def plan(
-    component: Component, spot: float, horizon: int, bars_per_year: float, mode: Mode
-) -> tuple[Plan | None, list[str]]:
-    """Steps and levels of a scenario's conditions, and sentences on what was read how.
-
-    Moves count from ``spot``. Where a recovery follows a shock (slot ``shock_and_recover``), an
-    undated move is its turning point and hence a drawdown, and a dated one counts from the dated
-    one before it.
-    """
-    points: dict[int, tuple[float, str]] = {}
-    fall: tuple[float, int, str] | None = None
-    said: list[str] = []
-    recovers = component.slot == "shock_and_recover"
-    base = spot
-    for c in sorted(component.conditions, key=lambda c: (c.years is None, c.years or 0.0)):
-        bar = horizon if c.years is None else max(1, round(c.years * bars_per_year))
-        price = c.level if c.absolute else spot * (1 + c.level)
-        kind, words = c.kind, _words(component, c)
-        if c.kind == "terminal" and recovers and c.years is None:
-            kind = "drawdown"
-            said.append(f"{words} has no date and a recovery follows: imposed as a drawdown.")
-        elif c.kind == "terminal" and recovers:
-            price = c.level if c.absolute else base * (1 + c.level)
-            base = price
-        if bar > min(FARTHEST, LARGEST):
-            said.append(f"{words} lies {bar:,} bars ahead, too far to steer for; not imposed.")
-        elif kind != "drawdown":
-            if bar in points and points[bar][0] != price:
-                said.append(f"{words} falls on the bar of another target and replaces it.")
-            points[bar] = (price, c.quote)
-        else:
-            depth = 1 - price / spot if c.absolute or c.kind != "drawdown" else abs(c.level)
-            if not 0 < depth < 1 or fall is not None:
-                why = "it is no fall" if fall is None else "another drawdown is imposed"
-                said.append(f"{words} was not imposed: {why}.")
-            else:
-                fall = (depth, bar, c.quote)
-                said.append(
-                    f"{words} holds for the guide; between anchors the bars may fall a little "
-                    "farther."
-                )
-        if bar > horizon and bar <= FARTHEST:
-            said.append(
-                f"{words} lies at bar {bar:,}, beyond the {horizon:,} bars of this run: the paths "
-                "head for it and end on the way."
-            )
-    if fall is not None and points and mode != "rejection":
-        said.append(
-            f"{component.name}: its drawdown was left to the paths, because prices are imposed "
-            "too; sde.condition=rejection imposes both."
-        )
-        fall = None
-    if not points and fall is None:
-        return None, said
-    levels = torch.tensor([price / spot for price, _ in points.values()], dtype=torch.float64)
-    target = Target(
-        waypoints=tuple(zip(points, levels.log().tolist(), strict=True)),
-        drawdown=None if fall is None else fall[0],
-        until=None if fall is None else fall[1],
-    )
-    records = [("price", price / spot - 1, bar, quote) for bar, (price, quote) in points.items()]
-    if fall is not None:
-        records.append(("drawdown", -fall[0], fall[1], fall[2]))
-    prices = tuple((bar, price) for bar, (price, _) in points.items() if bar <= horizon)
-    return Plan(target, max(horizon, target.last), tuple(records), prices), said
+        return Guide(level, guide.anchored | self.anchored), notes
 
 
 def impose(
@@ -190,17 +123,21 @@ def impose(
     """
     horizon = paths.log_price.shape[1] - 1
     anchored = torch.zeros((len(index), horizon), dtype=torch.bool)
-    prices, imposed, notes = [], [], []
+    prices, imposed = [], []
+    notes: dict[str, list[str]] = {}  # sentence -> the scenarios it is about
     for number, component in enumerate(scenarios.components):
         rows = (index == number).nonzero().squeeze(1)
-        found, said = plan(component, spot, horizon, bars_per_year, mode)
-        notes += said
+        most = LARGEST // max(1, len(rows))
+        found, said = plan(component, spot, horizon, bars_per_year, mode, most)
+        for sentence in said:
+            notes.setdefault(sentence, []).append(component.name)
         if found is None or rows.numel() == 0:
             continue
         how: Mode = mode
         if mode == "conditional" and found.target.drawdown is not None:
             how = "rejection"
-            notes.append(f"{component.name}: a drawdown has no weights; rejection was used.")
+            sentence = "a drawdown has no weights; rejection was used."
+            notes.setdefault(sentence, []).append(component.name)
         years = found.steps / bars_per_year
         if how == "pinned":
             process = make(regime[rows])
@@ -218,8 +155,8 @@ def impose(
                     dtype=torch.float64,
                 )
         else:
-            most = max(1, LARGEST // found.steps)
-            size = min(ROUND if how == "rejection" else max(OVERSAMPLE * len(rows), 1000), most)
+            weighted = max(OVERSAMPLE * len(rows), FEWEST)
+            size = min(ROUND if how == "rejection" else weighted, max(1, LARGEST // found.steps))
             which = torch.full((size,), number, dtype=torch.int64)
             pool = scenarios.sample(size, generator(f"regimes/{number}"), which).resolve()
             result = conditioned(
@@ -232,6 +169,7 @@ def impose(
                 mode=how,
                 dtype=torch.float64,
                 wanted=len(rows),
+                pool=SEARCH,
             )
             kept = _equally(result, len(rows), component, generator(f"resampling/{number}"))
             regime = _with_rows(regime, rows, pool[result.rows[kept]])
@@ -240,13 +178,15 @@ def impose(
             )
         paths = _put(paths, rows, result.paths, horizon)
         anchored[rows] = result.anchored[:, :horizon]
-        notes += [f"{component.name}: {note}." for note in result.notes]
+        for note in result.notes:
+            notes.setdefault(f"{note}.", []).append(component.name)
         if how != "rejection":
             prices += [(rows, bar, price) for bar, price in found.prices]
         figures = (how, result.ess, result.acceptance, result.drawn)
         for kind, level, bar, quote in found.conditions:
             imposed.append(Imposed(number, component.name, kind, level, bar, *figures, quote))
-    return Outcome(regime, paths, anchored, tuple(prices), tuple(imposed), tuple(notes))
+    said = tuple(f"{'; '.join(names)}: {sentence}" for sentence, names in notes.items())
+    return Outcome(regime, paths, anchored, tuple(prices), tuple(imposed), said)
 
 
 def _equally(
@@ -296,9 +236,3 @@ def _with_rows(regime: Regime, rows: Tensor, new: Regime) -> Regime:
         column[rows] = torch.as_tensor(getattr(new, name), dtype=torch.float64)
         changed[name] = column
     return regime.replace(**changed)
-
-
-def _words(component: Component, c: Condition) -> str:
-    level = f"a price of {c.level:,.6g}" if c.absolute else f"{c.level:+.0%}"
-    what = f"drawdown of {abs(c.level):.0%}" if c.kind == "drawdown" else f"target of {level}"
-    return f"{component.name}: the {what}"

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from parfait.history import History
 from parfait.microstructure import Microstructure
 from parfait.microstructure.generate import MICRO_BATCH
 from parfait.regime import MarketContext, Regime, RegimeDistribution
-from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process, make_guide
+from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process
 from parfait.semantic import UNSURE_BELOW, Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table
 from parfait.utils.errors import UserError
@@ -170,17 +171,10 @@ class Pipeline:
             index = resolved.allocate(n_paths, derive_generator(seed, "scenarios"))
             generator = derive_generator(seed, "regimes")
             regime = resolved.sample(n_paths, generator, index).resolve()
-            guide, outcome, notes = self._guide(
-                resolved,
-                index,
-                regime,
-                past.last_close,
-                horizon,
-                frequency,
-                seed,
-                guide_every,
-                jump_sigmas,
+            outcome = self._outcome(
+                resolved, index, regime, past.last_close, horizon, frequency, seed
             )
+            guide, notes = outcome.guide(past.last_close, guide_every, jump_sigmas, frequency)
             regime = outcome.regime
             report("guide", 1, 1)
         with clock("bars"):
@@ -253,7 +247,7 @@ class Pipeline:
             )
         return RegimeDistribution.single(source)
 
-    def _guide(
+    def _outcome(
         self,
         scenarios: RegimeDistribution,
         index: Int64[Tensor, " paths"],
@@ -262,37 +256,25 @@ class Pipeline:
         horizon: int,
         frequency: float,
         seed: int,
-        every: int,
-        jump_sigmas: float,
-    ) -> tuple[Guide, Outcome, list[str]]:
-        """Paths of the process with their conditions, their anchors, and remarks about these."""
-        paths = self._process(regime).sample(
-            paths=len(regime),
-            steps=horizon,
-            years=horizon / frequency,
-            generator=derive_generator(seed, "sde"),
-            dtype=torch.float64,
-        )
-        outcome = impose(
+    ) -> Outcome:
+        """Paths of the process that meet the conditions of their scenarios."""
+        return impose(
             scenarios,
             index,
             regime,
-            paths,
+            self._process(regime).sample(
+                paths=len(regime),
+                steps=horizon,
+                years=horizon / frequency,
+                generator=derive_generator(seed, "sde"),
+                dtype=torch.float64,
+            ),
             mode=self.condition,
             make=self._process,
             spot=spot,
             bars_per_year=frequency,
-            generator=lambda purpose: derive_generator(seed, purpose),
+            generator=partial(derive_generator, seed),
         )
-        guide, notes = make_guide(
-            outcome.paths,
-            spot,
-            every=every,
-            jump_sigmas=jump_sigmas,
-            bar_sd=torch.as_tensor(outcome.regime.volatility) * frequency**-0.5,
-        )
-        guide = Guide(outcome.exact(guide.level), guide.anchored | outcome.anchored)
-        return guide, outcome, notes
 
     def _process(self, regime: Regime) -> Process:
         with warnings.catch_warnings():
