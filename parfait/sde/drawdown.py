@@ -10,7 +10,8 @@ from torch import Tensor
 from parfait.sde.freedom import Freedom
 
 _SHARE = 4  # the imposed fall takes at least one part in so many of the bars, and so does its end
-_HALVINGS = 60
+_MOST_STEPS = 60  # a handful are needed
+_EXACT = 1e-14  # log price
 
 
 def log_drawdown(
@@ -82,15 +83,18 @@ def _dip(free: Freedom, peak: Tensor, trough: Tensor, until: int) -> Tensor:
 
 
 def _lowered(x: Tensor, shape: Tensor, wished: float, until: int) -> Tensor:
-    """x + s shape with the smallest s >= 0 whose largest fall is ``wished``, by bisection.
+    """x + s shape with the s >= 0 whose largest fall is ``wished``, by Newton's method.
 
-    The fall is a maximum of functions linear in s, hence convex and, once it grows, unbounded.
+    The fall is a maximum of functions linear in s, one for every pair of points, hence convex; from
+    above, where it is too deep, the steps go down without passing the root and end on its piece.
     """
-    low = torch.zeros((len(x), 1), dtype=torch.float64, device=x.device)
-    high = torch.full_like(low, 2 * wished)
-    high += (x[:, : until + 1].amax(dim=1) - x[:, : until + 1].amin(dim=1))[:, None]
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        deep = log_drawdown(x + middle * shape, until)[0][:, None] > wished
-        low, high = torch.where(deep, low, middle), torch.where(deep, middle, high)
-    return x + high * shape
+    window = x[:, : until + 1]
+    s = wished + (window.amax(dim=1) - window.amin(dim=1))[:, None]
+    for _ in range(_MOST_STEPS):
+        depth, peak, trough = log_drawdown(x + s * shape, until)
+        excess = depth[:, None] - wished
+        if bool((excess.abs() <= _EXACT).all()):
+            break
+        slope = shape.gather(1, peak[:, None]) - shape.gather(1, trough[:, None])
+        s = s - torch.where(excess > _EXACT, excess / slope, 0.0)
+    return x + s * shape
