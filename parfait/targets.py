@@ -94,7 +94,9 @@ def plan(
         drawdown=None if fall is None else fall[0],
         until=None if fall is None else fall[1],
     )
-    records = [("price", price / spot - 1, bar, quote) for bar, (price, quote) in points.items()]
+    records = [
+        ("price", round(price / spot - 1, 12), bar, quote) for bar, (price, quote) in points.items()
+    ]
     if fall is not None:
         records.append(("drawdown", -fall[0], fall[1], fall[2]))
     prices = tuple((bar, price) for bar, (price, _) in points.items() if bar <= horizon)

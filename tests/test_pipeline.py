@@ -181,6 +181,8 @@ def test_saved_files_hold_the_tables_and_strict_json(simulation, tmp_path):
         "horizon",
         "bars_per_year",
         "sde",
+        "condition",
+        "conditions",
         "checks",
         "risk",
         "seconds",
