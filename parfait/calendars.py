@@ -19,6 +19,7 @@ _YEAR = 365.25 * _DAY
 _RECENT_WEEKS = (
     8  # weekdays and session times are those of the last weeks: both change over decades
 )
+_ROUND_THE_CLOCK = 16 * _HOUR  # a day of shares with all extended hours, 4:00 to 20:00
 _GAP_DAYS = 10  # a longer pause is a gap in the record, not part of the trading year
 
 
@@ -55,7 +56,7 @@ def read_calendar(timestamps: pl.Series) -> TradingCalendar:
     if _DAY < step < 5 * _DAY and _most_common(_open_days_between(times, weekdays)) == 0:
         step = _DAY  # a short daily history whose only spacing is a weekend
     months = round(step / (_YEAR / 12)) if step >= 27 * _DAY else 0
-    sessions = _sessions(times, step, weekdays) if _SECOND <= step < _DAY else ()
+    sessions = _sessions(times, step, weekdays, round_the_clock) if _SECOND <= step < _DAY else ()
     return TradingCalendar(step, months, weekdays, sessions)
 
 
@@ -78,7 +79,8 @@ def estimate_bars_per_year(timestamps: pl.Series) -> float:
 
     The conventional 252, 365, 52 or 12 when the estimate is within 3 % of it. Histories of less
     than a year count open weekdays and bars per session instead, with 252 sessions for five
-    weekdays: a few weeks without a holiday would promise 261.
+    weekdays: a few weeks without a holiday would promise 261. Too short to hold a weekend, a
+    history with bars in more than 16 hours of the clock is that of a market open every day.
 
     Raises:
         UserError: fewer than two timestamps.
@@ -145,8 +147,15 @@ def _open_days_between(times: np.ndarray, weekdays: tuple[bool, ...]) -> np.ndar
 
 
 def _covers_the_day(times: np.ndarray, step: int) -> bool:
+    """Whether bars come in more than 16 hours of the clock, evenly.
+
+    Counted by the hour, so that missing prints do not matter; an hour with less than a quarter of
+    the bars of the fullest holds stray ones.
+    """
     recent = times[times > times[-1] - 7 * _DAY]
-    return len(np.unique(recent % _DAY // step)) >= 0.9 * (_DAY // step)
+    slot = max(step, _HOUR)
+    counts = np.bincount(recent % _DAY // slot)
+    return int((4 * counts >= counts.max()).sum()) * slot > _ROUND_THE_CLOCK
 
 
 def _open_weekdays(days: np.ndarray, round_the_clock: bool) -> tuple[bool, ...]:
@@ -167,14 +176,18 @@ def _open_weekdays(days: np.ndarray, round_the_clock: bool) -> tuple[bool, ...]:
     return tuple(bool(o) for o in is_open)
 
 
-def _sessions(times: np.ndarray, step: int, weekdays: tuple[bool, ...]) -> tuple[np.ndarray, ...]:
+def _sessions(
+    times: np.ndarray, step: int, weekdays: tuple[bool, ...], round_the_clock: bool
+) -> tuple[np.ndarray, ...]:
     """Bar times by weekday: those met on at least half of the weekday's last five dates."""
     times = times[times > times[-1] - 7 * _RECENT_WEEKS * _DAY]
     days = times // _DAY
     dates = np.unique(days)
     whole = dates[1:-1] if len(dates) > 2 else dates  # the first and last day may be cut off
     span = max(int(np.ptp(times[days == date])) for date in dates)
-    if len(dates) <= 2 and span < 5 * _HOUR:  # no session end seen yet: carry on
+    if len(dates) <= 2 and (
+        round_the_clock or span < 5 * _HOUR
+    ):  # no session end seen yet: carry on
         phase = int(times[-1] % step)
         return (np.arange(phase, _DAY, step),) * 7
     hole = 4 * _HOUR if len(dates) <= 2 else 30 * _MINUTE

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from parfait import __version__
 from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
 from parfait.checks import Alignment
 from parfait.conditions import Imposed
@@ -104,7 +105,13 @@ class Simulation:
         ]
 
     def summary(self) -> dict[str, Any]:
-        """Plain data, as in ``summary.json``; what is not known is ``None``."""
+        """Plain data, as in ``summary.json``; what is not known is ``None``.
+
+        Holds what made the run besides its options for reading the file: ``history`` as it was
+        given (the name of the series for a frame or the embedded one), ``horizon_end`` the time of
+        the last generated bar, ``sampler_steps`` ``None`` for the solver's own default, ``model``
+        the fingerprint of the weights, ``version`` that of Parfait.
+        """
         overall = {a.field: a for a in self.alignment if a.scenario is None}
         return {
             "instruction": self.instruction,
@@ -119,6 +126,15 @@ class Simulation:
             "sde": self.sde,
             "condition": self.condition,
             "conditions": [c.to_dict() for c in self.imposed],
+            "asset": self.asset,
+            "history": self.history_source or self.history_name,
+            "spot": self.spot,
+            "horizon_end": max(self.bars["timestamp"]).isoformat(),
+            "sampler": self.sampler,
+            "sampler_steps": self.sampler_steps,
+            "guide": {"every": self.guide_every, "jump_sigmas": self.jump_sigmas},
+            "model": self.model,
+            "version": __version__,
             "checks": {
                 **self.checks,
                 "alignment": {

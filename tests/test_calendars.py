@@ -110,6 +110,39 @@ def test_two_bars_around_a_weekend_are_daily() -> None:
     assert estimate_bars_per_year(friday_monday) == 252.0
 
 
+@pytest.mark.parametrize("hour", [0, 7.2, 12, 23])
+@pytest.mark.parametrize("kept", [1.0, 0.7])
+@pytest.mark.parametrize("minutes", [1, 60])
+def test_one_day_round_the_clock_is_a_market_that_never_closes(
+    hour: float, kept: float, minutes: int
+) -> None:
+    rng = np.random.default_rng(2)
+    for weekday in range(7):
+        start = START + timedelta(days=weekday, hours=hour)
+        times = [start + timedelta(minutes=i) for i in range(0, 1440, minutes)]
+        if minutes == 1:
+            times = [t for t in times if rng.random() < kept]
+        assert estimate_bars_per_year(series(times)) == 365 * 1440 / minutes
+        future = future_timestamps(series(times), 2000)
+        assert future[0] == times[-1] + timedelta(minutes=minutes)
+        assert future[-1] == times[-1] + timedelta(minutes=2000 * minutes)
+
+
+def test_a_day_cut_off_is_told_from_extended_hours() -> None:
+    crypto = [START + timedelta(minutes=i) for i in range(1007)]  # a download until 16:47
+    assert estimate_bars_per_year(series(crypto)) == 365 * 1440
+    shares = [START + timedelta(minutes=i) for i in range(4 * 60, 20 * 60)]
+    assert estimate_bars_per_year(series(shares)) == 252 * 960
+
+
+def test_stray_prints_at_night_do_not_open_the_market_at_weekends() -> None:
+    day = [START + timedelta(minutes=m) for m in range(570, 960)]
+    night = [START + timedelta(hours=h, minutes=17) for h in range(24) if not 9 <= h <= 16]
+    assert estimate_bars_per_year(series(sorted(day + night))) < 253 * 500
+    future = future_timestamps(series(sorted(day + night)), 2000)
+    assert (future.dt.weekday() <= 5).all()
+
+
 def test_stray_sundays_do_not_open_the_market() -> None:
     times = days(400, lambda d: d.weekday() < 5 or (d.weekday() == 6 and d.day < 8))
     assert (future_timestamps(series(times), 200).dt.weekday() <= 5).all()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -212,6 +213,57 @@ def test_json_round_trips() -> None:
     assert "NaN" not in unresolved.to_json()
     again = RegimeDistribution.from_json(unresolved.to_json())
     assert again.components[0].regime.initial_volatility is None
+
+
+def test_equality_is_of_values() -> None:
+    law = replace(mixture(), reading={"events": [{"kind": "crash", "severity": 0.5}]})
+    assert RegimeDistribution.from_json(law.to_json()) == law
+    open_start = RegimeDistribution.single(Regime(0.1, 0.2))
+    assert math.isnan(open_start.components[0].mean[-1])
+    assert RegimeDistribution.from_json(open_start.to_json()) == open_start
+    assert open_start != open_start.resolve(0.3)
+    assert mixture().components[0] == mixture().components[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "x"},
+        {"confidence": 0.7},
+        {"overrides": ()},
+        {"warnings": ()},
+        {"asset_class": "oil"},
+        {"reading": {"a": 1}},
+        {"components": mixture().components[::-1]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_field_decides_equality(change: dict) -> None:
+    assert replace(mixture(), **change) != mixture()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slot": "calm"},
+        {"name": "x"},
+        {"weight": 0.4},
+        {"mean": mixture().components[0].mean + 1e-12},
+        {"cholesky": mixture().components[0].cholesky * 2},
+        {"rationale": ""},
+        {"conditions": ()},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_field_of_a_scenario_decides_equality(change: dict) -> None:
+    assert replace(mixture().components[0], **change) != mixture().components[0]
+
+
+def test_distributions_have_no_hash_and_equal_nothing_else() -> None:
+    for thing in (mixture(), mixture().components[0]):
+        assert thing != thing.to_dict()
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(thing)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,11 @@ _UNUSABLE = 0.05
 
 
 def clean_rows(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
-    """Adjusts, drops, widens, sorts and removes duplicates, in this order.
+    """Drops, widens, sorts, removes duplicates and adjusts, in this order.
+
+    Adjusting multiplies open, high, low and close of bar i by (A_i / C_i) / (A_n / C_n), with A the
+    adjusted close, C the close and n the symbol's last bar: the last bar keeps its traded price,
+    whatever day the vendor adjusted to, and returns are those of the adjusted closes.
 
     Args:
         frame: columns row, time (microseconds), open, high, low, close, volume, symbol, too_long,
@@ -25,10 +29,11 @@ def clean_rows(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) ->
         UserError: more than 5 % of the rows are unusable, or the asked symbol is absent.
     """
     frame = _one_symbol(frame, options, report)
-    frame = _adjust(frame, options, report)
+    frame = _with_ratio(frame, options, report)
     frame = _drop_unusable(frame, report)
     frame = _widen(frame, report)
     frame = _sort(frame, report)
+    frame = _adjust(frame, report)
     _refuse_if_mostly_unusable(report)
     if frame.height < 2:
         raise UserError(f"{frame.height} usable bar(s); at least 2 are needed")
@@ -48,17 +53,21 @@ def _one_symbol(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -
     return mine
 
 
-def _adjust(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
-    frame = frame.with_columns(pl.col(_PRICES) * options.price_scale)
+def _with_ratio(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
+    """Adds ``ratio``, adjusted close over close; 1 where prices stay as traded."""
+    frame = frame.with_columns(pl.col(_PRICES) * options.price_scale, pl.lit(1.0).alias("ratio"))
     if "adjusted" not in frame.columns:
         return frame
     if not options.adjust:
         report.notes.append("adjusted closes ignored, prices as traded")
         return frame
-    ratio = pl.col("adjusted") * options.price_scale / pl.col("close")
-    moved = frame.filter((ratio - 1).abs() > 1e-9)["row"].to_list()
-    report.count("repaired", "prices scaled to the adjusted close", moved)
-    return frame.with_columns(pl.col(_PRICES) * ratio)
+    frame = frame.with_columns(
+        (pl.col("adjusted") * options.price_scale / pl.col("close")).alias("ratio")
+    )
+    # An unusable ratio makes its row's prices unusable in the same way: absent, zero, negative.
+    usable = pl.col("ratio").is_finite() & (pl.col("ratio") > 0)
+    prices = pl.col(_PRICES)
+    return frame.with_columns(pl.when(usable).then(prices).otherwise(prices * pl.col("ratio")))
 
 
 def _drop_unusable(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
@@ -105,7 +114,7 @@ def _sort(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
     report.count("repaired", "rows out of order", step.filter(pl.col("step") < 0)["row"].to_list())
     order = frame["symbol"].unique(maintain_order=True)
     rank = pl.col("symbol").replace_strict(order, pl.Series(range(len(order))), default=0)
-    content = ["symbol", "time", *_PRICES, "volume"]
+    content = ["symbol", "time", *_PRICES, "volume", "ratio"]
     unique = frame.unique(content, keep="last", maintain_order=True)
     copies = frame.join(unique.select("row"), on="row", how="anti")["row"].to_list()
     report.count("repaired", "exact duplicates", copies)
@@ -113,6 +122,21 @@ def _sort(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
     older = unique.join(last.select("row"), on="row", how="anti")["row"].to_list()
     report.count("dropped", "other row for the same time, last kept", older)
     return last.sort(rank, "time")
+
+
+def _adjust(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
+    """Scales every bar to the adjusted closes, relative to the last bar of its symbol."""
+    last = pl.col("ratio").last().over("symbol")
+    frame = frame.with_columns(last.alias("last_ratio"), (pl.col("ratio") / last).alias("factor"))
+    moved = frame.filter((pl.col("factor") - 1).abs() > 1e-9)["row"].to_list()
+    report.count("repaired", "prices scaled to the adjusted close", moved)
+    rebased = frame.filter((pl.col("last_ratio") - 1).abs() > 1e-9)
+    if not rebased.is_empty():
+        report.notes.append(
+            f"the last adjusted close is {rebased['last_ratio'][-1]:.6g} of the close; adjusted "
+            "prices were divided by that ratio, so that the last bar keeps its traded price"
+        )
+    return frame.with_columns(pl.col(_PRICES) * pl.col("factor"))
 
 
 def _refuse_if_mostly_unusable(report: LoadReport) -> None:
@@ -126,5 +150,5 @@ def _refuse_if_mostly_unusable(report: LoadReport) -> None:
         )
         raise UserError(
             f"{unusable} of {rows} rows are unusable, more than 5 %: {reasons}; "
-            "mend the file, or name its columns with columns={...}"
+            "mend the file, or name its columns as in columns={'close': 'NAME'}"
         )

@@ -53,7 +53,8 @@ def select_symbol(header: Sequence[str], symbol: str | None) -> list[str]:
         return list(header)
     if symbol is None and len(symbols) > 1:
         raise UserError(
-            f"columns of several symbols ({', '.join(symbols)}); choose one with symbol="
+            f"columns of several symbols ({', '.join(symbols)}); choose one, as in "
+            f"symbol={symbols[0]!r}"
         )
     chosen = symbols[0] if symbol is None else symbol
     if chosen not in symbols:
@@ -76,7 +77,7 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str] | None) -> di
         same = same or [i for i, cell in enumerate(header) if plain_name(cell) == plain_name(name)]
         if len(same) != 1:
             count = "no column" if not same else f"{len(same)} columns"
-            raise UserError(f"{count} named {name!r} for {role}; the columns are {_listed(header)}")
+            raise UserError(f"{count} named {name!r} for {role}; the columns are {listed(header)}")
         chosen[role] = same[0]
     taken = set(chosen.values())
     candidates: dict[str, list[int]] = {role: [] for role in ROLES}
@@ -95,13 +96,13 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str] | None) -> di
             names = ", ".join(repr(header[i]) for i in positions)
             raise UserError(
                 f"{len(positions)} columns may be the {role} ({names}); "
-                f"choose with columns={{'{role}': ...}}"
+                f"choose one, as in columns={{'{role}': {header[positions[0]]!r}}}"
             )
         chosen[role] = positions[0]
     if "close" not in chosen:
         raise UserError(
-            f"no close column; the columns are {_listed(header)}: "
-            "name it with columns={'close': ...}"
+            f"no close column; the columns are {listed(header)}: "
+            "name it with columns={'close': 'NAME'}"
         )
     return chosen
 
@@ -115,6 +116,7 @@ def _split_date_and_clock(header: Sequence[str], candidates: dict[str, list[int]
         candidates["time"], candidates["clock"] = dates, clocks
 
 
-def _listed(header: Sequence[str]) -> str:
+def listed(header: Sequence[str]) -> str:
+    """Column names for a sentence, cut where they are many or long."""
     shown = ", ".join(repr(cell[:40]) for cell in header[:20])
     return shown + (", ..." if len(header) > 20 else "")

@@ -9,7 +9,7 @@ import polars as pl
 from parfait.bars import BAR_COLUMNS, check_bars, estimate_bars_per_year, missing_sessions
 from parfait.data.checks import odd_bars, unit_changes
 from parfait.data.clean import clean_rows
-from parfait.data.columns import HEADERLESS, assign_roles, is_header, select_symbol
+from parfait.data.columns import HEADERLESS, assign_roles, is_header, listed, select_symbol
 from parfait.data.numbers import find_decimal, looks_numeric, parse_numbers
 from parfait.data.options import LoadOptions
 from parfait.data.report import LoadReport
@@ -68,8 +68,9 @@ def _typed_rows(
     missing = [role for role in _PRICES if role not in roles]
     if missing and not options.close_only:
         raise UserError(
-            f"no column for {', '.join(missing)}; name it with columns={{'{missing[0]}': ...}}, "
-            "or accept flat bars made of closes with close_only=True"
+            f"no column for {', '.join(missing)}; the columns are {listed(header)}: name it with "
+            f"columns={{'{missing[0]}': 'NAME'}}, or accept flat bars made of closes with "
+            "close_only=True"
         )
     rows, numbers = table.rows[first:], table.numbers[first:]
     if not rows:
@@ -85,7 +86,7 @@ def _typed_rows(
     }
     frame = pl.DataFrame({"row": pl.Series(numbers, dtype=pl.Int64)})
     frame = frame.with_columns(
-        _times(cells, options, path, report, len(rows)),
+        _times(cells, options, path, report, header, len(rows)),
         pl.Series("too_long", [any(r[width:]) for r in rows], dtype=pl.Boolean),
         cells.get("symbol", pl.repeat("", len(rows), eager=True)).alias("symbol"),
     )
@@ -108,14 +109,20 @@ def _header(table: TextTable, options: LoadOptions, report: LoadReport) -> tuple
     names = list(options.names or HEADERLESS[:width])
     if len(names) > width or (options.names is None and not 5 <= width <= len(HEADERLESS)):
         raise UserError(
-            f"no header and {width} columns, not {', '.join(HEADERLESS)}; give the columns' names "
-            "in order with names=[...]"
+            f"no header and {width} columns, not {', '.join(HEADERLESS)}; name them in their "
+            f"order, as in names={list(HEADERLESS)} (another word skips a column, columns after "
+            "the last name are left out)"
         )
     return names, 0
 
 
 def _times(
-    cells: dict[str, pl.Series], options: LoadOptions, path: Path, report: LoadReport, n: int
+    cells: dict[str, pl.Series],
+    options: LoadOptions,
+    path: Path,
+    report: LoadReport,
+    header: list[str],
+    n: int,
 ) -> pl.Series:
     """Microseconds, null where unreadable."""
     if options.start is not None and options.frequency is not None:
@@ -124,8 +131,9 @@ def _times(
         return regular_times(options.start, options.frequency, n)
     if "time" not in cells:
         raise UserError(
-            "no time column; name it with columns={'time': ...}, or give start='YYYY-MM-DD' and "
-            "frequency='1bd' (business days), '1d', '1h', ..."
+            f"no time column; the columns are {listed(header)}: name it with "
+            "columns={'time': 'NAME'}, or give start='YYYY-MM-DD' and frequency='1bd' (business "
+            "days; also 1d, 1h, 5m, 1w, 1mo)"
         )
     text = cells["time"]
     if "clock" in cells:

@@ -41,7 +41,8 @@ def find_decimal(cells: Sequence[pl.Series], delimiter: str) -> str:
     if delimiter in (",", "") or commas.str.contains(r",.*,").any():
         return "."
     raise UserError(
-        f"{commas[0]!r} may hold a thousands or a decimal comma; say which with decimal='.' or ','"
+        f"{commas[0]!r} may hold a thousands or a decimal comma; say which with decimal='.' or "
+        "decimal=','"
     )
 
 

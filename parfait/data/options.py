@@ -25,7 +25,8 @@ class LoadOptions:
         date: the day of a file timed in milliseconds since midnight, when its name holds none.
         start, frequency: first time and spacing ("1bd" business days, "1d", "1h", "5m", "1w",
             "1mo") of a file without times.
-        adjust: whether an adjusted close beside the close scales open, high, low and close.
+        adjust: whether an adjusted close beside the close scales open, high, low and close; the
+            last bar keeps its traded price.
         close_only: whether missing open, high and low may be replaced by the close.
         price_scale: prices are multiplied by it (1e-4 for prices in ten-thousandths).
         symbol: which series of a file that holds several.
@@ -48,6 +49,15 @@ class LoadOptions:
     max_gap: int = 5
 
     def __post_init__(self) -> None:
+        if not isinstance(self.columns or {}, Mapping):
+            raise UserError(
+                f"columns={self.columns!r} must map roles to names, as in "
+                "columns={'close': 'NAME'}"
+            )
+        if isinstance(self.names, str) or not isinstance(self.names or [], Sequence):
+            raise UserError(
+                f"names={self.names!r} must be a list, as in names=['time', 'open', 'close']"
+            )
         for role in self.columns or {}:
             if role not in ROLES:
                 raise UserError(f"columns: role {role!r} is unknown; roles are {', '.join(ROLES)}")
@@ -65,4 +75,7 @@ class LoadOptions:
         for name in options:
             if name not in known:
                 raise UserError(f"load_bars has no option {name!r}; it has {', '.join(known)}")
-        return cls(**options)
+        # Typed on a command line, a symbol or a date of digits alone arrives as a number.
+        digits = ("symbol", "date", "start", "frequency")
+        texts = {n: str(options[n]) for n in digits if options.get(n) is not None}
+        return cls(**{**options, **texts})

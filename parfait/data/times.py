@@ -63,7 +63,7 @@ def parse_times(text: pl.Series, options: LoadOptions, file_name: str) -> Times:
         raise UserError(
             f"{len(odd)} of {len(known)} times are not of one known form, first {odd[0][:40]!r}; "
             "use YYYY-MM-DD HH:MM:SS or an epoch, or name the time column with "
-            "columns={'time': ...}"
+            "columns={'time': 'NAME'}"
         )
     parts = cells.str.extract_groups(_FORMS[form]).struct.rename_fields(list(_PARTS))
     frame = parts.struct.unnest()
@@ -109,7 +109,7 @@ def _midnight(date: str | None, file_name: str) -> int:
         raise UserError(
             "times are numbers below one day of milliseconds (time of day only) and "
             + (f"date={date!r} is not a date" if date else "the file name holds no date")
-            + "; give date='YYYY-MM-DD', or name another time column with columns={'time': ...}"
+            + "; give date='YYYY-MM-DD', or name another time column with columns={'time': 'NAME'}"
         )
     return int(start)
 

@@ -83,6 +83,8 @@ class Component:
         rationale: one sentence on why this scenario is there.
         conditions: statements about the path (targets, drawdowns).
 
+    Two scenarios are equal when all they hold is, two open initial volatilities among it.
+
     Raises:
         UserError: names the argument that is out of range or misshapen.
     """
@@ -130,6 +132,13 @@ class Component:
         """
         scale = torch.tensor([(sd or {}).get(n, 0.0) for n in FIELD_NAMES], dtype=torch.float64)
         return cls(slot, name, weight, regime.to_unconstrained(), torch.diag(scale), **kw)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Component):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()  # where an open initial volatility is None
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # holds tensors
 
     @property
     def sd(self) -> Float64[Tensor, "11"]:

@@ -35,6 +35,11 @@ class RegimeDistribution:
         overrides: numbers taken literally.
         warnings: sentences for the user.
         asset_class: the market the reading is about.
+        reading: why the scenarios are what they are, as plain JSON data; each reader decides on its
+            keys (the events found, the words used), nothing is computed from it, and a report
+            shows it. Empty when nothing was read.
+
+    Two distributions are equal when all they hold is; like batches of regimes they have no hash.
     """
 
     components: tuple[Component, ...]
@@ -62,6 +67,13 @@ class RegimeDistribution:
         return cls(
             (Component.around("baseline", name, 1.0, regime, rationale="Given by the caller."),)
         )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RegimeDistribution):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # holds tensors and a dictionary
 
     @property
     def weights(self) -> Float64[Tensor, " components"]:

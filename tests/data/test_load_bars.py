@@ -156,7 +156,7 @@ def test_milliseconds_since_midnight(tmp_path: Path, bars: pl.DataFrame) -> None
 
 def test_no_time_column(tmp_path: Path, bars: pl.DataFrame) -> None:
     path = save(tmp_path, [r[1:] for r in cells(bars)], "Open,High,Low,Close,Volume")
-    with pytest.raises(UserError, match=r"start=.*frequency="):
+    with pytest.raises(UserError, match=r"'Volume': name.*start='YYYY-MM-DD'.*frequency='1bd'"):
         load_bars(path)
     assert load_bars(path, start="2021-01-01", frequency="1bd")[0].equals(bars)
     monthly = load_bars(path, start="2021-01-31", frequency="1mo")[0]["timestamp"]
@@ -264,16 +264,63 @@ def test_more_than_five_percent_unusable(tmp_path: Path, bars: pl.DataFrame) -> 
         load_bars(save(tmp_path, rows))
 
 
-def test_adjusted_close_scales_the_bar(tmp_path: Path, bars: pl.DataFrame) -> None:
-    rows = [[*r[:5], f"{float(r[4]) / 2:.10g}", r[5]] for r in cells(bars)]
-    path = save(tmp_path, rows, "Date,Open,High,Low,Close,Adj Close,Volume")
+ADJUSTED = "Date,Open,High,Low,Close,Adj Close,Volume"
+
+
+def adjusted(rows: list[list[str]], ratios: list[float]) -> list[list[str]]:
+    return [[*r[:5], f"{float(r[4]) * k:.17g}", r[5]] for r, k in zip(rows, ratios, strict=True)]
+
+
+@pytest.mark.parametrize("latest", [1.0, 0.685])
+def test_adjusted_close_scales_the_bars_before_the_last(
+    tmp_path: Path, bars: pl.DataFrame, latest: float
+) -> None:
+    ratios = [latest * (0.5 if i < 20 else 1.0) for i in range(N)]
+    path = save(tmp_path, adjusted(cells(bars), ratios), ADJUSTED)
     frame, report = load_bars(path)
-    halved = bars.with_columns(pl.col("open", "high", "low", "close") / 2)
-    np.testing.assert_allclose(frame["high"], halved["high"], rtol=1e-12)
-    assert report.repaired["prices scaled to the adjusted close"]["count"] == N
+    prices = pl.col("open", "high", "low", "close")
+    halved = bars.with_columns(
+        pl.when(pl.int_range(pl.len()) < 20).then(prices / 2).otherwise(prices)
+    )
+    for name in ("open", "high", "low", "close"):
+        np.testing.assert_allclose(frame[name], halved[name], rtol=1e-12)
+    assert frame.row(-1) == bars.row(-1)  # as traded, to the last digit
+    assert report.repaired["prices scaled to the adjusted close"]["count"] == 20
+    assert [("0.685 of the close" in note) for note in report.notes] == [True] * (latest != 1)
     raw, report = load_bars(path, adjust=False)
     assert raw.equals(bars)
     assert not report.repaired
+
+
+def test_the_last_usable_bar_of_each_symbol_keeps_its_price(
+    tmp_path: Path, bars: pl.DataFrame
+) -> None:
+    ratios = [0.25] * (N - 1) + [1.0]
+    rows = adjusted(cells(bars), ratios)
+    rows[-1][2] = "0.01"  # high below low: dropped, so the bar before it is the last
+    other = adjusted(cells(bars), [0.8] * N)
+    path = save(
+        tmp_path,
+        [["B", *r] for r in rows[::-1]] + [["A", *r] for r in other],
+        "Ticker," + ADJUSTED,
+    )
+    frame, report = load_bars(path)
+    assert "prices scaled to the adjusted close" not in report.repaired
+    assert frame.filter(pl.col("symbol") == "B").drop("symbol").equals(bars[:-1])
+    kept = frame.filter(pl.col("symbol") == "A").drop("symbol")
+    assert kept.row(-1) == bars.row(-1)
+    np.testing.assert_allclose(kept["close"], bars["close"], rtol=1e-12)
+
+
+def test_a_row_without_its_adjusted_close_is_dropped(tmp_path: Path, bars: pl.DataFrame) -> None:
+    rows = adjusted(cells(bars), [0.5] * N)
+    rows[3][5], rows[-1][5] = "null", "0"
+    frame, report = load_bars(save(tmp_path, rows, ADJUSTED))
+    assert {reason: e["rows"] for reason, e in report.dropped.items()} == {
+        "missing price": [5],
+        "zero price": [N + 1],
+    }
+    assert frame.equals(pl.concat([bars[:3], bars[4:-1]]))
 
 
 def test_split_is_flagged_and_kept(tmp_path: Path, bars: pl.DataFrame) -> None:
@@ -305,7 +352,9 @@ def test_missing_volume_and_missing_prices(tmp_path: Path, bars: pl.DataFrame) -
     assert frame["volume"].to_list() == [0.0] * N
     assert report.flagged == {"volume missing, set to 0": {"count": N, "rows": [2, 3, 4, 5, 6]}}
     path = save(tmp_path, [[r[0], r[4]] for r in rows], "Date,Close")
-    with pytest.raises(UserError, match=r"open, high, low.*close_only=True"):
+    with pytest.raises(
+        UserError, match=r"open, high, low.*'Date'.*\{'open': 'NAME'\}.*close_only=True"
+    ):
         load_bars(path)
     frame, report = load_bars(path, close_only=True)
     assert frame["open"].equals(frame["close"].rename("open"))
@@ -335,7 +384,7 @@ def test_symbols_side_by_side(tmp_path: Path, bars: pl.DataFrame) -> None:
     rows = [[*r, *(["", "", "", "", ""] if i < 10 else r[1:])] for i, r in enumerate(cells(bars))]
     header = ",".join(["", *(f"{s}:{n}" for s in ("X", "Y") for n in BAR_COLUMNS[1:])])
     path = save(tmp_path, rows, header)
-    with pytest.raises(UserError, match=r"X, Y.*symbol="):
+    with pytest.raises(UserError, match=r"X, Y.*symbol='X'"):
         load_bars(path)
     frame, report = load_bars(path, symbol="Y")
     assert frame.equals(bars[10:])
@@ -358,7 +407,9 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
 def test_options_resolve_what_names_leave_open(tmp_path: Path, bars: pl.DataFrame) -> None:
     rows = [[*r, "1"] for r in cells(bars)]
     path = save(tmp_path, rows, "When,Open,High,Low,Close,Volume,volume_usd")
-    with pytest.raises(UserError, match=r"2 columns may be the volume"):
+    with pytest.raises(
+        UserError, match=r"2 columns may be the volume.*columns=\{'volume': 'Volume'\}"
+    ):
         load_bars(path)
     options = {"columns": {"time": "When", "volume": "Volume"}}
     frame, report = load_bars(path, **options)
@@ -383,10 +434,23 @@ def test_lines_before_the_header_and_names_of_a_headerless_file(
     assert report.repaired == {"lines before the header": {"count": 1, "rows": [1]}}
     swapped = [[r[0], r[1], r[4], r[2], r[3], r[5], "9"] for r in cells(bars)]
     path = save(tmp_path, swapped, None)
-    with pytest.raises(UserError, match=r"no header and 7 columns.*names="):
+    with pytest.raises(UserError, match=r"no header and 7 columns.*names=\['time', 'open'"):
         load_bars(path)
     names = ["time", "open", "close", "high", "low", "volume"]
     assert load_bars(path, names=names)[0].equals(bars)
+
+
+def test_options_that_arrive_as_numbers_or_misshapen(tmp_path: Path, bars: pl.DataFrame) -> None:
+    rows = [["600519", *r] for r in cells(bars)] + [["1", *r] for r in cells(bars)]
+    path = save(tmp_path, rows, "Ticker,Date,Open,High,Low,Close,Volume")
+    assert load_bars(path, symbol=600519)[0].equals(bars)
+    timed = [[str(60_000 * i), *r[1:]] for i, r in enumerate(cells(bars))]
+    clock = save(tmp_path, timed, None, name="y.csv")
+    assert load_bars(clock, date=20131008)[0]["timestamp"][0] == datetime(2013, 10, 8)
+    with pytest.raises(UserError, match=r"columns='Close' must map.*columns=\{'close': 'NAME'\}"):
+        load_bars(path, columns="Close")
+    with pytest.raises(UserError, match=r"names='time' must be a list.*names=\['time'"):
+        load_bars(path, names="time")
 
 
 def test_unusable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
