@@ -4,21 +4,23 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from parfait.bars import bars_to_tensor, future_timestamps
 from parfait.checks import alignment, horizon_variance, risk_measures
+from parfait.conditions import Outcome, impose
 from parfait.history import History
 from parfait.microstructure import Microstructure
 from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
 from parfait.regime import MarketContext, Regime, RegimeDistribution
-from parfait.sde import Guide, Process, SdeWarning, load_process, make_guide
+from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process
 from parfait.semantic import UNSURE_BELOW, Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table
 from parfait.utils.errors import UserError
@@ -51,8 +53,13 @@ class Pipeline:
         microstructure: guide and history -> bars.
         sde: name of the process.
         sde_options: options of the process, such as ``compensate``.
+        condition: how targets of the sentence are imposed: ``pinned`` (every path meets them),
+            ``conditional`` (and is weighed by its likelihood) or ``rejection`` (found by search).
         sampler: solver of the diffusion.
         sampler_steps: its number of steps; ``None`` for the solver's own default.
+
+    Raises:
+        UserError: ``condition`` is none of the three.
     """
 
     reader: Reader
@@ -60,8 +67,15 @@ class Pipeline:
     microstructure: Microstructure
     sde: str = "regime"
     sde_options: Mapping[str, Any] = field(default_factory=dict)
+    condition: Mode = "pinned"
     sampler: str = DEFAULT_SAMPLER
     sampler_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.condition not in MODES:
+            raise UserError(
+                f"sde.condition={self.condition} is unknown; use one of {', '.join(MODES)}"
+            )
 
     @classmethod
     def load(
@@ -72,6 +86,7 @@ class Pipeline:
         semantic_options: Mapping[str, Any] | None = None,
         sde: str = "regime",
         sde_options: Mapping[str, Any] | None = None,
+        condition: Mode = "pinned",
         sampler: str = DEFAULT_SAMPLER,
         sampler_steps: int | None = None,
     ) -> "Pipeline":
@@ -81,6 +96,7 @@ class Pipeline:
             run: folder of a training run; ``None`` is the model that ships with Parfait.
             semantic, semantic_options: name and options of the reader.
             sde, sde_options: name and options of the process.
+            condition: ``pinned``, ``conditional`` or ``rejection``.
             sampler, sampler_steps: solver of the diffusion and its number of steps.
 
         Raises:
@@ -92,6 +108,7 @@ class Pipeline:
             microstructure=Microstructure.load(run),
             sde=sde,
             sde_options=dict(sde_options or {}),
+            condition=condition,
             sampler=sampler,
             sampler_steps=sampler_steps,
         )
@@ -155,9 +172,11 @@ class Pipeline:
             regime = resolved.sample(n_paths, generator, index).resolve()
             if not self.process.has_variance:  # it runs at the long-run level from the first bar
                 regime = regime.replace(initial_volatility=regime.volatility)
-            guide, notes = self._guide(
-                regime, past.last_close, horizon, frequency, seed, guide_every, jump_sigmas
+            outcome = self._outcome(
+                resolved, index, regime, past.last_close, horizon, frequency, seed
             )
+            guide, notes = outcome.guide(past.last_close, guide_every, jump_sigmas, frequency)
+            regime = outcome.regime
             report("guide", 1, 1)
         with clock("bars"):
             bars = self._bars(past, guide, regime, frequency, seed, batch_size, report)
@@ -174,6 +193,7 @@ class Pipeline:
             *_unsure(scenarios),
             *past.remarks(self.microstructure.history_length, scenarios.asset_class),
             *self._left_out(scenarios),
+            *outcome.notes,
             *notes,
         ]
         return Simulation(
@@ -193,6 +213,8 @@ class Pipeline:
             horizon=horizon,
             bars_per_year=frequency,
             sde=self.sde,
+            condition=self.condition,
+            imposed=outcome.imposed,
             sampler=self.sampler,
             sampler_steps=self.sampler_steps,
             guide_every=guide_every,
@@ -222,37 +244,42 @@ class Pipeline:
             )
         return RegimeDistribution.single(source)
 
-    def _guide(
+    def _outcome(
         self,
+        scenarios: RegimeDistribution,
+        index: Int64[Tensor, " paths"],
         regime: Regime,
         spot: float,
         horizon: int,
         frequency: float,
         seed: int,
-        every: int,
-        jump_sigmas: float,
-    ) -> tuple[Guide, list[str]]:
-        """Paths of the process, their anchors, and remarks about the latter."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SdeWarning)  # said once, for the scenarios: _left_out
-            process = self.process.from_regime(regime, **self.sde_options)
-        paths = process.sample(
-            paths=len(regime),
-            steps=horizon,
-            years=horizon / frequency,
-            generator=derive_generator(seed, "sde"),
-            dtype=torch.float64,
-        )
-        return make_guide(
-            paths,
-            spot,
-            every=every,
-            jump_sigmas=jump_sigmas,
-            bar_sd=torch.as_tensor(regime.volatility) * frequency**-0.5,
+    ) -> Outcome:
+        """Paths of the process that meet the conditions of their scenarios."""
+        return impose(
+            scenarios,
+            index,
+            regime,
+            self._process(regime).sample(
+                paths=len(regime),
+                steps=horizon,
+                years=horizon / frequency,
+                generator=derive_generator(seed, "sde"),
+                dtype=torch.float64,
+            ),
+            mode=self.condition,
+            make=self._process,
+            spot=spot,
+            bars_per_year=frequency,
+            generator=partial(derive_generator, seed),
         )
 
+    def _process(self, regime: Regime) -> Process:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SdeWarning)  # said once, for the scenarios: _left_out
+            return self.process.from_regime(regime, **self.sde_options)
+
     def _left_out(self, scenarios: RegimeDistribution) -> list[str]:
-        """What of the scenarios is not in the paths: fields and conditions.
+        """Fields of the scenarios that the process cannot express.
 
         Single draws stray from neutral values by the width of the reading; only a centre that does
         was meant.
@@ -263,11 +290,6 @@ class Pipeline:
                 warnings.simplefilter("always", SdeWarning)
                 self.process.from_regime(component.regime, **self.sde_options)
             said += [f"{component.name}: {w.message}." for w in caught]
-            if component.conditions:
-                kinds = ", ".join(sorted({c.kind for c in component.conditions}))
-                said.append(
-                    f"{component.name}: its conditions ({kinds}) were not imposed on the paths."
-                )
         return said
 
     def _bars(

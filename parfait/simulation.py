@@ -12,6 +12,7 @@ from torch import Tensor
 from parfait import __version__
 from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
 from parfait.checks import Alignment
+from parfait.conditions import Imposed
 from parfait.regime import FIELD_NAMES, Regime, RegimeDistribution
 from parfait.regime.component import marginal
 from parfait.sde import Guide
@@ -38,6 +39,7 @@ class Simulation:
         warnings: sentences for the user, the most important first.
         alignment: regime fields asked for and found, per scenario and in all.
         seconds: wall time by stage.
+        condition: how conditions are imposed; ``imposed`` are those that were.
         model: fingerprint of the network's weights.
     """
 
@@ -67,6 +69,8 @@ class Simulation:
     alignment: tuple[Alignment, ...]
     risk: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
+    condition: str = "pinned"
+    imposed: tuple[Imposed, ...] = ()
 
     @property
     def scenario_of_path(self) -> list[int]:
@@ -120,6 +124,8 @@ class Simulation:
             "horizon": self.horizon,
             "bars_per_year": self.bars_per_year,
             "sde": self.sde,
+            "condition": self.condition,
+            "conditions": [c.to_dict() for c in self.imposed],
             "asset": self.asset,
             "history": self.history_source or self.history_name,
             "spot": self.spot,

@@ -14,7 +14,7 @@ from parfait.microstructure.generate import MICRO_BATCH
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.unet1d import UNet1D
 from parfait.pipeline import MAX_BARS, Pipeline, derive_generator
-from parfait.regime import Component, Condition, MarketContext, Regime, RegimeDistribution
+from parfait.regime import Component, MarketContext, Regime, RegimeDistribution
 from parfait.sde import Bates, load_process
 from parfait.simulation import parquet_bytes
 from parfait.utils.errors import UserError
@@ -181,6 +181,8 @@ def test_saved_files_hold_the_tables_and_strict_json(simulation, tmp_path):
         "horizon",
         "bars_per_year",
         "sde",
+        "condition",
+        "conditions",
         "asset",
         "history",
         "spot",
@@ -239,13 +241,6 @@ def test_what_a_process_cannot_express_is_said(pipeline):
     said = plain.run("x", n_paths=4, horizon=3).warnings
     assert any("jump_intensity" in sentence for sentence in said)
     assert not any("cannot express" in w for w in pipeline.run("x", n_paths=4, horizon=3).warnings)
-
-
-def test_conditions_that_are_not_imposed_are_said(pipeline, simulation):
-    target = Condition("terminal", -0.3)
-    calm = replace(simulation.scenarios.components[1], weight=1.0, conditions=(target,))
-    said = pipeline.run(RegimeDistribution((calm,)), n_paths=2, horizon=2).warnings
-    assert any("terminal" in sentence for sentence in said)
 
 
 def test_short_and_foreign_histories_are_used_with_a_warning(pipeline):

@@ -72,6 +72,8 @@ def test_summary_holds_what_made_the_run(tmp_path, steps):
         "guide": {"every": 4, "jump_sigmas": 2.5},
         "model": "f" * 64,
         "version": parfait.__version__,
+        "condition": "pinned",
+        "conditions": [],
     }
     assert {key: summary[key] for key in expected} == expected
     before = {"instruction", "semantic", "confidence", "overrides", "warnings"}

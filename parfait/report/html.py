@@ -79,8 +79,11 @@ def reproduce(simulation: Simulation) -> str:
     options = f"n_paths={s.n_paths} horizon={s.horizon} seed={s.seed}"
     if s.instruction is None:
         given = ", ".join(options.split())
-        return f"Pipeline.load(sde={s.sde!r}).run(scenarios, history, {given})"
+        how = "" if s.condition == "pinned" else f", condition={s.condition!r}"
+        return f"Pipeline.load(sde={s.sde!r}{how}).run(scenarios, history, {given})"
     parts = [f"python simulate.py {shlex.quote(s.instruction)} {options} sde={s.sde}"]
+    if s.condition != "pinned":
+        parts.append(f"sde.condition={s.condition}")
     if s.history_source is not None:
         parts.append(f"history={shlex.quote(s.history_source)}")
     if s.asset is not None:

@@ -1,6 +1,7 @@
 """Theory layer: from a regime to price paths, and from paths to the guide that bars must follow."""
 
 from parfait.sde.bates import Bates
+from parfait.sde.condition import MODES, Conditioned, Mode, Target, conditioned, pin
 from parfait.sde.fgbm import FractionalGBM
 from parfait.sde.gbm import GBM
 from parfait.sde.guide import Guide, make_guide
@@ -35,19 +36,25 @@ def load_process(name: str) -> type[Process]:
 
 __all__ = [
     "GBM",
+    "MODES",
     "OU",
     "PROCESSES",
     "Bates",
+    "Conditioned",
     "FractionalGBM",
     "Guide",
     "Heston",
     "Kou",
     "Merton",
+    "Mode",
     "Paths",
     "Process",
     "RegimeSDE",
     "RoughBergomi",
     "SdeWarning",
+    "Target",
+    "conditioned",
     "load_process",
     "make_guide",
+    "pin",
 ]

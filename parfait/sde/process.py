@@ -162,9 +162,23 @@ class Process(ABC):
             UserError: ``paths`` or ``steps`` below 1, ``years`` not positive, a dtype other than
                 float32 or float64, or a parameter of the wrong shape.
         """
+        root = draw_root(generator)
+        return self.replay(paths, steps, years, root, generator.device, dtype)
+
+    def replay(
+        self,
+        paths: int,
+        steps: int,
+        years: float,
+        root: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        still: bool = False,
+    ) -> Paths:
+        """``sample`` from its integer; ``still`` without the noise of the price alone."""
         _check_request(paths, steps, years, dtype)
         self._check_shapes(paths, steps)
-        device, root = generator.device, draw_root(generator)
 
         def buffer(rows: int, wanted: bool) -> Tensor | None:
             return torch.empty((rows, paths), dtype=dtype, device=device) if wanted else None
@@ -174,7 +188,8 @@ class Process(ABC):
         with _one_thread():
             for start in range(0, paths, CHUNK):
                 columns = slice(start, min(start + CHUNK, paths))
-                streams = Streams(root, start // BLOCK, columns.stop - start, dtype, device)
+                width = columns.stop - start
+                streams = Streams(root, start // BLOCK, width, dtype, device, still=still)
                 x = log_price[:, columns]
                 v = None if variance is None else variance[:, columns]
                 j = None if jumps is None else jumps[:, columns]

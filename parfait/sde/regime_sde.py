@@ -81,7 +81,7 @@ class RegimeSDE(Process):
             )
 
     def _fill(self, chunk: Chunk) -> None:
-        p = self._symbols(chunk)
+        p = self.symbols(chunk.width, chunk.years, chunk.log_price.device)
         scatter_jumps(chunk, p["lam"], normal_sizes(chunk, p["m"], p["s"]))
         z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
         z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
@@ -95,7 +95,7 @@ class RegimeSDE(Process):
             fill = partial(self._fill_filtered, has_memory=has_memory, moves=moves)
             self._on_rows(chunk, rows, p, z1, z2, fill)
 
-    def _symbols(self, chunk: Chunk) -> Symbols:
+    def symbols(self, width: int, years: float, device: torch.device) -> Symbols:
         """Parameters in paper symbols, float64, one per path; negligible ones neutral."""
         r = self.regime
         assert r.initial_volatility is not None
@@ -112,8 +112,11 @@ class RegimeSDE(Process):
             "rho": r.leverage,
             "v0": r.initial_volatility**2,
         }
-        p = {n: chunk.exact(v).expand(chunk.width) for n, v in values.items()}
-        still = p["kappa"] * chunk.years < NO_REVERSION
+        exact = {
+            n: torch.as_tensor(v, dtype=torch.float64, device=device) for n, v in values.items()
+        }
+        p = {n: v.expand(width) for n, v in exact.items()}
+        still = p["kappa"] * years < NO_REVERSION
         p["kappa"] = p["kappa"].masked_fill(still, 0.0)
         p["hurst"] = p["hurst"].masked_fill((p["hurst"] - 0.5).abs() < NO_MEMORY, 0.5)
         return p

@@ -44,13 +44,22 @@ class Streams:
         dtype: of the noise; float64 noise is float32 noise cast up, so both precisions see the same
             normals.
         device: where the numbers are drawn.
+        still: the noise of the price is 0 and all other noise as without it, which gives the mean
+            of the price given everything else.
     """
 
     def __init__(
-        self, root: int, first_block: int, width: int, dtype: torch.dtype, device: torch.device
+        self,
+        root: int,
+        first_block: int,
+        width: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        still: bool = False,
     ) -> None:
         self.root, self.first_block, self.width = root, first_block, width
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device, self.still = dtype, device, still
 
     def generator(self, purpose: Purpose, block: int) -> torch.Generator:
         """A fresh generator for one purpose and one block, counted from ``first_block``."""
@@ -65,6 +74,8 @@ class Streams:
     def normal(self, purpose: Purpose, rows: int) -> Float[Tensor, "rows width"]:
         """Independent N(0, 1), one column per path."""
         noise = torch.empty((rows, self.width), dtype=self.dtype, device=self.device)
+        if self.still and purpose == Purpose.PRICE:
+            return noise.zero_()
         # Whole blocks: torch.randn of fewer numbers is not a prefix of torch.randn of more.
         whole = torch.empty((rows, BLOCK), device=self.device)
         for block, columns in self.blocks():

@@ -49,7 +49,9 @@ class PathSettings:
 
 @dataclass
 class SimulateConfig:
-    """``conf/simulate.yaml``; keys of ``semantic`` and ``sde`` beside ``name`` are options."""
+    """``conf/simulate.yaml``; keys of ``semantic`` and ``sde`` beside ``name`` are options,
+    but for ``sde.guide`` and ``sde.condition``.
+    """
 
     instruction: str | None = None
     instruction_file: str | None = None

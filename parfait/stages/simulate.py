@@ -49,12 +49,14 @@ def simulate(cfg: DictConfig) -> None:
         reader, reader_options = _name_and_options(cfg, "semantic")
         process, process_options = _name_and_options(cfg, "sde")
         process_options.pop("guide", None)
+        condition = process_options.pop("condition", "pinned")
         pipeline = Pipeline.load(
             settings.run,
             semantic=reader,
             semantic_options=reader_options,
             sde=process,
             sde_options=process_options,
+            condition=condition,
             sampler=settings.sampler.name,
             sampler_steps=settings.sampler.steps,
         )

@@ -56,7 +56,8 @@ def test_every_option_composes_and_is_understood(stage: str, group: str, option:
 @pytest.mark.parametrize("option", GROUPS["sde"])
 def test_processes_know_their_options(option: str) -> None:
     node = plain(composed("simulate", f"sde={option}"))["sde"]
-    options = {k: v for k, v in node.items() if k not in ("name", "guide")}
+    options = {k: v for k, v in node.items() if k not in ("name", "guide", "condition")}
+    assert node["condition"] == "pinned"
     process = load_process(node["name"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SdeWarning)  # a process that ignores part of a regime

@@ -106,6 +106,7 @@ def test_one_folder_per_line_of_a_file(config, tmp_path: Path) -> None:
         (["history=lines.txt"], "lines.txt"),
         (["sampler.name=rk4"], "rk4"),
         (["sde.name=cir"], "cir"),
+        (["sde.condition=nailed"], "nailed"),
         (["semantic.name=oracle"], "oracle"),
         (["bars_per_year=-1"], "bars_per_year"),
         (["bars_per_year=0"], "^bars_per_year=0 must be"),

@@ -1,0 +1,238 @@
+"""The conditions of every scenario, imposed on its own paths."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from parfait.regime import FIELD_NAMES, Component, Regime, RegimeDistribution
+from parfait.regime.distribution import systematic_counts
+from parfait.sde import Conditioned, Guide, Mode, Paths, Process, conditioned, make_guide, pin
+from parfait.targets import LARGEST, plan
+from parfait.utils.errors import UserError
+
+OVERSAMPLE = 16  # weighted paths drawn for every one that is kept
+FEWEST = 1000  # weighted paths drawn at least
+SEARCH = 200_000  # paths drawn at most by rejection, for one scenario
+ROUND = 4096  # paths drawn at a time by rejection
+
+
+@dataclass(frozen=True)
+class Imposed:
+    """One condition as it was imposed on the paths of one scenario.
+
+    Args:
+        scenario, name: index and name of the scenario.
+        kind: ``price`` or ``drawdown``.
+        level: relative to the last close of the history; a drawdown is negative.
+        bar: bars from now, 1 is the first; beyond the horizon when the run ends on the way.
+        mode: ``pinned`` paths meet the target but are not the law given the target.
+        ess: effective number of the weighted paths they were drawn from.
+        acceptance: share of the drawn paths that met the target by themselves.
+        drawn: paths drawn.
+    """
+
+    scenario: int
+    name: str
+    kind: str
+    level: float
+    bar: int
+    mode: str
+    ess: float | None
+    acceptance: float | None
+    drawn: int
+    quote: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in ``summary.json``."""
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        """For the report."""
+        what = f"{self.level:+.1%}" if self.kind == "price" else f"drawdown of {-self.level:.1%}"
+        where = "at" if self.kind == "price" else "by"
+        how = ""
+        if self.ess is not None:
+            how = f"; {self.drawn:,} weighted paths, worth {self.ess:,.0f} equal ones"
+        if self.acceptance is not None:
+            how = f"; {self.acceptance:.2%} of {self.drawn:,} paths did so by themselves"
+        return f"{self.name}: {what} {where} bar {self.bar}{how}"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Paths of a whole run after all conditions; without any, the very tensors that came in."""
+
+    regime: Regime
+    paths: Paths
+    anchored: Bool[Tensor, "paths steps"]
+    prices: tuple[tuple[Int64[Tensor, " some"], int, float], ...]  # rows, bar, price
+    imposed: tuple[Imposed, ...]
+    notes: tuple[str, ...]
+
+    def guide(
+        self, spot: float, every: int, jump_sigmas: float, bars_per_year: float
+    ) -> tuple[Guide, list[str]]:
+        """The guide of ``make_guide``, anchored at the targets too, and its remarks.
+
+        Asked prices stand in it as they were given, not as exp(log) computes them.
+        """
+        bar_sd = torch.as_tensor(self.regime.volatility) * bars_per_year**-0.5
+        guide, notes = make_guide(
+            self.paths, spot, every=every, jump_sigmas=jump_sigmas, bar_sd=bar_sd
+        )
+        level = guide.level.clone()
+        for rows, bar, price in self.prices:
+            level[rows, bar - 1] = price
+        return Guide(level, guide.anchored | self.anchored), notes
+
+
+def impose(
+    scenarios: RegimeDistribution,
+    index: Int64[Tensor, " paths"],
+    regime: Regime,
+    paths: Paths,
+    *,
+    mode: Mode,
+    make: Callable[[Regime], Process],
+    spot: float,
+    bars_per_year: float,
+    generator: Callable[[str], torch.Generator],
+) -> Outcome:
+    """Imposes the conditions of every scenario on its own paths; no other path is touched.
+
+    Weighted and rejected paths have regimes of their own, since a target speaks for some
+    parameters and against others; the probabilities of the scenarios stay as they were read.
+
+    Args:
+        scenarios: resolved; their conditions.
+        index: scenario of every path.
+        regime: parameters of every path.
+        paths: what the process made of them, in float64.
+        mode: ``pinned``, ``conditional`` or ``rejection``.
+        make: the process of a batch of regimes.
+        spot: S_0.
+        generator: fresh randomness by purpose.
+
+    Raises:
+        UserError: rejection found no path at all for a scenario.
+    """
+    horizon = paths.log_price.shape[1] - 1
+    anchored = torch.zeros((len(index), horizon), dtype=torch.bool)
+    prices, imposed = [], []
+    notes: dict[str, list[str]] = {}  # sentence -> the scenarios it is about
+    for number, component in enumerate(scenarios.components):
+        rows = (index == number).nonzero().squeeze(1)
+        most = LARGEST // max(1, len(rows))
+        found, said = plan(component, spot, horizon, bars_per_year, mode, most)
+        for sentence in said:
+            notes.setdefault(sentence, []).append(component.name)
+        if found is None or rows.numel() == 0:
+            continue
+        how: Mode = mode
+        if mode == "conditional" and found.target.drawdown is not None:
+            how = "rejection"
+            sentence = "a drawdown has no weights; rejection was used."
+            notes.setdefault(sentence, []).append(component.name)
+        years = found.steps / bars_per_year
+        if how == "pinned":
+            process = make(regime[rows])
+            if found.steps == horizon:
+                moved, marks = pin(process, _rows(paths, rows), years, found.target)
+                result = Conditioned(moved, marks, rows, how, None, None, len(rows))
+            else:
+                result = conditioned(
+                    process,
+                    found.target,
+                    len(rows),
+                    found.steps,
+                    years,
+                    generator=generator(f"sde/{number}"),
+                    dtype=torch.float64,
+                )
+        else:
+            weighted = max(OVERSAMPLE * len(rows), FEWEST)
+            size = min(ROUND if how == "rejection" else weighted, max(1, LARGEST // found.steps))
+            which = torch.full((size,), number, dtype=torch.int64)
+            pool = scenarios.sample(size, generator(f"regimes/{number}"), which).resolve()
+            result = conditioned(
+                make(pool),
+                found.target,
+                size,
+                found.steps,
+                years,
+                generator=generator(f"sde/{number}"),
+                mode=how,
+                dtype=torch.float64,
+                wanted=len(rows),
+                pool=SEARCH,
+            )
+            kept = _equally(result, len(rows), component, generator(f"resampling/{number}"))
+            regime = _with_rows(regime, rows, pool[result.rows[kept]])
+            result = replace(
+                result, paths=_rows(result.paths, kept), anchored=result.anchored[kept]
+            )
+        paths = _put(paths, rows, result.paths, horizon)
+        anchored[rows] = result.anchored[:, :horizon]
+        for note in result.notes:
+            notes.setdefault(f"{note}.", []).append(component.name)
+        if how != "rejection":
+            prices += [(rows, bar, price) for bar, price in found.prices]
+        figures = (how, result.ess, result.acceptance, result.drawn)
+        for kind, level, bar, quote in found.conditions:
+            imposed.append(Imposed(number, component.name, kind, level, bar, *figures, quote))
+    said = tuple(f"{'; '.join(names)}: {sentence}" for sentence, names in notes.items())
+    return Outcome(regime, paths, anchored, tuple(prices), tuple(imposed), said)
+
+
+def _equally(
+    result: Conditioned, wanted: int, component: Component, generator: torch.Generator
+) -> Int64[Tensor, " wanted"]:
+    """Which of the paths to keep, and how often, so that all count alike."""
+    if result.mode == "conditional":
+        weights = torch.softmax(result.paths.log_weight, 0)
+        return torch.repeat_interleave(systematic_counts(weights, wanted, generator))
+    found = len(result.rows)
+    if found == 0:
+        raise UserError(
+            f"scenario {component.name!r}: none of {result.drawn:,} paths met its conditions; use "
+            "sde.condition=pinned, or a longer horizon"
+        )
+    return torch.arange(wanted) % found
+
+
+def _rows(paths: Paths, rows: Tensor) -> Paths:
+    variance = None if paths.variance is None else paths.variance[rows]
+    jumps = None if paths.jumps is None else paths.jumps[rows]
+    return Paths(
+        paths.log_price[rows], variance, jumps, torch.zeros_like(rows, dtype=torch.float64)
+    )
+
+
+def _put(paths: Paths, rows: Tensor, new: Paths, horizon: int) -> Paths:
+    """``paths`` with some of them replaced by the first bars of others."""
+
+    def put(old: Tensor | None, values: Tensor | None) -> Tensor | None:
+        if old is None or values is None:
+            return old
+        old = old.clone()
+        old[rows] = values[:, : old.shape[1]]
+        return old
+
+    log_price = put(paths.log_price, new.log_price)
+    assert log_price is not None
+    variance, jumps = put(paths.variance, new.variance), put(paths.jumps, new.jumps)
+    return Paths(log_price, variance, jumps, paths.log_weight)
+
+
+def _with_rows(regime: Regime, rows: Tensor, new: Regime) -> Regime:
+    changed = {}
+    for name in FIELD_NAMES:
+        column = torch.as_tensor(getattr(regime, name), dtype=torch.float64).clone()
+        column[rows] = torch.as_tensor(getattr(new, name), dtype=torch.float64)
+        changed[name] = column
+    return regime.replace(**changed)

@@ -1,0 +1,187 @@
+"""What of a price stays Gaussian once everything else of its path is known."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from parfait.sde.fgbm import FractionalGBM
+from parfait.sde.fractional import hurst_levels
+from parfait.sde.gbm import GBM
+from parfait.sde.heston import Heston
+from parfait.sde.kou import Kou
+from parfait.sde.memory import GRID, MAX_STEPS, factor
+from parfait.sde.merton import Merton
+from parfait.sde.ou import OU
+from parfait.sde.process import Paths, Process, phi
+from parfait.sde.regime_sde import RegimeSDE
+from parfait.sde.rough_bergomi import RoughBergomi
+
+# Where the price has no noise of its own (rho = +-1, v = 0), time decides where a gap is closed.
+_FLOOR = 1e-12  # 1/year, a volatility of one in a million
+_RELATIVE_FLOOR = 1e-8
+_ROWS = 4096  # paths whose covariances are held at a time
+_LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """The noise F_k = sum_j B_kj e_j of a price given its variance, jumps and parameters.
+
+        B_kj = a B_(k-1)j + sqrt(phi) L_kj,   e_j ~ N(0, q_j) independent,   L L^T = gamma_H
+
+    Args:
+        variance: q, of every bar.
+        decay: a, 1 without reversion of the price.
+        spread: phi(2 kappa dt), 1 without reversion.
+        hurst: H of the memory; 1/2 is none.
+        exact: ``False`` where the process is not known here, and q is only a clock.
+    """
+
+    variance: Float64[Tensor, "paths steps"]
+    decay: Float64[Tensor, " paths"]
+    spread: Float64[Tensor, " paths"]
+    hurst: Float64[Tensor, " paths"]
+    exact: bool = True
+
+    def rows(self, rows: slice | Tensor) -> "Freedom":
+        """The same for some paths."""
+        columns = (self.variance, self.decay, self.spread, self.hurst)
+        return Freedom(*(c[rows] for c in columns), exact=self.exact)
+
+    def covariance(
+        self, at: Int64[Tensor, "paths targets"]
+    ) -> tuple[Float64[Tensor, "paths targets points"], Float64[Tensor, "paths targets targets"]]:
+        """C(tau, t) = sum_j B_tau,j B_tj q_j at every point t = 0 ... n, and C(tau, tau).
+
+        Args:
+            at: tau, the steps that are aimed at, counted from 1.
+        """
+        paths, steps = self.variance.shape
+        age = at[..., None] - 1 - torch.arange(steps, device=at.device)
+        power = self.decay[:, None, None] ** age.clamp(min=0)
+        weights = self._filter(torch.where(age >= 0, power, 0.0), transposed=True)
+        noise = self._filter(weights * self.variance[:, None, :], transposed=False)
+        noise = noise * self.spread[:, None, None]
+        total = noise.new_zeros((paths, at.shape[1], steps + 1))
+        if bool((self.decay == 1).all()):
+            total[..., 1:] = noise.cumsum(dim=-1)
+        else:
+            for k in range(steps):
+                total[..., k + 1] = self.decay[:, None] * total[..., k] + noise[..., k]
+        return total, total.gather(2, at[:, None, :].expand(-1, at.shape[1], -1))
+
+    def move(
+        self, at: Int64[Tensor, "paths targets"], gap: Float64[Tensor, "paths targets"]
+    ) -> Float64[Tensor, "paths points"]:
+        """C(t, tau) C(tau, tau)^-1 gap: how every point moves when those at tau move by a gap."""
+        parts = []
+        for start in range(0, len(at), _ROWS):
+            rows = slice(start, start + _ROWS)
+            everywhere, here = self.rows(rows).covariance(at[rows])
+            gain = torch.linalg.solve(here, gap[rows][..., None])
+            parts.append((gain * everywhere).sum(dim=1))
+        return torch.cat(parts)
+
+    def log_density(
+        self, at: Int64[Tensor, "paths targets"], gap: Float64[Tensor, "paths targets"]
+    ) -> Float64[Tensor, " paths"]:
+        """log N(gap; 0, C(tau, tau))."""
+        parts = []
+        for start in range(0, len(at), _ROWS):
+            rows = slice(start, start + _ROWS)
+            root = torch.linalg.cholesky(self.rows(rows).covariance(at[rows])[1])
+            z = torch.linalg.solve_triangular(root, gap[rows][..., None], upper=False)[..., 0]
+            spread = root.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+            parts.append(-0.5 * z.square().sum(dim=-1) - spread - at.shape[1] * _LOG_ROOT_2_PI)
+        return torch.cat(parts)
+
+    def _filter(self, rows: Tensor, *, transposed: bool) -> Tensor:
+        """L applied to the last axis, path by path; its transpose where asked."""
+        levels, which = torch.unique(self.hurst, return_inverse=True)
+        if levels.numel() == 1 and float(levels[0]) == 0.5:
+            return rows
+        out = rows.clone()
+        for number, hurst in enumerate(levels.tolist()):
+            if hurst != 0.5:
+                members = which == number
+                lower = factor(hurst, rows.shape[-1]).to(rows.device)
+                out[members] = rows[members] @ (lower if transposed else lower.T)
+        return out
+
+
+def freedom(process: Process, paths: Paths, years: float) -> Freedom:
+    """The Gaussian part of ``paths`` given variance, jumps and parameters.
+
+    Stochastic variance leaves the part (1 - rho^2) of every bar's variance, in the quadrature of
+    the scheme that made the paths. A process that is not known here gets the left-point variance,
+    or time where it has none, as a clock and ``exact=False``; so does memory beyond 4096 steps.
+    """
+    x = paths.log_price
+    width, steps = x.shape[0], x.shape[1] - 1
+    dt = years / steps
+
+    def exact(value: object) -> Tensor:
+        return torch.as_tensor(value, dtype=torch.float64, device=x.device).expand(width)
+
+    one, half = exact(1.0), exact(0.5)
+    if isinstance(process, RegimeSDE):
+        return _of_regime(process, paths, years)
+    if isinstance(process, GBM | Merton | Kou):
+        sigma = torch.as_tensor(process.sigma, dtype=torch.float64, device=x.device)
+        by_bar = (sigma.T if sigma.ndim == 2 else sigma.reshape(-1, 1)).expand(width, steps)
+        return Freedom(_floored(by_bar**2 * dt, dt), one, one, half)
+    if isinstance(process, OU):
+        kappa = exact(process.kappa)
+        variance = (exact(process.sigma) ** 2 * dt)[:, None].expand(width, steps)
+        decay, spread = torch.exp(-kappa * dt), phi(2 * kappa * dt)
+        return Freedom(_floored(variance, dt), decay, spread, half)
+    if isinstance(process, FractionalGBM) and steps <= MAX_STEPS:
+        levels, which = hurst_levels(exact(process.hurst))
+        hurst = levels[which]
+        unit = dt if process.vol_anchor == "bar" else dt ** (2 * hurst)
+        variance = (exact(process.sigma) ** 2 * unit)[:, None].expand(width, steps)
+        return Freedom(_floored(variance, dt), one, one, hurst)
+    known = isinstance(process, Heston | RoughBergomi)
+    if paths.variance is None:
+        clock = torch.ones((width, steps), dtype=torch.float64, device=x.device) * dt
+        return Freedom(clock, one, one, half, exact=False)
+    v = paths.variance.double()
+    left = v[:, :-1] * dt
+    if isinstance(process, Heston) and process.scheme == "qe_m":
+        left = 0.5 * (v[:, :-1] + v[:, 1:]) * dt
+    if known:
+        left = left * (1 - exact(process.rho) ** 2)[:, None]
+    return Freedom(_floored(left, dt), one, one, half, exact=known)
+
+
+def _of_regime(process: RegimeSDE, paths: Paths, years: float) -> Freedom:
+    """``RegimeSDE`` class by class, as its schemes are: see its ``_fill``."""
+    assert paths.variance is not None
+    v = paths.variance.double()
+    steps = v.shape[1] - 1
+    dt = years / steps
+    p = process.symbols(v.shape[0], years, v.device)
+    moving = (p["xi"] > 0) | (p["v0"] != p["theta"])
+    remembers, reverting = p["hurst"] != 0.5, p["kappa"] > 0
+    left, middle = v[:, :-1] * dt, 0.5 * (v[:, :-1] + v[:, 1:]) * dt
+    by_qe = (moving & ~remembers & ~reverting)[:, None]
+    own = torch.where(moving, 1 - p["rho"] ** 2, 1.0)[:, None]
+    rounded = (p["hurst"] / GRID).round() * GRID
+    levels, which = hurst_levels(p["hurst"])
+    hurst = torch.where(remembers, torch.where(moving, rounded, levels[which]), 0.5)
+    known = steps <= MAX_STEPS or not bool(remembers.any())
+    return Freedom(
+        _floored(torch.where(by_qe, middle, left) * own, dt),
+        torch.exp(-p["kappa"] * dt),
+        phi(2 * p["kappa"] * dt),
+        hurst if known else torch.full_like(hurst, 0.5),
+        exact=known,
+    )
+
+
+def _floored(variance: Tensor, dt: float) -> Tensor:
+    mean = variance.mean(dim=1, keepdim=True)
+    return variance + _RELATIVE_FLOOR * mean + _FLOOR * dt
