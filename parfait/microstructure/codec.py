@@ -64,6 +64,11 @@ class BarCodec:
             raise ValueError(f"mean and std need {N_CHANNELS} entries each, std above 0")
 
     @property
+    def no_volume_below(self) -> float:
+        """Standardised volume code below which a bar had no trade."""
+        return (self.volume_floor - self.mean[VOLUME]) / self.std[VOLUME]
+
+    @property
     def return_unit(self) -> float:
         """Returns in units of s per unit of code."""
         return self.std[RETURN]
@@ -146,6 +151,7 @@ class BarCodec:
         scale: Float64[Tensor, " windows"],
         log_volume: Float64[Tensor, " windows"],
         zero_gaps: Bool[Tensor, " windows"] | None = None,
+        zero_volume: Bool[Tensor, " windows"] | None = None,
     ) -> Float64[Tensor, "windows bars 5"]:
         """Bars around given closes (see ``constraint.close_path``); valid for any finite code.
 
@@ -156,6 +162,8 @@ class BarCodec:
             zero_gaps: windows whose source opens at the previous close at times; in the others a
                 code in the zone of zero becomes the smallest of gaps, below 1 % of s. Zero lies
                 between small gaps of either sign, and a sampler of few steps strays into it.
+            zero_volume: windows whose source has bars without any trade; in the others the zone of
+                no volume is the smallest of volumes.
         """
         mean, std = code.new_tensor(self.mean, dtype=torch.float64), code.new_tensor(self.std)
         y = code.to(torch.float64) * std.to(torch.float64)[:, None] + mean[:, None]
@@ -173,8 +181,12 @@ class BarCodec:
         )
         highs = torch.maximum(opens, close) * torch.exp(wick[:, 0])
         lows = torch.minimum(opens, close) * torch.exp(-wick[:, 1])
-        log_v = (y[:, VOLUME] + log_volume[:, None]).clamp(-MAX_LOG_VOLUME, MAX_LOG_VOLUME)
-        volume = torch.where(y[:, VOLUME] < self.volume_floor, 0.0, torch.exp(log_v))
+        least_volume = y[:, VOLUME].clamp_min(self.volume_floor)
+        log_v = (least_volume + log_volume[:, None]).clamp(-MAX_LOG_VOLUME, MAX_LOG_VOLUME)
+        none = y[:, VOLUME] < self.volume_floor
+        if zero_volume is not None:
+            none = none & zero_volume[:, None]
+        volume = torch.where(none, 0.0, torch.exp(log_v))
         return torch.stack([opens, highs, lows, close, volume], dim=-1)
 
     def to_dict(self) -> dict[str, Any]:

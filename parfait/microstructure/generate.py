@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from parfait.microstructure.codec import N_CHANNELS, RETURN
+from parfait.microstructure.codec import N_CHANNELS, RETURN, VOLUME
 from parfait.microstructure.constraint import Segments, close_path, guide_increments
 from parfait.microstructure.features import VOLATILITY, bar_features, window_features
 from parfait.microstructure.model import DenoiserModel
@@ -205,8 +205,9 @@ class Microstructure:
         x = solve(denoise, start)
         returns = (base + segments.project(x)[:, RETURN]) * model.codec.return_unit
         closes = close_path(returns, level, segments, close, unit)
-        log_volume, zero_gaps = past.log_volume.expand(n), past.zero_gaps.expand(n)
-        return model.codec.decode(x, closes, close, unit, log_volume, zero_gaps)
+        untraded = (past.codes[:, VOLUME] < model.codec.no_volume_below).any(-1)
+        events = past.zero_gaps.expand(n), untraded.expand(n)
+        return model.codec.decode(x, closes, close, unit, past.log_volume.expand(n), *events)
 
 
 def mean_volatility(regime: Regime, start: float, stop: float) -> Float64[Tensor, " paths"]:

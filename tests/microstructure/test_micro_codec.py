@@ -165,3 +165,15 @@ def test_a_source_without_zero_gaps_gets_none() -> None:
     assert float(gap[1::2][zero[1::2]].max()) <= 0.0100001
     large = gap[1::2] > 0.0100001
     assert torch.equal(ruled[1::2][large], plain[1::2][large])
+
+
+def test_a_source_that_always_trades_gets_no_bar_without_volume() -> None:
+    bars = random_bars(6, 25)
+    close, scale, log_volume = units(bars)
+    codes = CODEC.encode(bars, close, scale, log_volume, torch.Generator().manual_seed(1))
+    assert bool(((codes[:, VOLUME] < CODEC.no_volume_below) == (bars[..., 4] == 0)).all())
+    allowed = torch.tensor([True, False] * 3)
+    out = CODEC.decode(codes, bars[..., 3], close, scale, log_volume, None, allowed)
+    assert torch.equal(out[::2, :, 4] == 0, bars[::2, :, 4] == 0)
+    assert bool((out[1::2, :, 4] > 0).all())
+    assert bool((bars[1::2, :, 4] == 0).any())
