@@ -18,6 +18,7 @@ from parfait.microstructure.window import History, no_history, read_history
 from parfait.regime import FIELD_NAMES, Regime
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
+from parfait.utils.threads import one_thread
 
 DEFAULT_SAMPLER = "angle_euler"
 DEFAULT_STEPS = {"dpmpp_2m": 10, "angle_euler": 6, "heun": 10, "euler": 40}
@@ -112,16 +113,17 @@ class Microstructure:
             for low in range(0, n, MICRO_BATCH):
                 rows = torch.arange(low, low + MICRO_BATCH).clamp_max(n - 1)
                 noise = _noise(seed, number, first_path + rows, end - begin)
-                x = self._chunk(
-                    _pick(past, rows),
-                    unit[rows],
-                    level[rows, begin:end],
-                    cut[rows],
-                    _pick_regime(regime, rows),
-                    bars_per_year,
-                    noise,
-                    lambda denoise, start: solve(denoise, start, sigmas),
-                )
+                with one_thread():
+                    x = self._chunk(
+                        _pick(past, rows),
+                        unit[rows],
+                        level[rows, begin:end],
+                        cut[rows],
+                        _pick_regime(regime, rows),
+                        bars_per_year,
+                        noise,
+                        lambda denoise, start: solve(denoise, start, sigmas),
+                    )
                 keep = min(MICRO_BATCH, n - low)
                 bars[low : low + keep] = x[:keep]
                 if progress is not None:

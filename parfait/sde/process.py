@@ -3,8 +3,6 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -15,6 +13,7 @@ from torch import Tensor
 from parfait.regime import Regime
 from parfait.sde.streams import BLOCK, Streams, draw_root
 from parfait.utils.errors import UserError
+from parfait.utils.threads import one_thread
 
 Value = float | Tensor
 P = TypeVar("P", bound="Process")  # not Self: runtime type checkers of tests cannot resolve that
@@ -185,7 +184,7 @@ class Process(ABC):
 
         log_price = torch.zeros((steps + 1, paths), dtype=dtype, device=device)
         variance, jumps = buffer(steps + 1, self.has_variance), buffer(steps, self.has_jumps)
-        with _one_thread():
+        with one_thread():
             for start in range(0, paths, CHUNK):
                 columns = slice(start, min(start + CHUNK, paths))
                 width = columns.stop - start
@@ -235,17 +234,6 @@ class Process(ABC):
             warnings.warn(
                 f"{cls.__name__} cannot express {names}; ignored", SdeWarning, stacklevel=3
             )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Rows of a chunk are too short to share, and threaded Fourier transforms round differently."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def phi(y: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:

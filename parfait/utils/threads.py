@@ -1,0 +1,21 @@
+"""One thread for work that is too small to share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs torch on one thread and restores the setting.
+
+    Small batches gain nothing from a second thread, threads that wait for each other on a busy
+    machine lose tenfold, and threaded Fourier transforms round differently.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
