@@ -7,6 +7,7 @@ from parfait.sde.gbm import GBM
 from parfait.sde.guide import Guide, make_guide
 from parfait.sde.heston import Heston
 from parfait.sde.kou import Kou
+from parfait.sde.laws import LogMoments, characteristic_function, log_moments, quantile
 from parfait.sde.merton import Merton
 from parfait.sde.ou import OU
 from parfait.sde.process import Paths, Process, SdeWarning
@@ -45,6 +46,7 @@ __all__ = [
     "Guide",
     "Heston",
     "Kou",
+    "LogMoments",
     "Merton",
     "Mode",
     "Paths",
@@ -53,8 +55,11 @@ __all__ = [
     "RoughBergomi",
     "SdeWarning",
     "Target",
+    "characteristic_function",
     "conditioned",
     "load_process",
+    "log_moments",
     "make_guide",
     "pin",
+    "quantile",
 ]
