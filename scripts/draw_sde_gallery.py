@@ -5,6 +5,7 @@ python scripts/draw_sde_gallery.py [target.png]
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,8 +34,8 @@ PATHS, STEPS, YEARS, SPOT, SHOWN = 20_000, 252, 1.0, 100.0, 16
 QUANTILES = (0.05, 0.5, 0.95)
 THEORY_AT = range(21, STEPS + 1, 21)
 BLUE, ORANGE = SCENARIO_COLOURS[:2]
-JUMPS: dict[str, float] = {"lam": 4.0, "jump_mean": -0.06, "jump_std": 0.05}
-VARIANCE: dict[str, float] = {"kappa": 4.0, "theta": 0.05, "xi": 0.7, "rho": -0.7, "v0": 0.03}
+JUMPS: dict[str, Any] = {"lam": 4.0, "jump_mean": -0.06, "jump_std": 0.05}
+VARIANCE: dict[str, Any] = {"kappa": 4.0, "theta": 0.05, "xi": 0.7, "rho": -0.7, "v0": 0.03}
 MU, SIGMA = 0.08, 0.22
 CRISIS = Regime(
     drift=MU,
