@@ -51,7 +51,7 @@ class Mix:
                 "table, one row per asset"
             )
         assets = c.shape[0]
-        if isinstance(self.asset, bool) or not 0 <= self.asset < assets:
+        if type(self.asset) is not int or not 0 <= self.asset < assets:
             raise UserError(f"Mix: asset = {self.asset} must be within [0, {assets - 1}]")
         if not bool(torch.isfinite(c).all()):
             raise UserError("Mix: correlation holds a value that is not finite")
