@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from parfait.sde.columns import pad_width, pick
+from parfait.sde.columns import pad_width, pick, put
 from parfait.sde.fractional import autocovariance
+from parfait.utils.errors import UserError
 
 MAX_STEPS = 4096  # the Cholesky factor costs n^2 memory and n^3 time
 GRID = 1e-2  # exponents this close share a factor: at most 2.8 % on the sd of a year of days
@@ -89,3 +90,29 @@ def _reverting_variance(lower: Tensor, v_dt: Tensor, decay: Tensor, phi: Tensor)
             total = (known * known).mul_(v[: k + 1]).sum(dim=0)
             q[k, columns] = total[: columns.stop - columns.start]
     return q
+
+
+def causal_noise(
+    white: Float[Tensor, "steps width"], hurst: Float64[Tensor, " width"]
+) -> Float[Tensor, "steps width"]:
+    """Unit fractional noise L u, whose bar k is made of the innovations up to bar k.
+
+    Args:
+        white: u, independent N(0, 1).
+        hurst: H, on ``GRID``.
+
+    Raises:
+        UserError: more than 4096 steps.
+    """
+    if white.shape[0] > MAX_STEPS:
+        raise UserError(
+            f"{white.shape[0]} steps are too many for memory (hurst) in several assets at once; "
+            f"use at most {MAX_STEPS}"
+        )
+    noise = torch.empty_like(white)
+    levels, which = torch.unique((hurst / GRID).round().long(), return_inverse=True)
+    for number, level in enumerate(levels.tolist()):
+        index = (which == number).nonzero().squeeze(1)
+        lower = factor(level * GRID, white.shape[0]).to(device=white.device)
+        put(noise, index, _product(lower, pick(white, index)))
+    return noise
