@@ -21,6 +21,7 @@ from parfait.utils.errors import UserError
 
 SEGMENTS = 32  # times at which expectations are taken, all bars where there are no more
 _MEMORY_ROWS = 128  # bars after which the overlap of two memories no longer changes
+_LEVELS = 1000  # more than there are exponents on the grid
 _SURE = 1e4  # (mean / sd)^2 of a variance above which its root is as good as known
 
 
@@ -186,6 +187,9 @@ def reversion(
 
     Change k of y_k = a y_(k-1) + e_k is e_k - (1 - a) (e_(k-1) + a e_(k-2) + ...).
     """
+
+    if bool((a == 1).all()) and bool((b == 1).all()):
+        return torch.ones_like(a)
 
     def covariance(a: Tensor, b: Tensor) -> Tensor:
         """Mean over k of 1 + (1 - a)(1 - b)(1 - (ab)^(k-1)) / (1 - ab)."""
