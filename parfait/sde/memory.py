@@ -18,9 +18,9 @@ _BLOCK = 256  # paths whose filter rows fit the cache of a core
 def memory(
     u: Float[Tensor, "steps width"],
     v_dt: Float[Tensor, "steps width"],
-    hurst: Float64[Tensor, " width"],
-    decay: Float64[Tensor, " width"],
-    phi: Float64[Tensor, " width"],
+    hurst: Float64[Tensor, "*steps width"],
+    decay: Float64[Tensor, "*steps width"],
+    phi: Float64[Tensor, "*steps width"],
 ) -> tuple[Float[Tensor, "steps width"], Float[Tensor, "steps width"]]:
     """Innovations become noise with memory; returns it and the variance of its reverting sum.
 
@@ -34,6 +34,8 @@ def memory(
         decay: a = exp(-kappa dt), 1 without reversion.
         phi: (1 - a^2) / (2 kappa dt), 1 without reversion.
     """
+    if max(hurst.ndim, decay.ndim) == 2:
+        return _changing(u, v_dt, hurst, decay, phi)
     # Sorted by exponent, and by reversion within it, groups are contiguous columns.
     level, reverts = (hurst / GRID).round(), decay < 1
     order = torch.argsort(2 * level + reverts, stable=True)
@@ -89,3 +91,19 @@ def _reverting_variance(lower: Tensor, v_dt: Tensor, decay: Tensor, phi: Tensor)
             total = (known * known).mul_(v[: k + 1]).sum(dim=0)
             q[k, columns] = total[: columns.stop - columns.start]
     return q
+
+
+def _changing(
+    u: Tensor, v_dt: Tensor, hurst: Tensor, decay: Tensor, phi: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same with an exponent and a reversion for every bar."""
+    hurst, decay, root = (p.expand(u.shape) for p in (hurst, decay, phi.sqrt()))
+    levels, which = torch.unique((hurst / GRID).round(), return_inverse=True)
+    lower = torch.stack([factor(float(level) * GRID, len(u)) for level in levels]).to(u)
+    noise, q, weights = (torch.zeros_like(u) for _ in range(3))
+    for k in range(len(u)):
+        rows = lower[which[k], k, : k + 1].T * root[k].to(u.dtype)
+        weights[: k + 1].mul_(decay[k].to(u.dtype)).add_(rows)
+        noise[k] = (rows * u[: k + 1]).sum(dim=0)
+        q[k] = (weights[: k + 1] ** 2 * v_dt[: k + 1]).sum(dim=0)
+    return noise, q
