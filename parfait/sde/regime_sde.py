@@ -202,7 +202,8 @@ class RegimeSDE(Process):
             q = torch.stack([chunk.cast(bar * row) for row in variances])
         else:
             _check_steps(chunk.steps)
-            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, hurst, decay, spread)
+            by_bar = torch.broadcast_tensors(hurst, decay, spread)
+            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, *by_bar)
         fill_reversion(chunk, kappa, noise.add_(chunk.jumps))
         rate = p["lam"] * dt * float(self.compensate)
         compensators = fading_compensators(rate, p["m"], p["s"], decay, chunk.steps)
