@@ -13,7 +13,7 @@ from parfait.sde.checks import check_request
 from parfait.sde.correlation import cholesky, nearest_correlation
 from parfait.sde.diffusive import Solution
 from parfait.sde.joint import JointStreams, Noise
-from parfait.sde.process import CHUNK, Chunk, Paths, Process, SdeWarning
+from parfait.sde.process import CHUNK, CHUNK_BY_BAR, Chunk, Paths, Process, SdeWarning
 from parfait.sde.profile import Profile, profile
 from parfait.sde.streams import BLOCK, Streams, asset_root, draw_root
 from parfait.utils.errors import UserError
@@ -178,8 +178,7 @@ class MultiAsset:
 
     def _check(self, paths: int, steps: int, years: float) -> None:
         for process in self.processes:
-            process._check_shapes(paths, steps)
-            process._check_limits(steps, years)
+            process._check_grid(paths, steps, years)
         if self.correlation.ndim == 3 and len(self.correlation) != paths:
             raise UserError(
                 f"MultiAsset.correlation has {len(self.correlation)} matrices for {paths} paths"
@@ -187,7 +186,8 @@ class MultiAsset:
 
     def _chunks(self, paths: int, steps: int) -> list[slice]:
         per_path = 2 * len(self.processes) * steps
-        step = min(CHUNK, BLOCK * max(1, _HELD // (per_path * BLOCK)))
+        changing = any(process._changes() for process in self.processes)
+        step = min(CHUNK_BY_BAR if changing else CHUNK, BLOCK * max(1, _HELD // (per_path * BLOCK)))
         return [slice(start, min(start + step, paths)) for start in range(0, paths, step)]
 
     def _asked(

@@ -171,12 +171,11 @@ def overlap(
 
     The mean over the bars k of sum_j L_kj L'_kj, 1 where the exponents are equal.
     """
-    pairs = torch.stack(
-        torch.broadcast_tensors(*((h / GRID).round().long() for h in (hurst, other)))
-    )
-    known, which = torch.unique(pairs, dim=1, return_inverse=True)
+    level, other_level = ((h / GRID).round().long() for h in (hurst, other))
+    known, which = torch.unique(level * _LEVELS + other_level, return_inverse=True)
     rows = min(steps, _MEMORY_ROWS)
-    values = [_overlap(min(a, b), max(a, b), rows) for a, b in known.T.tolist()]
+    pairs = (divmod(code, _LEVELS) for code in known.tolist())
+    values = [_overlap(min(pair), max(pair), rows) for pair in pairs]
     return torch.tensor(values, dtype=torch.float64, device=hurst.device)[which]
 
 
