@@ -13,13 +13,13 @@ from parfait.sde.checks import check_request
 from parfait.sde.correlation import cholesky, nearest_correlation
 from parfait.sde.diffusive import Solution
 from parfait.sde.joint import JointStreams, Noise
-from parfait.sde.process import Chunk, Paths, Process, SdeWarning
+from parfait.sde.process import CHUNK, CHUNK_BY_BAR, Chunk, Paths, Process, SdeWarning
 from parfait.sde.profile import Profile, profile
 from parfait.sde.streams import BLOCK, Streams, asset_root, draw_root
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
 
-_BLOCKS = 8  # blocks of paths whose noise is held at a time, over all assets
+_HELD = 2**26  # numbers of noise held at a time, over all assets
 _SAME = 1e-6  # a matrix that changes by less was valid but for rounding
 _TOLD = 0.02  # a correlation missed by more, on average over the paths, is worth a sentence
 
@@ -135,7 +135,7 @@ class MultiAsset:
         tables = [_Tables.empty(process, paths, steps, dtype, device) for process in self.processes]
         parts = []
         with one_thread():
-            for columns in self._chunks(paths):
+            for columns in self._chunks(paths, steps):
                 width, first = columns.stop - columns.start, columns.start // BLOCK
                 own = tuple(
                     Streams(asset_root(root, i), first, width, dtype, device)
@@ -170,7 +170,7 @@ class MultiAsset:
         self._check(paths, steps, years)
         parts = []
         with one_thread():
-            for columns in self._chunks(paths):
+            for columns in self._chunks(paths, steps):
                 wanted, profiles = self._asked(columns, steps, years, device)
                 parts.append(Solution.of(profiles, wanted, self.shared_jumps, steps))
         solution = Solution.joined(parts)
@@ -178,15 +178,16 @@ class MultiAsset:
 
     def _check(self, paths: int, steps: int, years: float) -> None:
         for process in self.processes:
-            process._check_shapes(paths, steps)
-            process._check_limits(steps, years)
+            process._check_grid(paths, steps, years)
         if self.correlation.ndim == 3 and len(self.correlation) != paths:
             raise UserError(
                 f"MultiAsset.correlation has {len(self.correlation)} matrices for {paths} paths"
             )
 
-    def _chunks(self, paths: int) -> list[slice]:
-        step = BLOCK * max(1, _BLOCKS // len(self.processes))
+    def _chunks(self, paths: int, steps: int) -> list[slice]:
+        per_path = 2 * len(self.processes) * steps
+        changing = any(process._changes() for process in self.processes)
+        step = min(CHUNK_BY_BAR if changing else CHUNK, BLOCK * max(1, _HELD // (per_path * BLOCK)))
         return [slice(start, min(start + step, paths)) for start in range(0, paths, step)]
 
     def _asked(

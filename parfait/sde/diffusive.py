@@ -127,7 +127,7 @@ class Pair:
         low, high = self.range()
         target = (self.wanted - self.jumps) / self.slope.clamp(min=_TINY)
         d = torch.minimum(torch.maximum(target, low), high)
-        for _ in range(_NEWTON):
+        for _ in range(_NEWTON if bool((self.bend != 0).any()) else 0):
             growth = torch.exp(self.bend * d)
             steepness = (growth * (1 + self.bend * d)).clamp(min=0.05)
             d = torch.minimum(torch.maximum(d - (d * growth - target) / steepness, low), high)

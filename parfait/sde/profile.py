@@ -21,6 +21,7 @@ from parfait.utils.errors import UserError
 
 SEGMENTS = 32  # times at which expectations are taken, all bars where there are no more
 _MEMORY_ROWS = 128  # bars after which the overlap of two memories no longer changes
+_LEVELS = 1000  # more than there are exponents on the grid
 _SURE = 1e4  # (mean / sd)^2 of a variance above which its root is as good as known
 
 
@@ -170,12 +171,11 @@ def overlap(
 
     The mean over the bars k of sum_j L_kj L'_kj, 1 where the exponents are equal.
     """
-    pairs = torch.stack(
-        torch.broadcast_tensors(*((h / GRID).round().long() for h in (hurst, other)))
-    )
-    known, which = torch.unique(pairs, dim=1, return_inverse=True)
+    level, other_level = ((h / GRID).round().long() for h in (hurst, other))
+    known, which = torch.unique(level * _LEVELS + other_level, return_inverse=True)
     rows = min(steps, _MEMORY_ROWS)
-    values = [_overlap(min(a, b), max(a, b), rows) for a, b in known.T.tolist()]
+    pairs = (divmod(code, _LEVELS) for code in known.tolist())
+    values = [_overlap(min(pair), max(pair), rows) for pair in pairs]
     return torch.tensor(values, dtype=torch.float64, device=hurst.device)[which]
 
 
@@ -186,6 +186,9 @@ def reversion(
 
     Change k of y_k = a y_(k-1) + e_k is e_k - (1 - a) (e_(k-1) + a e_(k-2) + ...).
     """
+
+    if bool((a == 1).all()) and bool((b == 1).all()):
+        return torch.ones_like(a)
 
     def covariance(a: Tensor, b: Tensor) -> Tensor:
         """Mean over k of 1 + (1 - a)(1 - b)(1 - (ab)^(k-1)) / (1 - ab)."""

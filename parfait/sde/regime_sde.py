@@ -12,10 +12,11 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import ever, fading_compensators, fill_reversion
+from parfait.sde.checks import check_jumps
 from parfait.sde.columns import pick, put
 from parfait.sde.fractional import fractional_noise, reverting_variance
 from parfait.sde.jumps import merton_kbar, normal_sizes, scatter_jumps
-from parfait.sde.memory import MAX_STEPS, memory
+from parfait.sde.memory import GRID, MAX_STEPS, causal_noise, memory
 from parfait.sde.process import Chunk, Process, at_bar, at_start, phi
 from parfait.sde.qe import fill_qe
 from parfait.sde.streams import Purpose
@@ -82,12 +83,13 @@ class RegimeSDE(Process):
     def _changes(self) -> bool:
         return len(self.regime.shape) == 2
 
-    def _check_shapes(self, paths: int, steps: int) -> None:
+    def _check_grid(self, paths: int, steps: int, years: float) -> None:
         if self.regime.shape not in ((), (paths,), (steps, paths)):
             raise UserError(
                 f"RegimeSDE.regime has shape {self.regime.shape}; give one regime or a batch of "
                 f"shape ({paths},) or ({steps}, {paths})"
             )
+        check_jumps("RegimeSDE", self.regime.jump_intensity, years)
 
     def _fill(self, chunk: Chunk) -> None:
         p = self.symbols(chunk.width, chunk.years, chunk.log_price.device)
@@ -192,15 +194,21 @@ class RegimeSDE(Process):
         if kind == "none":
             v_dt.mul_(chunk.cast(spread))
             noise, q = v_dt.sqrt() * w, _sums(v_dt, chunk.cast(decay**2))
-        elif kind == "steady" and not moves and not chunk.streams.joint:
-            white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]
+        elif kind == "steady" and not moves:
             bar = p["v0"] * dt * spread
-            noise = fractional_noise(white, hurst).mul_(chunk.cast(bar.sqrt()))
+            if chunk.streams.joint:
+                hurst = (hurst / GRID).round() * GRID
+                noise = causal_noise(w, hurst)
+            else:
+                white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]
+                noise = fractional_noise(white, hurst)
+            noise = noise.mul_(chunk.cast(bar.sqrt()))
             variances = reverting_variance(hurst, decay, chunk.steps)
             q = torch.stack([chunk.cast(bar * row) for row in variances])
         else:
             _check_steps(chunk.steps)
-            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, hurst, decay, spread)
+            by_bar = torch.broadcast_tensors(hurst, decay, spread)
+            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, *by_bar)
         fill_reversion(chunk, kappa, noise.add_(chunk.jumps))
         rate = p["lam"] * dt * float(self.compensate)
         compensators = fading_compensators(rate, p["m"], p["s"], decay, chunk.steps)
