@@ -236,7 +236,7 @@ def test_saved_files_hold_all_assets(basket, tmp_path):
         *("conditions", "checks", "risk"),
     }
     scenarios = json.loads((tmp_path / "scenarios.json").read_text())
-    assert list(scenarios[0])[0] == "symbol"
+    assert next(iter(scenarios[0])) == "symbol"
     assert sum(r["n_paths"] for r in scenarios if r["symbol"] == "NASDAQ") == 70
 
 
