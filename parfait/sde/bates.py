@@ -28,7 +28,7 @@ class Bates(Heston):
         "jump_mean": Bound(),
         "jump_std": Bound(0.0),
     }
-    options: ClassVar[tuple[str, ...]] = ("compensate", "scheme")
+    options: ClassVar[tuple[str, ...]] = ("compensate", "scheme", "compile")
     expresses: ClassVar[tuple[str, ...]] = ("jump_intensity",)
     has_jumps: ClassVar[bool] = True
 

@@ -50,18 +50,20 @@ class RegimeSDE(Process):
     Args:
         regime: one regime, or a batch of shape ``(paths,)``.
         compensate: ``False`` drops Lambda.
+        compile: as in ``Heston``, for all paths whose variance moves.
 
     Raises:
         UserError: ``sample`` with more than 4096 steps where memory meets a moving variance.
     """
 
-    options: ClassVar[tuple[str, ...]] = ("compensate",)
+    options: ClassVar[tuple[str, ...]] = ("compensate", "compile")
     expresses: ClassVar[tuple[str, ...]] = ("jump_intensity", "mean_reversion", "hurst")
     has_variance: ClassVar[bool] = True
     has_jumps: ClassVar[bool] = True
 
     regime: Regime
     compensate: bool = True
+    compile: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regime", self.regime.resolve())
@@ -149,7 +151,8 @@ class RegimeSDE(Process):
     def _fill_qe(self, chunk: Chunk, p: Symbols, z1: Tensor, z2: Tensor, index: Index) -> None:
         kbar = merton_kbar(p["m"], p["s"])
         mu = p["mu"] - (p["lam"] * kbar if self.compensate else 0.0)
-        fill_qe(chunk, z1, z2, mu, p["kappa_v"], p["theta"], p["xi"], p["rho"], p["v0"])
+        values = (p[name] for name in ("kappa_v", "theta", "xi", "rho", "v0"))
+        fill_qe(chunk, z1, z2, mu, *values, compiled=self.compile)
 
     def _fill_filtered(
         self,
@@ -169,7 +172,8 @@ class RegimeSDE(Process):
         if moves:
             # Without leverage nothing of the price enters the variance; its price is overwritten.
             none = torch.zeros_like(kappa)
-            fill_qe(chunk, z1, z2, none, p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
+            values = (p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
+            fill_qe(chunk, z1, z2, none, *values, compiled=self.compile)
             rho = p["rho"]
             w = chunk.cast(rho) * z1 + chunk.cast((1 - rho**2).clamp(min=0).sqrt()) * z2
         else:
