@@ -29,7 +29,7 @@ class Bates(Heston):
         "jump_mean": JUMP_MEAN,
         "jump_std": JUMP_STD,
     }
-    options: ClassVar[tuple[str, ...]] = ("compensate", "scheme")
+    options: ClassVar[tuple[str, ...]] = ("compensate", "scheme", "compile")
     expresses: ClassVar[tuple[str, ...]] = ("jump_intensity",)
     has_jumps: ClassVar[bool] = True
 

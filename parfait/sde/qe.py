@@ -165,7 +165,7 @@ def step(
     return x + c.drift + m + c.slope * v + c.k2 * v_next + root * z2, v_next, exists
 
 
-def _tail(z: Tensor) -> Tensor:
+def exact_tail(z: Tensor) -> Tensor:
     """-log(1 - Phi(z)): grows with the same normal that moves the quadratic branch."""
     return -torch.log(0.5 * torch.special.erfc(z * math.sqrt(0.5)))
 
@@ -201,7 +201,7 @@ def _fill_dense(chunk: Chunk, parameters: Sequence[Tensor], z1: Tensor, z2: Tens
     x, v = chunk.log_price[0].clone(), chunk.variance[0].clone()
     missing = torch.zeros((), dtype=torch.int64, device=x.device)
     for k, (c, calm) in enumerate(_each_step(parameters, chunk.steps, make)):
-        x_next, v_next, exists = step(c, x, v, z1[k], z2[k], _tail)
+        x_next, v_next, exists = step(c, x, v, z1[k], z2[k], exact_tail)
         if calm is not None:
             integrated = calm.level + calm.share * v
             noise = calm.rho * z1[k] + calm.orthogonal * z2[k]
@@ -304,7 +304,7 @@ def _exponential(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """v', M and whether M exists for large psi: see ``step``."""
     w = 2 * h + 1
-    v = (_tail(z) + torch.log(2 / w)).clamp(min=0) * (0.5 * mean * w)
+    v = (exact_tail(z) + torch.log(2 / w)).clamp(min=0) * (0.5 * mean * w)
     gap = 1 + minus_two_a * (0.25 * mean * w)
     exists = gap > 0
     gap = torch.where(exists, gap, 1.0)

@@ -57,18 +57,20 @@ class RegimeSDE(Process):
         regime: one regime, a batch of shape ``(paths,)``, or of shape ``(steps, paths)``, a regime
             for every bar; its initial volatility is that of the first bar.
         compensate: ``False`` drops Lambda.
+        compile: as in ``Heston``, for all paths whose variance moves.
 
     Raises:
         UserError: ``sample`` with more than 4096 steps where H is rounded to 0.01.
     """
 
-    options: ClassVar[tuple[str, ...]] = ("compensate",)
+    options: ClassVar[tuple[str, ...]] = ("compensate", "compile")
     expresses: ClassVar[tuple[str, ...]] = ("jump_intensity", "mean_reversion", "hurst")
     has_variance: ClassVar[bool] = True
     has_jumps: ClassVar[bool] = True
 
     regime: Regime = field(kw_only=False)
     compensate: bool = True
+    compile: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regime", self.regime.resolve())
@@ -161,7 +163,8 @@ class RegimeSDE(Process):
     def _fill_qe(self, chunk: Chunk, p: Symbols, z1: Tensor, z2: Tensor, index: Index) -> None:
         kbar = merton_kbar(p["m"], p["s"])
         mu = p["mu"] - (p["lam"] * kbar if self.compensate else 0.0)
-        fill_qe(chunk, z1, z2, mu, p["kappa_v"], p["theta"], p["xi"], p["rho"], p["v0"])
+        values = (p[name] for name in ("kappa_v", "theta", "xi", "rho", "v0"))
+        fill_qe(chunk, z1, z2, mu, *values, compiled=self.compile)
 
     def _fill_filtered(
         self,
@@ -184,7 +187,8 @@ class RegimeSDE(Process):
         if moves:
             # Without leverage nothing of the price enters the variance; its price is overwritten.
             none = torch.zeros_like(p["v0"])
-            fill_qe(chunk, z1, z2, none, p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
+            values = (p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
+            fill_qe(chunk, z1, z2, none, *values, compiled=self.compile)
             rho = p["rho"]
             w = chunk.cast(rho) * z1 + chunk.cast((1 - rho**2).clamp(min=0).sqrt()) * z2
         else:
@@ -255,7 +259,8 @@ class Kinds:
 
 def _steady_table(table: Tensor) -> Tensor:
     """One row for a table whose rows are all the same: the same paths for less."""
-    return table[0] if bool((table == table[0]).all()) else table
+    repeated = table.stride(0) == 0 or bool((table == table[0]).all())
+    return table[0] if repeated else table
 
 
 def _sums(rows: Tensor, weight: Tensor) -> Tensor:
