@@ -13,6 +13,7 @@ from parfait.sde.ou import OU
 from parfait.sde.process import Paths, Process, SdeWarning
 from parfait.sde.regime_sde import RegimeSDE
 from parfait.sde.rough_bergomi import RoughBergomi
+from parfait.sde.schedule import Schedule
 from parfait.utils.errors import UserError
 
 PROCESSES: dict[str, type[Process]] = {
@@ -53,6 +54,7 @@ __all__ = [
     "Process",
     "RegimeSDE",
     "RoughBergomi",
+    "Schedule",
     "SdeWarning",
     "Target",
     "characteristic_function",

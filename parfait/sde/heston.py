@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from parfait.regime import Regime
-from parfait.sde.process import Bound, Chunk, Process, Value
+from parfait.sde.process import Bound, Chunk, Process, Value, at_bar, at_start
 from parfait.sde.qe import fill_qe
 from parfait.sde.streams import Purpose
 from parfait.utils.errors import UserError
@@ -47,6 +47,7 @@ class Heston(Process):
         "v0": Bound(0.0),
     }
     options: ClassVar[tuple[str, ...]] = ("scheme",)
+    whole_path: ClassVar[tuple[str, ...]] = ("v0",)
     has_variance: ClassVar[bool] = True
 
     mu: Value
@@ -71,7 +72,7 @@ class Heston(Process):
             "theta": regime.volatility**2,
             "xi": regime.vol_of_vol,
             "rho": regime.leverage,
-            "v0": regime.initial_volatility**2,
+            "v0": at_start(regime.initial_volatility) ** 2,
             **options,
         }
 
@@ -108,9 +109,10 @@ def fill_euler(
     for k in range(chunk.steps):
         v_plus = v.clamp(min=0)
         root = (v_plus * dt).sqrt()
-        x = x + drift - 0.5 * dt * v_plus + root * (rho_1 * z1[k] + rho_2 * z2[k])
+        noise = at_bar(rho_1, k) * z1[k] + at_bar(rho_2, k) * z2[k]
+        x = x + at_bar(drift, k) - 0.5 * dt * v_plus + root * noise
         if chunk.jumps is not None:
             x = x + chunk.jumps[k]
-        v = v + level - pull * v_plus + spread * root * z1[k]
+        v = v + at_bar(level, k) - at_bar(pull, k) * v_plus + at_bar(spread, k) * root * z1[k]
         chunk.log_price[k + 1] = x
         chunk.variance[k + 1] = v.clamp(min=0)

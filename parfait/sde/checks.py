@@ -1,0 +1,62 @@
+"""What a parameter or a request may be, and the sentences for what it may not."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from parfait.utils.errors import UserError
+
+Value = float | Tensor
+
+
+class Bound(NamedTuple):
+    """Allowed range of a parameter; ``above`` excludes the lower end."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def __str__(self) -> str:
+        left = "(" if self.above or math.isinf(self.low) else "["
+        right = ")" if math.isinf(self.high) else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+def check_bound(process: str, name: str, value: Value | None, bound: Bound) -> None:
+    """``UserError`` naming process, field, value and bound when some value is out of it."""
+    if not isinstance(value, int | float | Tensor) or isinstance(value, bool):
+        raise UserError(f"{process}.{name} = {value!r} is not a number or a tensor")
+    if isinstance(value, Tensor) and (value.is_complex() or value.dtype == torch.bool):
+        raise UserError(f"{process}.{name} holds {value.dtype}; give a tensor of real numbers")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise UserError(f"{process}.{name} = {float(f'{value:.6e}'):g} is outside {bound}")
+    tensor = torch.as_tensor(value).detach()
+    low = tensor > bound.low if bound.above else tensor >= bound.low
+    bad = ~(low & (tensor <= bound.high) & torch.isfinite(tensor))
+    if bool(bad.any()):
+        first = tensor[bad].flatten()[0].item()
+        raise UserError(f"{process}.{name} = {first:g} is outside {bound}")
+
+
+def check_shape(field: str, value: Value | None, allowed: list[tuple[int, ...]]) -> None:
+    """``UserError`` naming field and the allowed shapes when a tensor has another one."""
+    if isinstance(value, Tensor) and value.ndim and tuple(value.shape) not in allowed:
+        shapes = " or ".join(str(shape) for shape in allowed)
+        raise UserError(
+            f"{field} has shape {tuple(value.shape)}; give a number or a tensor of shape {shapes}"
+        )
+
+
+def check_request(paths: int, steps: int, years: float, dtype: torch.dtype) -> None:
+    """``UserError`` naming what ``sample`` cannot do."""
+    for name, number in (("paths", paths), ("steps", steps)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise UserError(f"sample: {name} = {number!r} must be a whole number of at least 1")
+    if isinstance(years, bool) or not isinstance(years, int | float):
+        raise UserError(f"sample: years = {years!r} must be a number")
+    if not (math.isfinite(years) and years > 0):
+        raise UserError(f"sample: years = {years!r} must be finite and above 0")
+    if dtype not in (torch.float32, torch.float64):
+        raise UserError(f"sample: dtype = {dtype} must be torch.float32 or torch.float64")
