@@ -111,7 +111,8 @@ def impose(
     Args:
         scenarios: resolved; their conditions.
         index: scenario of every path.
-        regime: parameters of every path.
+        regime: parameters of every path; where they change from bar to bar, at least ``farthest``
+            bars of them.
         paths: what the process made of them, in float64.
         mode: ``pinned``, ``conditional`` or ``rejection``.
         make: the process of a batch of regimes.
@@ -140,7 +141,7 @@ def impose(
             notes.setdefault(sentence, []).append(component.name)
         years = found.steps / bars_per_year
         if how == "pinned":
-            process = make(regime[rows])
+            process = make(regime[..., rows].first(found.steps))
             if found.steps == horizon:
                 moved, marks = pin(process, _rows(paths, rows), years, found.target)
                 result = Conditioned(moved, marks, rows, how, None, None, len(rows))
@@ -158,7 +159,9 @@ def impose(
             weighted = max(OVERSAMPLE * len(rows), FEWEST)
             size = min(ROUND if how == "rejection" else weighted, max(1, LARGEST // found.steps))
             which = torch.full((size,), number, dtype=torch.int64)
-            pool = scenarios.sample(size, generator(f"regimes/{number}"), which).resolve()
+            drawing = generator(f"regimes/{number}")
+            dt = 1 / bars_per_year
+            pool = scenarios.sample_course(size, found.steps, dt, drawing, which).resolve()
             result = conditioned(
                 make(pool),
                 found.target,
@@ -172,7 +175,7 @@ def impose(
                 pool=SEARCH,
             )
             kept = _equally(result, len(rows), component, generator(f"resampling/{number}"))
-            regime = _with_rows(regime, rows, pool[result.rows[kept]])
+            regime = _with_rows(regime.first(horizon), rows, pool[..., result.rows[kept]])
             result = replace(
                 result, paths=_rows(result.paths, kept), anchored=result.anchored[kept]
             )
@@ -186,7 +189,23 @@ def impose(
         for kind, level, bar, quote in found.conditions:
             imposed.append(Imposed(number, component.name, kind, level, bar, *figures, quote))
     said = tuple(f"{'; '.join(names)}: {sentence}" for sentence, names in notes.items())
-    return Outcome(regime, paths, anchored, tuple(prices), tuple(imposed), said)
+    return Outcome(regime.first(horizon), paths, anchored, tuple(prices), tuple(imposed), said)
+
+
+def farthest(
+    scenarios: RegimeDistribution,
+    *,
+    mode: Mode,
+    spot: float,
+    horizon: int,
+    bars_per_year: float,
+    most: int,
+) -> int:
+    """Bars that the paths must have for ``impose`` to move them onto every target."""
+    if mode != "pinned":
+        return horizon
+    plans = [plan(c, spot, horizon, bars_per_year, mode, most)[0] for c in scenarios.components]
+    return max(horizon, *(found.steps for found in plans if found is not None), 0)
 
 
 def _equally(
@@ -232,7 +251,10 @@ def _put(paths: Paths, rows: Tensor, new: Paths, horizon: int) -> Paths:
 def _with_rows(regime: Regime, rows: Tensor, new: Regime) -> Regime:
     changed = {}
     for name in FIELD_NAMES:
+        if getattr(regime, name) is None:
+            continue
         column = torch.as_tensor(getattr(regime, name), dtype=torch.float64).clone()
-        column[rows] = torch.as_tensor(getattr(new, name), dtype=torch.float64)
+        values = torch.as_tensor(getattr(new, name), dtype=torch.float64)
+        column[..., rows] = values[: len(column)] if column.ndim == 2 else values
         changed[name] = column
     return regime.replace(**changed)

@@ -15,14 +15,16 @@ from torch import Tensor
 
 from parfait.bars import bars_to_tensor, future_timestamps
 from parfait.checks import alignment, horizon_variance, risk_measures
-from parfait.conditions import Outcome, impose
+from parfait.conditions import Outcome, farthest, impose
+from parfait.courses import draw_course, scenarios_of
 from parfait.history import History
 from parfait.microstructure import Microstructure
 from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
 from parfait.regime import MarketContext, Regime, RegimeDistribution
-from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process
+from parfait.sde import MODES, Guide, Mode, Process, Schedule, SdeWarning, load_process
 from parfait.semantic import UNSURE_BELOW, Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table
+from parfait.targets import LARGEST
 from parfait.utils.errors import UserError
 from parfait.utils.seeding import derive_seed
 from parfait.utils.timing import Stopwatch
@@ -32,7 +34,7 @@ MAX_BARS = 10_000_000  # n_paths * horizon: a table of 700 MB, and several copie
 BATCH = 256  # paths generated at a time
 
 Progress = Callable[[str, int, int], None]
-Source = str | RegimeDistribution | Regime
+Source = str | RegimeDistribution | Schedule | Regime
 
 
 def derive_generator(seed: int, purpose: str) -> torch.Generator:
@@ -135,7 +137,8 @@ class Pipeline:
         the sampler or the trained model, nor the bars with ``batch_size``.
 
         Args:
-            source: a sentence, an (edited) ``RegimeDistribution``, or one ``Regime``.
+            source: a sentence, an (edited) ``RegimeDistribution``, a ``Schedule`` of single
+                regimes, or one ``Regime``.
             history: bars to continue: a polars frame, a file, or ``None`` for the embedded S&P 500.
             n_paths: number of paths.
             horizon: bars per path.
@@ -169,9 +172,18 @@ class Pipeline:
                 resolved = scenarios.resolve(context.volatility)
             index = resolved.allocate(n_paths, derive_generator(seed, "scenarios"))
             generator = derive_generator(seed, "regimes")
-            regime = resolved.sample(n_paths, generator, index).resolve()
-            if not self.process.has_variance:  # it runs at the long-run level from the first bar
-                regime = regime.replace(initial_volatility=regime.volatility)
+            reach = farthest(
+                resolved,
+                mode=self.condition,
+                spot=past.last_close,
+                horizon=horizon,
+                bars_per_year=frequency,
+                most=LARGEST,
+            )
+            has_variance = self.process.has_variance
+            regime = draw_course(
+                resolved, index, reach, frequency, generator, has_variance=has_variance
+            )
             outcome = self._outcome(
                 resolved, index, regime, past.last_close, horizon, frequency, seed
             )
@@ -232,9 +244,11 @@ class Pipeline:
             return self.reader.read(source, context)
         if isinstance(source, RegimeDistribution):
             return source
+        if isinstance(source, Schedule):
+            return scenarios_of(source)
         if not isinstance(source, Regime):
             raise UserError(
-                "Pipeline.run takes a sentence, a RegimeDistribution or a Regime, "
+                "Pipeline.run takes a sentence, a RegimeDistribution, a Schedule or a Regime, "
                 f"not {type(source).__name__}"
             )
         if source.shape:
@@ -259,8 +273,8 @@ class Pipeline:
             scenarios,
             index,
             regime,
-            self._process(regime).sample(
-                paths=len(regime),
+            self._process(regime.first(horizon)).sample(
+                paths=len(index),
                 steps=horizon,
                 years=horizon / frequency,
                 generator=derive_generator(seed, "sde"),
@@ -288,8 +302,9 @@ class Pipeline:
         for component in scenarios.components:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", SdeWarning)
-                self.process.from_regime(component.regime, **self.sde_options)
-            said += [f"{component.name}: {w.message}." for w in caught]
+                for part in (component, *component.phases):
+                    self.process.from_regime(part.regime, **self.sde_options)
+            said += dict.fromkeys(f"{component.name}: {w.message}." for w in caught)
         return said
 
     def _bars(
@@ -314,7 +329,7 @@ class Pipeline:
                 self.microstructure.generate(
                     history,
                     Guide(guide.level[rows], guide.anchored[rows]),
-                    regime[rows],
+                    regime[..., rows],
                     bars_per_year=frequency,
                     generator=derive_generator(seed, "bars"),
                     sampler=self.sampler,

@@ -15,7 +15,7 @@ ORDER = [
     {"regime", "bars", "calendars"},
     {"data", "labels", "sde"},
     {"semantic", "microstructure"},
-    {"pipeline", "simulation", "conditions", "targets", "checks", "history"},
+    {"pipeline", "simulation", "conditions", "targets", "checks", "history", "courses"},
     {"metrics", "report"},
     {"stages"},
     {"cli", "__main__"},

@@ -15,7 +15,7 @@ from parfait.microstructure.features import VOLATILITY, bar_features, window_fea
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.samplers import SAMPLERS
 from parfait.microstructure.window import History, no_history, read_history
-from parfait.regime import FIELD_NAMES, Regime
+from parfait.regime import FIELD_NAMES, Regime, mean_volatility
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
@@ -74,7 +74,9 @@ class Microstructure:
             history: past bars, (bars, 5) shared by all paths or (paths, bars, 5) one for each;
                 ``None`` starts from the regime's volatility alone.
             guide: levels and anchors; bars after the last anchor are free.
-            regime: one per path, or ``None`` for neutral generation.
+            regime: one per path, or of shape (steps, paths) where it changes from bar to bar; a
+                chunk is told the average over its bars (``Regime.over``). ``None`` for neutral
+                generation.
             bars_per_year: of the bars to generate.
             generator: one integer is taken from it; path i then has a stream of its own.
             sampler, steps: name in ``SAMPLERS`` and number of steps.
@@ -92,8 +94,10 @@ class Microstructure:
             raise UserError(
                 f"guide.anchored has shape {tuple(anchored.shape)}, level {(n, horizon)}"
             )
-        if regime is not None and regime.shape != (n,):
-            raise UserError(f"the regime has shape {regime.shape}, the guide has {n} paths")
+        if regime is not None and regime.shape not in ((n,), (horizon, n)):
+            raise UserError(
+                f"the regime has shape {regime.shape}, the guide has {n} paths of {horizon} bars"
+            )
         seed = int(torch.randint(2**62, (), generator=generator))
         close = self._spot(history, regime, spot)
         if history is not None:  # what is not looked at must not be copied for every path
@@ -107,6 +111,7 @@ class Microstructure:
                 seen = recent if history is None else _append(history, recent)
                 past = self._read(seen)
             unit = self._unit(past, regime, begin, end, bars_per_year, n)
+            told = None if regime is None else regime.over(begin, end)
             if past is None:
                 past = no_history(unit, close.expand(n), self.history_length)
             bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
@@ -119,7 +124,7 @@ class Microstructure:
                         unit[rows],
                         level[rows, begin:end],
                         cut[rows],
-                        _pick_regime(regime, rows),
+                        _pick_regime(told, rows),
                         bars_per_year,
                         noise,
                         lambda denoise, start: solve(denoise, start, sigmas),
@@ -160,7 +165,7 @@ class Microstructure:
         """
         if regime is not None:
             start, stop = begin / bars_per_year, end / bars_per_year
-            return mean_volatility(regime, start, stop) / bars_per_year**0.5
+            return mean_volatility(regime, start, stop, 1 / bars_per_year) / bars_per_year**0.5
         assert past is not None  # _spot refused the other case
         return past.scale.expand(n)
 
@@ -210,22 +215,6 @@ class Microstructure:
         untraded = (past.codes[:, VOLUME] < model.codec.no_volume_below).any(-1)
         events = past.zero_gaps.expand(n), untraded.expand(n)
         return model.codec.decode(x, closes, close, unit, past.log_volume.expand(n), *events)
-
-
-def mean_volatility(regime: Regime, start: float, stop: float) -> Float64[Tensor, " paths"]:
-    """Root of the expected mean variance from ``start`` to ``stop`` [years].
-
-    E v_t = theta + (v0 - theta) e^{-kappa_v t}. The labels of training are realised over a window
-    too, so this is what a volatility means there.
-    """
-    theta = torch.as_tensor(regime.volatility, dtype=torch.float64).square()
-    if regime.initial_volatility is None:
-        return theta.sqrt()
-    v0 = torch.as_tensor(regime.initial_volatility, dtype=torch.float64).square()
-    kappa = torch.as_tensor(regime.variance_reversion, dtype=torch.float64)
-    y = kappa * (stop - start)
-    decay = torch.where(y > 1e-8, -torch.expm1(-y) / y.clamp_min(1e-8), 1.0)
-    return (theta + (v0 - theta) * torch.exp(-kappa * start) * decay).clamp_min(1e-8).sqrt()
 
 
 def plan_chunks(

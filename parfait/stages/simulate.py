@@ -179,10 +179,11 @@ def show(simulation: "Simulation", console: Console) -> None:
     table.add_column("scenario")
     for name in ("probability", "paths", "return/year", "volatility", "jumps/year"):
         table.add_column(name, justify="right")
-    for record in simulation.scenarios_table():
+    for number, record in enumerate(simulation.scenarios_table()):
         params = record["params"]
+        lines = [record["name"], *(f"  {line}" for line in simulation.phases_of(number))]
         table.add_row(
-            Text(record["name"]),
+            Text("\n".join(lines)),
             f"{record['probability']:.0%}",
             str(record["n_paths"]),
             f"{math.expm1(params['drift']):+.0%}",  # E[S_T] = S_0 exp(drift T), T = 1 year
