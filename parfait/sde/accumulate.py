@@ -37,10 +37,10 @@ def fill_reversion(
 
 
 def fading_compensators(
-    rate: Float64[Tensor, "*steps width"],
-    mean: Float64[Tensor, "*steps width"],
-    std: Float64[Tensor, "*steps width"],
-    decay: Float64[Tensor, "*steps width"],
+    rate: Float64[Tensor, "*#steps width"],
+    mean: Float64[Tensor, "*#steps width"],
+    std: Float64[Tensor, "*#steps width"],
+    decay: Float64[Tensor, "*#steps width"],
     steps: int,
 ) -> Float64[Tensor, "steps width"]:
     """Lambda_k = log E exp(J_k) for k = 1 .. steps, of jumps that fade with the reverting price.

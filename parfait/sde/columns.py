@@ -4,6 +4,11 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+# Matrix products, column sums and complex arithmetic on widths that are no multiple of this finish
+# with other instructions, which round differently; a path must not depend on how many others come
+# along.
+TILE = 64
+
 # gather and scatter along rows take a quarter of the time of table[:, index] on a CPU.
 
 
@@ -23,10 +28,31 @@ def put(
     table.scatter_(1, index.expand(table.shape[0], -1), values)
 
 
-def pad_width(table: Shaped[Tensor, "*rows width"]) -> Shaped[Tensor, "*rows padded"]:
-    """Zero columns up to a multiple of 64, contiguous.
+def tiles(
+    key: Int64[Tensor, " width"],
+) -> tuple[Int64[Tensor, " slots"], Int64[Tensor, " tiles"], Int64[Tensor, " width"]]:
+    """Columns sorted by a key and cut into tiles of ``TILE`` that have one key each.
 
-    Matrix products, column sums and complex arithmetic on other widths finish with other
-    instructions, which round differently; a path must not depend on how many others come along.
+    Returns (column in every slot, key of every tile, slot of every column). Slots left over repeat
+    a column of the same key.
     """
-    return torch.nn.functional.pad(table, (0, -table.shape[-1] % 64)).contiguous()
+    sorted_key, order = torch.sort(key, stable=True)
+    keys, counts = torch.unique_consecutive(sorted_key, return_counts=True)
+    needed = (counts + TILE - 1) // TILE
+    begins, slots = counts.cumsum(0) - counts, (needed.cumsum(0) - needed) * TILE
+    slot = torch.arange(key.numel(), device=key.device) + (slots - begins).repeat_interleave(counts)
+    columns = order[begins].repeat_interleave(needed * TILE)
+    columns[slot] = order
+    back = torch.empty_like(order)
+    back[order] = slot
+    return columns, keys.repeat_interleave(needed), back
+
+
+def by_tile(table: Float[Tensor, "rows slots"]) -> Float[Tensor, "tiles rows 64"]:
+    """A view with one table for every tile."""
+    return table.unflatten(1, (-1, TILE)).transpose(0, 1)
+
+
+def pad_width(table: Shaped[Tensor, "*rows width"]) -> Shaped[Tensor, "*rows padded"]:
+    """Zero columns up to a multiple of ``TILE``, contiguous."""
+    return torch.nn.functional.pad(table, (0, -table.shape[-1] % TILE)).contiguous()

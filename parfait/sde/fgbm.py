@@ -9,8 +9,9 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
+from parfait.sde.checks import DRIFT, VOLATILITY, Bound
 from parfait.sde.fractional import HURST_GRID, fractional_noise, hurst_levels, summed_variance
-from parfait.sde.process import Bound, Chunk, Process, SdeWarning, Value, at_bar, at_start
+from parfait.sde.process import Chunk, Process, SdeWarning, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
 from parfait.utils.errors import UserError
 
@@ -40,8 +41,8 @@ class FractionalGBM(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
-        "sigma": Bound(0.0),
+        "mu": DRIFT,
+        "sigma": VOLATILITY,
         "hurst": Bound(HURST_GRID, 1 - HURST_GRID),
     }
     options: ClassVar[tuple[str, ...]] = ("vol_anchor",)
@@ -87,13 +88,14 @@ class FractionalGBM(Process):
 def _variances(sd: Tensor, levels: Tensor, which: Tensor, steps: int) -> Iterator[Tensor]:
     """Var(x_k) for k = 1 .. steps, in closed form for every path whose volatility is constant."""
     powers = (k ** (2 * levels) for k in range(1, steps + 1))
-    if sd.ndim < 2:
-        yield from (sd**2 * power[which] for power in powers)
+    first = at_bar(sd, 0)
+    moved = (sd != first).any(dim=0).nonzero().squeeze(1) if sd.ndim == 2 else which[:0]
+    if moved.numel() == 0:
+        yield from (first**2 * power[which] for power in powers)
         return
-    moved = (sd != sd[0]).any(dim=0).nonzero().squeeze(1)
     changing = summed_variance(sd[:, moved], levels[which[moved]])
     for power, row in zip(powers, changing, strict=True):
-        yield (sd[0] ** 2 * power[which]).index_copy(0, moved, row)
+        yield (first**2 * power[which]).index_copy(0, moved, row)
 
 
 def _steady_hurst(hurst: Value) -> Value:

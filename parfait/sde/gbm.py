@@ -7,7 +7,8 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
-from parfait.sde.process import Bound, Chunk, Process, Value
+from parfait.sde.checks import DRIFT, VOLATILITY, Bound
+from parfait.sde.process import Chunk, Process, Value
 from parfait.sde.streams import Purpose
 
 
@@ -22,7 +23,7 @@ class GBM(Process):
     Source: Black & Scholes (1973).
     """
 
-    bounds: ClassVar[dict[str, Bound]] = {"mu": Bound(), "sigma": Bound(0.0)}
+    bounds: ClassVar[dict[str, Bound]] = {"mu": DRIFT, "sigma": VOLATILITY}
 
     mu: Value
     sigma: Value

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from parfait.regime import Regime
-from parfait.sde.process import Bound, Chunk, Process, Value, at_bar, at_start
+from parfait.sde.checks import DRIFT, REVERSION, VARIANCE, VOL_OF_VOL, Bound
+from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
 from parfait.sde.qe import fill_qe
 from parfait.sde.streams import Purpose
 from parfait.utils.errors import UserError
@@ -39,12 +41,12 @@ class Heston(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
-        "kappa": Bound(0.0),
-        "theta": Bound(0.0),
-        "xi": Bound(0.0),
+        "mu": DRIFT,
+        "kappa": REVERSION,
+        "theta": VARIANCE,
+        "xi": VOL_OF_VOL,
         "rho": Bound(-1.0, 1.0),
-        "v0": Bound(0.0),
+        "v0": VARIANCE,
     }
     options: ClassVar[tuple[str, ...]] = ("scheme",)
     whole_path: ClassVar[tuple[str, ...]] = ("v0",)
@@ -75,6 +77,15 @@ class Heston(Process):
             "v0": at_start(regime.initial_volatility) ** 2,
             **options,
         }
+
+    def _check_grid(self, paths: int, steps: int, years: float) -> None:
+        super()._check_grid(paths, steps, years)
+        fastest = float(torch.as_tensor(self.kappa).detach().max()) * years / steps
+        if self.scheme == "euler" and fastest > 1:
+            raise UserError(
+                f"Heston: scheme euler needs kappa dt of at most 1, and it is {fastest:.3g}; "
+                "take more steps, or scheme qe_m"
+            )
 
     def _fill(self, chunk: Chunk) -> None:
         self._fill_heston(chunk, chunk.exact(self.mu))

@@ -3,57 +3,57 @@
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from parfait.sde.columns import pad_width, pick
+from parfait.sde.columns import TILE, by_tile, pick, tiles
 from parfait.sde.fractional import autocovariance
 
 MAX_STEPS = 4096  # the Cholesky factor costs n^2 memory and n^3 time
 GRID = 1e-2  # exponents this close share a factor: at most 2.8 % on the sd of a year of days
 _CACHED_STEPS = 512  # a hundred factors of 4096 steps would take 13 GB
+_STRIDE = 8  # bars of the filter made in one pass over a path's past
 _BLOCK = 256  # paths whose filter rows fit the cache of a core
 
 
 def memory(
     u: Float[Tensor, "steps width"],
     v_dt: Float[Tensor, "steps width"],
-    hurst: Float64[Tensor, " width"],
-    decay: Float64[Tensor, " width"],
-    phi: Float64[Tensor, " width"],
+    hurst: Float64[Tensor, "*steps width"],
+    decay: Float64[Tensor, "*steps width"],
+    phi: Float64[Tensor, "*steps width"],
 ) -> tuple[Float[Tensor, "steps width"], Float[Tensor, "steps width"]]:
     """Innovations become noise with memory; returns it and the variance of its reverting sum.
 
-    With L the Cholesky factor of the noise's covariance and B_kj = a B_(k-1)j + sqrt(phi) L_kj
-    the rows of the reverting sum: noise = sqrt(phi) L u and Q_k = sum_j B_kj^2 v_j dt.
+    With L the Cholesky factor of the noise's covariance and B_kj = a_k B_(k-1)j + sqrt(phi_k) L_kj
+    the rows of the reverting sum: noise_k = sqrt(phi_k) sum_j L_kj u_j, Q_k = sum_j B_kj^2 v_j dt.
 
     Args:
         u: sqrt(v_j dt) w_j, each at the variance known before it.
         v_dt: v_j dt.
-        hurst: H, rounded to ``GRID``.
+        hurst: H, rounded to ``GRID``. Like the next two it is (width,), or (steps, width) where it
+            changes; row k of L is then that of the H of bar k, on innovations common to all H.
         decay: a = exp(-kappa dt), 1 without reversion.
         phi: (1 - a^2) / (2 kappa dt), 1 without reversion.
     """
-    # Sorted by exponent, and by reversion within it, groups are contiguous columns.
-    level, reverts = (hurst / GRID).round(), decay < 1
-    order = torch.argsort(2 * level + reverts, stable=True)
+    if max(hurst.ndim, decay.ndim, phi.ndim) == 2:
+        return _changing(u, v_dt, *(p.expand(u.shape) for p in (hurst, decay, phi)))
+    # Sorted by exponent, and by reversion within it, groups are whole tiles.
+    order, names, back = tiles(2 * (hurst / GRID).round().long() + (decay < 1))
     innovations, variances = pick(u, order), pick(v_dt, order)
-    noise, q = torch.empty_like(u), torch.empty_like(u)
+    noise, q = torch.empty_like(innovations), torch.empty_like(innovations)
+    keys, counts = torch.unique_consecutive(names, return_counts=True)
     start = 0
-    keys, counts = torch.unique_consecutive((2 * level + reverts)[order], return_counts=True)
-    for key, count in zip(keys.long().tolist(), counts.tolist(), strict=True):
+    for key, count in zip(keys.tolist(), (TILE * counts).tolist(), strict=True):
         columns = slice(start, start + count)
         start += count
-        lower = factor(key // 2 * GRID, u.shape[0]).to(device=u.device)
-        noise[:, columns] = _product(lower, innovations[:, columns])
-        v = variances[:, columns]
-        if key % 2:
-            rows = order[columns]
-            q[:, columns] = _reverting_variance(lower, v, decay[rows], phi[rows])
-        else:
-            q[:, columns] = _product(lower.cumsum(dim=0) ** 2, v)
-    back = torch.argsort(order)
-    return pick(noise, back).mul_(phi.sqrt().to(u.dtype)), pick(q, back)
+        lower = factor(key // 2 * GRID, u.shape[0]).to(u.device)
+        torch.mm(lower.to(u.dtype), innovations[:, columns], out=noise[:, columns])
+        if not key % 2:
+            weights = (lower.cumsum(dim=0) ** 2).to(u.dtype)
+            torch.mm(weights, variances[:, columns], out=q[:, columns])
+    _fill_reverting(q, variances, decay[order], names)
+    return pick(noise, back).mul_(phi.sqrt().to(u.dtype)), pick(q, back).mul_(phi.to(u.dtype))
 
 
 def factor(hurst: float, steps: int) -> Float64[Tensor, "steps steps"]:
@@ -70,22 +70,90 @@ def _factor(hurst: float, steps: int) -> Tensor:
 _cached_factor = lru_cache(maxsize=128)(_factor)
 
 
-def _product(matrix: Tensor, columns: Tensor) -> Tensor:
-    return (matrix.to(columns.dtype) @ pad_width(columns))[:, : columns.shape[1]]
+def _fill_reverting(
+    q: Float[Tensor, "steps width"],
+    v_dt: Float[Tensor, "steps width"],
+    decay: Float64[Tensor, " width"],
+    names: Int64[Tensor, " tiles"],
+) -> None:
+    """Q/phi of the tiles with an odd name: a reversion of its own for every path.
+
+    Some tiles at a time, chosen by the number of steps alone so that their past stays in the cache.
+    """
+    odd = (names % 2).nonzero().squeeze(1)
+    steps = q.shape[0]
+    many = max(1, 2048 * 252 // steps // TILE)
+    for few in odd.split(many) if odd.numel() else ():
+        levels, which = torch.unique(names[few] // 2, return_inverse=True)
+        lower = torch.stack([factor(h * GRID, steps).to(q) for h in levels.tolist()])
+        v = by_tile(v_dt)[few].contiguous()
+        a = decay.unflatten(0, (-1, 1, TILE))[few]
+        by_tile(q)[few] = _reverting_variance(lower, which, v, a)
 
 
-def _reverting_variance(lower: Tensor, v_dt: Tensor, decay: Tensor, phi: Tensor) -> Tensor:
-    """Q with a reversion of its own for every path: the rows B_k by recursion."""
-    steps, width = v_dt.shape
-    q = torch.empty_like(v_dt)
-    rows = lower.to(v_dt.dtype)
-    for start in range(0, width, _BLOCK):
-        columns = slice(start, min(start + _BLOCK, width))
-        v = pad_width(v_dt[:, columns])
-        a, root = (pad_width(c[columns].to(v.dtype)) for c in (decay, phi.sqrt()))
-        weights = torch.zeros_like(v)
-        for k in range(steps):
-            known = weights[: k + 1].mul_(a).addcmul_(rows[k, : k + 1, None], root)
-            total = (known * known).mul_(v[: k + 1]).sum(dim=0)
-            q[k, columns] = total[: columns.stop - columns.start]
+def _reverting_variance(lower: Tensor, which: Tensor, v_dt: Tensor, decay: Tensor) -> Tensor:
+    """Q/phi, (tiles, steps, TILE), of rows B_k = a B_(k-1) + L_k without ever making most of them.
+
+    With P the row before a pass of some bars, the row r bars later is a^(r+1) P + sum_i a^(r-i) L_i
+    and its square, weighted by v, needs the inner products of P and L_i, and of L_i and L_j, alone:
+    matrix products, whose sizes here are the same however many tiles there are. Powers of a start
+    anew in every pass, from float64: Q is within 2e-6 of its float64 value (252 steps).
+    """
+    tile_count, steps, _ = v_dt.shape
+    exponents = torch.arange(2 * _STRIDE + 1, device=decay.device)[:, None]
+    power = (decay**exponents).to(v_dt.dtype)
+    rising = list(power.unbind(1))
+    falling = power.flip(1)
+    q, past = torch.empty_like(v_dt), v_dt[:, :0]
+    for k in range(0, steps, _STRIDE):
+        bars = min(_STRIDE, steps - k)
+        seen = k + bars
+        first, second = torch.tril_indices(bars, bars, device=lower.device)
+        rows = lower[:, k:seen, :seen]
+        pairs = rows.index_select(1, first) * rows.index_select(1, second)
+        pairs, rows = pairs.index_select(0, which), rows.index_select(0, which)
+        own = torch.bmm(pairs, v_dt[:, :seen])
+        if k:
+            cross = torch.bmm(rows[:, :, :k], past * v_dt[:, :k]).unbind(1)
+            before = q[:, k - 1]
+        entry = 0
+        for r in range(bars):
+            others, square = own[:, entry : entry + r], own[:, entry + r]
+            entry += r + 1
+            if r == 0:
+                fresh = square
+            else:
+                mixed = (others * falling[:, -1 - r : -1]).sum(dim=1)
+                fresh = torch.addcmul(square, fresh, rising[2]).add_(mixed, alpha=2)
+            if k:
+                known = cross[0] if r == 0 else torch.addcmul(cross[r], known, rising[1])
+                total = torch.addcmul(fresh, before, rising[2 * r + 2])
+                q[:, k + r] = total.addcmul_(known, rising[r + 1], value=2)
+            else:
+                q[:, k + r] = fresh
+        longer = torch.bmm(rows.transpose(1, 2), falling[:, -bars:])
+        if k:
+            longer[:, :k].addcmul_(past, rising[bars][:, None])
+        past = longer
     return q
+
+
+def _changing(
+    u: Tensor, v_dt: Tensor, hurst: Tensor, decay: Tensor, phi: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Parameters of each bar: every path reads rows of its own, one after the other."""
+    steps, width = u.shape
+    levels, which = torch.unique((hurst / GRID).round().long(), return_inverse=True)
+    lower = torch.stack([factor(h * GRID, steps).to(u) for h in levels.tolist()])
+    noise, q = torch.empty_like(u), torch.empty_like(u)
+    for start in range(0, width, _BLOCK):
+        block = slice(start, min(start + _BLOCK, width))
+        innovations, sd = u[:, block].T.contiguous(), v_dt[:, block].sqrt().T.contiguous()
+        a, root = (p[:, block, None].to(u.dtype) for p in (decay, phi.sqrt()))
+        sums = torch.zeros_like(sd)  # B_kj sqrt(v_j dt)
+        for k in range(steps):
+            row = lower[:, k, : k + 1].index_select(0, which[k, block]).mul_(root[k])
+            noise[k, block] = torch.linalg.vecdot(row, innovations[:, : k + 1])
+            made = sums[:, : k + 1].mul_(a[k]).addcmul_(row, sd[:, : k + 1])
+            q[k, block] = torch.linalg.vecdot(made, made)
+    return noise, q

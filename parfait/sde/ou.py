@@ -7,7 +7,8 @@ import torch
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_reversion
-from parfait.sde.process import Bound, Chunk, Process, Value, at_bar, phi
+from parfait.sde.checks import DRIFT, REVERSION, VOLATILITY, Bound
+from parfait.sde.process import Chunk, Process, Value, at_bar, phi
 from parfait.sde.streams import Purpose
 
 
@@ -30,10 +31,10 @@ class OU(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
-        "sigma": Bound(0.0),
-        "kappa": Bound(0.0),
-        "theta": Bound(),
+        "mu": DRIFT,
+        "sigma": VOLATILITY,
+        "kappa": REVERSION,
+        "theta": DRIFT,
     }
     expresses: ClassVar[tuple[str, ...]] = ("mean_reversion",)
 

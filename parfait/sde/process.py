@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from parfait.regime import Regime
-from parfait.sde.checks import Bound, Value, check_bound, check_request, check_shape
+from parfait.sde.checks import Bound, Value, check_bound, check_jumps, check_request, check_shape
 from parfait.sde.streams import BLOCK, Streams, draw_root
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
@@ -168,8 +168,7 @@ class Process(ABC):
     ) -> Paths:
         """``sample`` from its integer; ``still`` without the noise of the price alone."""
         check_request(paths, steps, years, dtype)
-        self._check_shapes(paths, steps)
-        self._check_limits(steps, years)
+        self._check_grid(paths, steps, years)
 
         def buffer(rows: int, wanted: bool) -> Tensor | None:
             return torch.empty((rows, paths), dtype=dtype, device=device) if wanted else None
@@ -203,13 +202,14 @@ class Process(ABC):
         """Does some parameter change from bar to bar?"""
         return any(getattr(getattr(self, name), "ndim", 0) == 2 for name in self.bounds)
 
-    def _check_shapes(self, paths: int, steps: int) -> None:
+    def _check_grid(self, paths: int, steps: int, years: float) -> None:
+        """``UserError`` where the parameters do not fit the grid, or would not fit the memory."""
         for name in self.bounds:
             allowed = [(paths,)] if name in self.whole_path else [(paths,), (steps, paths)]
             check_shape(f"{type(self).__name__}.{name}", getattr(self, name), allowed)
-
-    def _check_limits(self, steps: int, years: float) -> None:
-        """Refuses what the scheme cannot simulate on this grid, though the parameters are valid."""
+        if "lam" in self.bounds:
+            lam: Value = getattr(self, "lam", 0.0)
+            check_jumps(type(self).__name__, lam, years)
 
     @classmethod
     def _warn_unexpressed(cls, regime: Regime) -> None:

@@ -9,12 +9,12 @@ branch only on the paths that need it, which on a CPU costs a third.
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from parfait.sde.process import Chunk, SdeWarning, phi
+from parfait.sde.process import Chunk, SdeWarning, at_bar, phi
 
 PSI_SWITCH = 1.5  # any value in [1, 2] is valid (Andersen, section 3.2.3)
 # Below these values of xi the correction's terms in rho/xi drown in rounding, and the variance is
@@ -88,9 +88,20 @@ def fill_qe(
     Args:
         chunk: where to; jumps it holds are added to the price.
         z1, z2: normals of the variance and of the orthogonal part of the price, (steps, width).
-        mu, kappa, theta, xi, rho, v0: float64, scalar or one per path.
+        mu, kappa, theta, xi, rho, v0: float64, scalar, one per path, or (but v0) one per bar and
+            path.
     """
     assert chunk.variance is not None
+    changing = (mu, kappa, theta, xi, rho)
+    if any(p.ndim == 2 for p in changing):
+        chunk.variance[0] = chunk.cast(v0)
+        for k in range(chunk.steps):
+            x, v = chunk.log_price[k : k + 2], chunk.variance[k : k + 2]
+            jumps = None if chunk.jumps is None else chunk.jumps[k : k + 1]
+            bar = replace(chunk, log_price=x, variance=v, jumps=jumps, years=chunk.dt)
+            now = (at_bar(mu, k), at_bar(kappa, k), at_bar(theta, k), at_bar(xi, k), at_bar(rho, k))
+            fill_qe(bar, z1[k : k + 1], z2[k : k + 1], *now, v[0].double())
+        return
     floor = _MIN_XI[chunk.log_price.dtype]
     constants = Constants.of(chunk, mu, kappa, theta, xi.clamp(min=floor), rho)
     chunk.variance[0] = chunk.cast(v0)
@@ -225,4 +236,4 @@ def _deterministic_variance(
     increments = chunk.cast(mu * dt) - 0.5 * integrated + root * noise
     if chunk.jumps is not None:
         increments = increments + chunk.jumps
-    return torch.cumsum(increments, dim=0), chunk.cast(v[1:])
+    return chunk.log_price[0] + torch.cumsum(increments, dim=0), chunk.cast(v[1:])

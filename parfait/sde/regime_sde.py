@@ -12,6 +12,7 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import ever, fading_compensators, fill_reversion
+from parfait.sde.checks import check_jumps
 from parfait.sde.columns import pick, put
 from parfait.sde.fractional import fractional_noise, reverting_variance
 from parfait.sde.jumps import merton_kbar, normal_sizes, scatter_jumps
@@ -82,12 +83,13 @@ class RegimeSDE(Process):
     def _changes(self) -> bool:
         return len(self.regime.shape) == 2
 
-    def _check_shapes(self, paths: int, steps: int) -> None:
+    def _check_grid(self, paths: int, steps: int, years: float) -> None:
         if self.regime.shape not in ((), (paths,), (steps, paths)):
             raise UserError(
                 f"RegimeSDE.regime has shape {self.regime.shape}; give one regime or a batch of "
                 f"shape ({paths},) or ({steps}, {paths})"
             )
+        check_jumps("RegimeSDE", self.regime.jump_intensity, years)
 
     def _fill(self, chunk: Chunk) -> None:
         p = self.symbols(chunk.width, chunk.years, chunk.log_price.device)

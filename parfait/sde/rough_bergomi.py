@@ -9,9 +9,10 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
+from parfait.sde.checks import DRIFT, VARIANCE, VOL_OF_VOL, Bound
 from parfait.sde.columns import pad_width
 from parfait.sde.fractional import HURST_GRID, hurst_levels
-from parfait.sde.process import Bound, Chunk, Process, Value, at_bar, at_start
+from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
 
 MONTH = 1 / 12  # horizon at which a derived eta matches the log-variance of the regime
@@ -38,11 +39,11 @@ class RoughBergomi(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
+        "mu": DRIFT,
         "hurst": Bound(HURST_GRID, 0.5),
-        "eta": Bound(0.0),
+        "eta": VOL_OF_VOL,
         "rho": Bound(-1.0, 1.0),
-        "xi0": Bound(0.0),
+        "xi0": VARIANCE,
     }
     options: ClassVar[tuple[str, ...]] = ("roughness", "eta")
     whole_path: ClassVar[tuple[str, ...]] = ("hurst", "eta")

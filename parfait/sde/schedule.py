@@ -48,9 +48,15 @@ class Schedule:
                 raise UserError(f"{where}: regime has shape {regime.shape}; give (paths,) or one")
             if duration is None and number == len(self.phases) - 1:
                 continue
-            number_given = isinstance(duration, int | float) and not isinstance(duration, bool)
-            if not (number_given and math.isfinite(duration) and duration > 0):
-                raise UserError(f"{where}: duration = {duration!r} must be above 0 [years]")
+            if (
+                isinstance(duration, bool)
+                or not isinstance(duration, int | float)
+                or not 0 < duration < math.inf
+            ):
+                raise UserError(
+                    f"{where}: duration = {duration!r} must be a number of years above 0"
+                    + ("; only the last phase may be open" if duration is None else "")
+                )
         if len({regime.shape for regime, _ in self.phases} - {()}) > 1:
             shapes = ", ".join(str(regime.shape) for regime, _ in self.phases)
             raise UserError(f"Schedule.phases: regimes have shapes {shapes}; give all the same")
