@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parfait.pipeline import Pipeline, Simulation
+    from parfait.pipeline import Basket, Pipeline, Simulation
 
 __version__ = "0.1.0"
-__all__ = ["Pipeline", "Simulation", "__version__"]
+__all__ = ["Basket", "Pipeline", "Simulation", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Pipeline", "Simulation"}:
+    if name in {"Basket", "Pipeline", "Simulation"}:
         return getattr(import_module("parfait.pipeline"), name)
     raise AttributeError(f"module 'parfait' has no attribute {name!r}")

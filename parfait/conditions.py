@@ -18,6 +18,10 @@ OVERSAMPLE = 16  # weighted paths drawn for every one that is kept
 FEWEST = 1000  # weighted paths drawn at least
 SEARCH = 200_000  # paths drawn at most by rejection, for one scenario
 ROUND = 4096  # paths drawn at a time by rejection
+_APART = (
+    "its paths were drawn for this asset alone, so they are not correlated with those of the "
+    "others; sde.condition=pinned keeps the correlation."
+)
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,15 @@ def impose(
     mode: Mode,
     make: Callable[[Regime], Process],
     spot: float,
+    horizon: int,
     bars_per_year: float,
     generator: Callable[[str], torch.Generator],
+    most: int | None = None,
 ) -> Outcome:
     """Imposes the conditions of every scenario on its own paths; no other path is touched.
+
+    Paths of several assets were sampled together: pinned ones are moved as they are, which keeps
+    what they share; others are drawn anew, each asset by itself, and a note says so.
 
     Weighted and rejected paths have regimes of their own, since a target speaks for some
     parameters and against others; the probabilities of the scenarios stay as they were read.
@@ -111,25 +120,29 @@ def impose(
     Args:
         scenarios: resolved; their conditions.
         index: scenario of every path.
-        regime: parameters of every path; where they change from bar to bar, at least ``farthest``
-            bars of them.
-        paths: what the process made of them, in float64.
+        regime: parameters of every path; where they change from bar to bar, as many bars as
+            ``farthest`` says.
+        paths: what the process made of them, in float64; ``horizon`` bars or, where targets lie
+            beyond (``farthest``), more.
         mode: ``pinned``, ``conditional`` or ``rejection``.
         make: the process of a batch of regimes.
         spot: S_0.
         generator: fresh randomness by purpose.
+        most: bars beyond which no target is steered for, the same that ``farthest`` was given;
+            ``None`` for a single asset.
 
     Raises:
         UserError: rejection found no path at all for a scenario.
     """
-    horizon = paths.log_price.shape[1] - 1
+    sampled, paths = paths, _cut(paths, horizon)
+    reached = sampled.log_price.shape[1] - 1
     anchored = torch.zeros((len(index), horizon), dtype=torch.bool)
     prices, imposed = [], []
     notes: dict[str, list[str]] = {}  # sentence -> the scenarios it is about
     for number, component in enumerate(scenarios.components):
         rows = (index == number).nonzero().squeeze(1)
-        most = LARGEST // max(1, len(rows))
-        found, said = plan(component, spot, horizon, bars_per_year, mode, most)
+        bound = LARGEST // max(1, len(rows)) if most is None else most
+        found, said = plan(component, spot, horizon, bars_per_year, mode, bound)
         for sentence in said:
             notes.setdefault(sentence, []).append(component.name)
         if found is None or rows.numel() == 0:
@@ -142,8 +155,9 @@ def impose(
         years = found.steps / bars_per_year
         if how == "pinned":
             process = make(regime[..., rows].first(found.steps))
-            if found.steps == horizon:
-                moved, marks = pin(process, _rows(paths, rows), years, found.target)
+            if found.steps <= reached:
+                moving = _cut(_rows(sampled, rows), found.steps)
+                moved, marks = pin(process, moving, years, found.target)
                 result = Conditioned(moved, marks, rows, how, None, None, len(rows))
             else:
                 result = conditioned(
@@ -156,6 +170,8 @@ def impose(
                     dtype=torch.float64,
                 )
         else:
+            if most is not None:
+                notes.setdefault(_APART, []).append(component.name)
             weighted = max(OVERSAMPLE * len(rows), FEWEST)
             size = min(ROUND if how == "rejection" else weighted, max(1, LARGEST // found.steps))
             which = torch.full((size,), number, dtype=torch.int64)
@@ -230,6 +246,15 @@ def _rows(paths: Paths, rows: Tensor) -> Paths:
     return Paths(
         paths.log_price[rows], variance, jumps, torch.zeros_like(rows, dtype=torch.float64)
     )
+
+
+def _cut(paths: Paths, steps: int) -> Paths:
+    """The first ``steps`` bars; the very paths where they have no more."""
+    if paths.log_price.shape[1] == steps + 1:
+        return paths
+    variance = None if paths.variance is None else paths.variance[:, : steps + 1]
+    jumps = None if paths.jumps is None else paths.jumps[:, :steps]
+    return Paths(paths.log_price[:, : steps + 1], variance, jumps, paths.log_weight)
 
 
 def _put(paths: Paths, rows: Tensor, new: Paths, horizon: int) -> Paths:

@@ -1,7 +1,7 @@
 """What a run starts from: the bars it continues, and the present state of that market."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,47 +35,74 @@ class History:
         name: where they come from, for a person.
         embedded: whether they are the series that ships with Parfait.
         warnings: what had to be mended on the way in.
+        symbol: what the series is called; empty where it is the only one.
+        source: the file they were read from, as it was given.
+
+    Raises:
+        UserError: invalid bars, or too few.
     """
 
     bars: pl.DataFrame
     name: str
     embedded: bool = False
     warnings: tuple[str, ...] = ()
+    symbol: str = ""
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        check_bars(self.bars, f"the history ({self.name})")
+        if self.bars.height < MIN_BARS:
+            raise UserError(
+                f"the history ({self.name}) has {self.bars.height} bars; give at least {MIN_BARS}"
+            )
+        object.__setattr__(self, "bars", self.bars.select(BAR_COLUMNS))
 
     @classmethod
     def load(
         cls,
         source: pl.DataFrame | str | Path | None,
         options: Mapping[str, Any] | None = None,
-    ) -> "History":
+    ) -> "list[History]":
         """A frame, a file (with ``options`` for its reader), or the embedded S&P 500 for ``None``.
 
+        Returns:
+            One history for each symbol that the source holds, in its order.
+
         Raises:
-            UserError: the source cannot be read, holds several symbols, invalid bars or too few.
+            UserError: the source cannot be read, holds invalid bars or too few.
         """
-        mended: tuple[str, ...] = ()
         if source is None:
-            frame, name = embedded_bars()[EMBEDDED], "the embedded daily S&P 500"
-        elif isinstance(source, pl.DataFrame):
-            frame, name = _typed(source), "the given frame"
-        elif isinstance(source, str | Path):
+            return [cls(embedded_bars()[EMBEDDED], "the embedded daily S&P 500", embedded=True)]
+        if isinstance(source, pl.DataFrame):
+            return cls._by_symbol(_typed(source), "the given frame")
+        if isinstance(source, str | Path):
             frame, report = load_bars(source, **(options or {}))
-            name, mended = Path(source).name, mending_sentences(report)
-        else:
-            raise UserError(
-                f"the history is a {type(source).__name__}; give a polars frame or a file's path"
-            )
-        if "symbol" in frame.columns and frame["symbol"].n_unique() > 1:
-            symbols = ", ".join(map(str, frame["symbol"].unique().sort().head(5)))
-            raise UserError(
-                f"the history ({name}) holds several symbols ({symbols}); give the bars of one"
-            )
-        check_bars(frame, f"the history ({name})")
-        if frame.height < MIN_BARS:
-            raise UserError(
-                f"the history ({name}) has {frame.height} bars; give at least {MIN_BARS}"
-            )
-        return cls(frame.select(BAR_COLUMNS), name, source is None, mended)
+            mended = mending_sentences(report)
+            return cls._by_symbol(frame, Path(source).name, mended, str(source))
+        raise UserError(
+            f"the history is a {type(source).__name__}; give a polars frame or a file's path, or "
+            "a mapping of symbols to them"
+        )
+
+    @classmethod
+    def _by_symbol(
+        cls,
+        frame: pl.DataFrame,
+        name: str,
+        warnings: tuple[str, ...] = (),
+        source: str | None = None,
+    ) -> "list[History]":
+        """What had to be mended is told once, with the first symbol."""
+        if "symbol" not in frame.columns or frame["symbol"].n_unique() <= 1:
+            return [cls(frame, name, warnings=warnings, source=source)]
+        if frame["symbol"].null_count():
+            raise UserError(f"the history ({name}) has bars without a symbol; name each bar's")
+        found = []
+        for part in frame.partition_by("symbol", maintain_order=True):
+            symbol = str(part["symbol"][0])
+            told = () if found else warnings
+            found.append(cls(part, f"{symbol} of {name}", False, told, symbol, source))
+        return found
 
     @property
     def last_close(self) -> float:
@@ -104,28 +131,30 @@ class History:
             )
         return said
 
-    def context(self, bars_per_year: float | None, asset: str | None) -> MarketContext:
+    def context(
+        self, bars_per_year: float | None, asset: str | None, *, settled: bool = False
+    ) -> MarketContext:
         """Present volatility and trend, labelled on the most recent bars.
 
         Args:
             bars_per_year: bar frequency; ``None`` estimates it from the timestamps.
             asset: asset class of the series, ``None`` when the sentence shall decide.
+            settled: the sentence shall not change ``asset``.
         """
         frequency = (
             estimate_bars_per_year(self.bars["timestamp"])
             if bars_per_year is None
             else bars_per_year
         )
-        known = MarketContext(asset_class=asset, bars_per_year=frequency)
+        known = MarketContext(asset_class=asset, bars_per_year=frequency, settled=settled)
         if self.bars.height < MIN_BARS_FOR_LABELS:
             return known
         recent = bars_to_tensor(self.bars.tail(CONTEXT_BARS)).unsqueeze(0)
         label = label_windows(recent, frequency).mean
-        return MarketContext(
-            asset_class=asset,
+        return replace(
+            known,
             volatility=float(torch.as_tensor(label.volatility)[0]),
             trend=float(torch.as_tensor(label.drift)[0]),
-            bars_per_year=frequency,
         )
 
 

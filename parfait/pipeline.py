@@ -1,48 +1,49 @@
 """``Pipeline``: a sentence in, obedient OHLCV bars out."""
 
-import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
-from parfait.bars import bars_to_tensor, future_timestamps
+from parfait.bars import bars_to_tensor
+from parfait.basket import Basket
 from parfait.checks import alignment, horizon_variance, risk_measures
-from parfait.conditions import Outcome, farthest, impose
-from parfait.courses import draw_course, scenarios_of
+from parfait.conditions import Outcome
+from parfait.correlation import Given as Asked
+from parfait.correlation import Request, read_correlation
+from parfait.draft import (
+    BATCH,
+    Draft,
+    Progress,
+    Settings,
+    Sources,
+    derive_generator,
+    differences,
+    plain_options,
+    read_source,
+    source_of_each,
+    unsure,
+    whole_batches,
+)
+from parfait.guides import draw_outcomes, make_guides
+from parfait.histories import Assets, Given, load_histories, market_contexts
 from parfait.history import History
-from parfait.microstructure import Microstructure
+from parfait.microstructure import Microstructure, Mix
 from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
-from parfait.regime import MarketContext, Regime, RegimeDistribution
-from parfait.sde import MODES, Guide, Mode, Process, Schedule, SdeWarning, load_process
-from parfait.semantic import UNSURE_BELOW, Reader, load_reader
+from parfait.regime import Regime, RegimeDistribution
+from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process
+from parfait.semantic import Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table
-from parfait.targets import LARGEST
 from parfait.utils.errors import UserError
-from parfait.utils.seeding import derive_seed
 from parfait.utils.timing import Stopwatch
 
 KEPT_HISTORY = 250  # bars of history that a Simulation carries for its figures
-MAX_BARS = 10_000_000  # n_paths * horizon: a table of 700 MB, and several copies on the way
-BATCH = 256  # paths generated at a time
-
-Progress = Callable[[str, int, int], None]
-Source = str | RegimeDistribution | Schedule | Regime
-
-
-def derive_generator(seed: int, purpose: str) -> torch.Generator:
-    """A generator that depends on the seed and on what it is for, and on nothing else.
-
-    Drawing more in one stage so never shifts another.
-    """
-    return torch.Generator().manual_seed(derive_seed(seed, purpose))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,33 +118,46 @@ class Pipeline:
 
     def run(
         self,
-        source: Source,
-        history: pl.DataFrame | str | Path | None = None,
+        source: Sources,
+        history: Given = None,
         *,
         n_paths: int = 100,
         horizon: int = 20,
         seed: int = 0,
-        asset: str | None = None,
+        asset: Assets = None,
+        correlation: Asked = None,
         bars_per_year: float | None = None,
         guide_every: int = 4,
         jump_sigmas: float = 3.0,
         batch_size: int = BATCH,
         history_options: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
-    ) -> Simulation:
+    ) -> Simulation | Basket:
         """Reads the source, draws regimes, samples their guide curves and dresses them as bars.
 
         The randomness of every stage comes from (seed, stage), so the guides do not change with
         the sampler or the trained model, nor the bars with ``batch_size``.
 
+        One history gives a ``Simulation``, several give a ``Basket``: the source is read for each
+        with its own asset class and present market, path i is in the same scenario in all of them,
+        and their bars are correlated.
+
         Args:
             source: a sentence, an (edited) ``RegimeDistribution``, a ``Schedule`` of single
-                regimes, or one ``Regime``.
+                regimes, or one ``Regime``; for several histories also a mapping of symbols to any
+                but a sentence.
             history: bars to continue: a polars frame, a file, or ``None`` for the embedded S&P 500.
+                Several: a mapping of symbols to frames or files, a list of files or a folder of
+                them (each file's stem is its symbol), or a frame or file with a column ``symbol``.
             n_paths: number of paths.
             horizon: bars per path.
             seed: any integer.
-            asset: asset class of the history; ``None`` lets the sentence decide.
+            asset: asset class of the history; ``None`` lets the sentence decide. For several
+                histories one class or a mapping of symbols to classes; a symbol without one is
+                looked up by its name.
+            correlation: of the bar log returns of several histories: a number, a matrix, a mapping
+                of pairs or a CSV file; ``None`` estimates it from their common bars. See
+                ``parfait.correlation.read_correlation``.
             bars_per_year: bar frequency; estimated from the timestamps unless given.
             guide_every: closes equal the guide at every so many bars, and at the last.
             jump_sigmas: a bar that jumps by more standard deviations than this is anchored too.
@@ -155,137 +169,56 @@ class Pipeline:
         Raises:
             UserError: whatever in the arguments cannot be used, in one sentence.
         """
-        _check_sizes(n_paths, horizon, batch_size)
+        settings = Settings(
+            n_paths=n_paths,
+            horizon=horizon,
+            seed=seed,
+            guide_every=guide_every,
+            jump_sigmas=jump_sigmas,
+            batch_size=batch_size,
+            instruction=source if isinstance(source, str) else None,
+            history_options=plain_options(history_options),
+        )
         report = progress or (lambda stage, done, total: None)
         clock = Stopwatch()
         with clock("history"):
-            past = History.load(history, history_options)
-            context = past.context(bars_per_year, asset)
-        frequency = context.bars_per_year
-        assert frequency is not None
+            pasts = load_histories(history, history_options)
+            settings.check_assets(len(pasts))
+            contexts, notes = market_contexts(pasts, bars_per_year, asset)
+            joint = _joint(correlation, pasts)
         with clock("read"):
-            scenarios = self._read(source, context)
+            sources = source_of_each(source, pasts)
+            pairs = zip(sources, contexts, strict=True)
+            readings = [read_source(self.reader, *pair) for pair in pairs]
             report("read", 1, 1)
         with clock("guide"):
-            resolved = scenarios
-            if context.volatility is not None:
-                resolved = scenarios.resolve(context.volatility)
-            index = resolved.allocate(n_paths, derive_generator(seed, "scenarios"))
-            generator = derive_generator(seed, "regimes")
-            reach = farthest(
-                resolved,
-                mode=self.condition,
-                spot=past.last_close,
-                horizon=horizon,
-                bars_per_year=frequency,
-                most=LARGEST,
-            )
-            has_variance = self.process.has_variance
-            regime = draw_course(
-                resolved, index, reach, frequency, generator, has_variance=has_variance
-            )
-            outcome = self._outcome(
-                resolved, index, regime, past.last_close, horizon, frequency, seed
-            )
-            guide, notes = outcome.guide(past.last_close, guide_every, jump_sigmas, frequency)
-            regime = outcome.regime
+            drafts = [
+                Draft.draw(*each, settings, has_variance=self.process.has_variance)
+                for each in zip(pasts, contexts, readings, strict=True)
+            ]
+            how: dict[str, Any] = {"make": self._process, "mode": self.condition}
+            outcomes, noise, missed = draw_outcomes(drafts, settings, joint, **how)
+            guides = make_guides(drafts, outcomes, settings)
             report("guide", 1, 1)
+        bars = []
         with clock("bars"):
-            bars = self._bars(past, guide, regime, frequency, seed, batch_size, report)
+            for k, (draft, outcome, (guide, _)) in enumerate(
+                zip(drafts, outcomes, guides, strict=True)
+            ):
+                mix = None if noise is None else Mix(noise, k)
+                tell = partial(_tell, report, k, len(drafts))
+                bars.append(self._bars(draft, guide, outcome.regime, settings, mix, tell))
         with clock("checks"):
-            table = bars_table(bars, index, future_timestamps(past.bars["timestamp"], horizon))
-            guides = guides_table(guide)
-            years = horizon / frequency
-            variance = horizon_variance(regime, years, jumps=self.process.has_jumps)
-            found = alignment(bars, past.last_close, regime, variance, index, frequency)
-            checks = check_tables(table, guides)
-            risk = risk_measures(bars[..., 3], past.last_close)
-        said = [
-            *scenarios.warnings,
-            *_unsure(scenarios),
-            *past.remarks(self.microstructure.history_length, scenarios.asset_class),
-            *self._left_out(scenarios),
-            *outcome.notes,
-            *notes,
-        ]
-        return Simulation(
-            instruction=source if isinstance(source, str) else None,
-            bars=table,
-            guides=guides,
-            scenarios=scenarios,
-            resolved=resolved,
-            regime=regime,
-            history=past.bars.tail(KEPT_HISTORY),
-            history_name=past.name,
-            history_source=str(history) if isinstance(history, str | Path) else None,
-            spot=past.last_close,
-            asset=asset,
-            seed=seed,
-            n_paths=n_paths,
-            horizon=horizon,
-            bars_per_year=frequency,
-            sde=self.sde,
-            condition=self.condition,
-            imposed=outcome.imposed,
-            sampler=self.sampler,
-            sampler_steps=self.sampler_steps,
-            guide_every=guide_every,
-            jump_sigmas=jump_sigmas,
-            model=self.microstructure.fingerprint,
-            warnings=tuple(dict.fromkeys(said)),
-            checks=checks,
-            alignment=tuple(found),
-            risk=risk,
-            seconds=clock.seconds,
-        )
-
-    def _read(self, source: Source, context: MarketContext) -> RegimeDistribution:
-        if isinstance(source, str):
-            return self.reader.read(source, context)
-        if isinstance(source, RegimeDistribution):
-            return source
-        if isinstance(source, Schedule):
-            return scenarios_of(source)
-        if not isinstance(source, Regime):
-            raise UserError(
-                "Pipeline.run takes a sentence, a RegimeDistribution, a Schedule or a Regime, "
-                f"not {type(source).__name__}"
-            )
-        if source.shape:
-            raise UserError(
-                f"a batch of regimes of shape {source.shape} was given; give one Regime, "
-                "or a RegimeDistribution with a scenario for each"
-            )
-        return RegimeDistribution.single(source)
-
-    def _outcome(
-        self,
-        scenarios: RegimeDistribution,
-        index: Int64[Tensor, " paths"],
-        regime: Regime,
-        spot: float,
-        horizon: int,
-        frequency: float,
-        seed: int,
-    ) -> Outcome:
-        """Paths of the process that meet the conditions of their scenarios."""
-        return impose(
-            scenarios,
-            index,
-            regime,
-            self._process(regime.first(horizon)).sample(
-                paths=len(index),
-                steps=horizon,
-                years=horizon / frequency,
-                generator=derive_generator(seed, "sde"),
-                dtype=torch.float64,
-            ),
-            mode=self.condition,
-            make=self._process,
-            spot=spot,
-            bars_per_year=frequency,
-            generator=partial(derive_generator, seed),
-        )
+            made = [
+                self._simulation(draft, outcome, *guided, b, settings, clock.seconds)
+                for draft, outcome, guided, b in zip(drafts, outcomes, guides, bars, strict=True)
+            ]
+        if joint is None:
+            return made[0]
+        symbols = [past.symbol for past in pasts]
+        said = (*joint.notes, *missed, *notes, *differences(drafts, horizon))
+        by_symbol = dict(zip(symbols, made, strict=True))
+        return Basket(by_symbol, joint.asked, correlation is None, said)
 
     def _process(self, regime: Regime) -> Process:
         with warnings.catch_warnings():
@@ -309,20 +242,19 @@ class Pipeline:
 
     def _bars(
         self,
-        past: History,
+        draft: Draft,
         guide: Guide,
         regime: Regime,
-        frequency: float,
-        seed: int,
-        batch_size: int,
-        report: Progress,
+        settings: Settings,
+        mix: Mix | None,
+        tell: Callable[[int, int], None],
     ) -> Float64[Tensor, "paths steps 5"]:
         """Bars of all paths, a batch at a time; path i has a stream of its own in every batch."""
-        history = bars_to_tensor(past.bars.tail(self.microstructure.history_length + 1))
+        history = bars_to_tensor(draft.past.bars.tail(self.microstructure.history_length + 1))
         paths = guide.level.shape[0]
-        group = math.ceil(batch_size / MICRO_BATCH) * MICRO_BATCH
+        group = whole_batches(settings.batch_size, MICRO_BATCH)
         parts = []
-        report("bars", 0, paths)
+        tell(0, paths)
         for start in range(0, paths, group):
             rows = slice(start, min(start + group, paths))
             parts.append(
@@ -330,33 +262,85 @@ class Pipeline:
                     history,
                     Guide(guide.level[rows], guide.anchored[rows]),
                     regime[..., rows],
-                    bars_per_year=frequency,
-                    generator=derive_generator(seed, "bars"),
+                    bars_per_year=draft.bars_per_year,
+                    generator=derive_generator(settings.seed, "bars"),
                     sampler=self.sampler,
                     steps=self.sampler_steps,
                     first_path=start,
+                    mix=mix,
                 )
             )
-            report("bars", rows.stop, paths)
+            tell(rows.stop, paths)
         return torch.cat(parts)
 
-
-def _unsure(scenarios: RegimeDistribution) -> list[str]:
-    """A sentence when the reader was unsure and did not say so itself."""
-    if scenarios.confidence >= UNSURE_BELOW or scenarios.warnings:
-        return []
-    return [
-        f"The reading is unsure (confidence {scenarios.confidence:.2f}); "
-        "the scenarios are wide, check them before use."
-    ]
-
-
-def _check_sizes(n_paths: int, horizon: int, batch_size: int) -> None:
-    for name, value in (("n_paths", n_paths), ("horizon", horizon), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1")
-    if n_paths * horizon > MAX_BARS:
-        raise UserError(
-            f"n_paths x horizon is {n_paths * horizon:,} bars, above the {MAX_BARS:,} that one run "
-            "holds in memory; run several seeds instead"
+    def _simulation(
+        self,
+        draft: Draft,
+        outcome: Outcome,
+        guide: Guide,
+        notes: Sequence[str],
+        bars: Float64[Tensor, "paths steps 5"],
+        settings: Settings,
+        seconds: dict[str, float],
+    ) -> Simulation:
+        """The tables of one asset, checked, with everything that explains them."""
+        past, scenarios, index, regime = draft.past, draft.scenarios, draft.index, outcome.regime
+        frequency = draft.bars_per_year
+        table = bars_table(bars, index, draft.times(settings.horizon))
+        guides = guides_table(guide)
+        years = settings.horizon / frequency
+        variance = horizon_variance(regime, years, jumps=self.process.has_jumps)
+        found = alignment(bars, past.last_close, regime, variance, index, frequency)
+        said = [
+            *scenarios.warnings,
+            *unsure(scenarios),
+            *past.remarks(self.microstructure.history_length, scenarios.asset_class),
+            *self._left_out(scenarios),
+            *outcome.notes,
+            *notes,
+        ]
+        return Simulation(
+            instruction=settings.instruction,
+            bars=table,
+            guides=guides,
+            scenarios=scenarios,
+            resolved=draft.resolved,
+            regime=regime,
+            history=past.bars.tail(KEPT_HISTORY),
+            history_name=past.name,
+            history_source=past.source,
+            history_options=settings.history_options,
+            spot=past.last_close,
+            asset=draft.context.asset_class,
+            seed=settings.seed,
+            n_paths=settings.n_paths,
+            horizon=settings.horizon,
+            bars_per_year=frequency,
+            sde=self.sde,
+            sde_options=plain_options(self.sde_options),
+            condition=self.condition,
+            imposed=outcome.imposed,
+            sampler=self.sampler,
+            sampler_steps=self.sampler_steps,
+            guide_every=settings.guide_every,
+            jump_sigmas=settings.jump_sigmas,
+            model=self.microstructure.fingerprint,
+            warnings=tuple(dict.fromkeys(said)),
+            checks=check_tables(table, guides),
+            alignment=tuple(found),
+            risk=risk_measures(bars[..., 3], past.last_close),
+            seconds=seconds,
         )
+
+
+def _joint(correlation: Asked, pasts: Sequence[History]) -> Request | None:
+    """What several assets shall share; ``None`` for a single one."""
+    if len(pasts) > 1:
+        return read_correlation(correlation, pasts)
+    if correlation is not None:
+        raise UserError("correlation needs several histories, and one was given; leave it out")
+    return None
+
+
+def _tell(report: Progress, asset: int, assets: int, done: int, paths: int) -> None:
+    report("bars", asset * paths + done, assets * paths)

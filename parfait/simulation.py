@@ -1,5 +1,6 @@
 """``Simulation``: the result of one run, its tables and its files."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Simulation:
         alignment: regime fields asked for and found, per scenario and in all.
         seconds: wall time by stage.
         condition: how conditions are imposed; ``imposed`` are those that were.
+        sde_options, history_options: of the process, and of the reader of the file.
         model: fingerprint of the network's weights.
     """
 
@@ -73,6 +75,8 @@ class Simulation:
     seconds: dict[str, float] = field(default_factory=dict)
     condition: str = "pinned"
     imposed: tuple[Imposed, ...] = ()
+    sde_options: dict[str, Any] = field(default_factory=dict)
+    history_options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def scenario_of_path(self) -> list[int]:
@@ -84,6 +88,11 @@ class Simulation:
         return torch.from_numpy(
             self.bars[name].cast(pl.Float64).to_numpy().reshape(self.n_paths, -1).copy()
         )
+
+    def log_returns(self) -> Tensor:
+        """ln of each close over the one before it, the first over ``spot``: (n_paths, horizon)."""
+        close = self.column("close").log()
+        return close.diff(dim=1, prepend=torch.full_like(close[:, :1], math.log(self.spot)))
 
     def scenarios_table(self) -> list[dict[str, Any]]:
         """A record per scenario, as in ``scenarios.json``: centre and 90 % interval by field, and
@@ -117,12 +126,11 @@ class Simulation:
     def summary(self) -> dict[str, Any]:
         """Plain data, as in ``summary.json``; what is not known is ``None``.
 
-        Holds what made the run besides its options for reading the file: ``history`` as it was
+        Holds what made the run: ``history`` as it was
         given (the name of the series for a frame or the embedded one), ``horizon_end`` the time of
         the last generated bar, ``sampler_steps`` ``None`` for the solver's own default, ``model``
         the fingerprint of the weights, ``version`` that of Parfait.
         """
-        overall = {a.field: a for a in self.alignment if a.scenario is None}
         return {
             "instruction": self.instruction,
             "semantic": self.scenarios.source,
@@ -134,10 +142,12 @@ class Simulation:
             "horizon": self.horizon,
             "bars_per_year": self.bars_per_year,
             "sde": self.sde,
+            "sde_options": self.sde_options,
             "condition": self.condition,
             "conditions": [c.to_dict() for c in self.imposed],
             "asset": self.asset,
             "history": self.history_source or self.history_name,
+            "history_options": self.history_options,
             "spot": self.spot,
             "horizon_end": max(self.bars["timestamp"]).isoformat(),
             "sampler": self.sampler,
@@ -145,16 +155,25 @@ class Simulation:
             "guide": {"every": self.guide_every, "jump_sigmas": self.jump_sigmas},
             "model": self.model,
             "version": __version__,
-            "checks": {
-                **self.checks,
-                "alignment": {
-                    name: {"requested": a.requested, "recovered": a.recovered}
-                    for name, a in overall.items()
-                },
-            },
+            "checks": self.all_checks(),
             "risk": self.risk,
             "seconds": self.seconds,
         }
+
+    def own_summary(self) -> dict[str, Any]:
+        """What one of several assets does not share with the others."""
+        shared = self.summary()
+        names = ("asset", "history", "spot", "horizon_end", "confidence", "overrides")
+        return {name: shared[name] for name in (*names, "conditions", "checks", "risk")}
+
+    def all_checks(self) -> dict[str, Any]:
+        """The checks with what was asked for and found over all paths."""
+        overall = {
+            a.field: {"requested": a.requested, "recovered": a.recovered}
+            for a in self.alignment
+            if a.scenario is None
+        }
+        return {**self.checks, "alignment": overall}
 
     def save(self, folder: str | Path) -> list[Path]:
         """Writes paths.parquet, guides.parquet, scenarios.json, summary.json; returns their paths.

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 import torch
 
+from parfait.draft import MAX_BARS, derive_generator
 from parfait.microstructure import Microstructure
 from parfait.microstructure.generate import MICRO_BATCH
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.unet1d import UNet1D
-from parfait.pipeline import MAX_BARS, Pipeline, derive_generator
+from parfait.pipeline import Pipeline
 from parfait.regime import Component, MarketContext, Regime, RegimeDistribution
 from parfait.sde import Bates, load_process
 from parfait.simulation import parquet_bytes
@@ -181,10 +182,12 @@ def test_saved_files_hold_the_tables_and_strict_json(simulation, tmp_path):
         "horizon",
         "bars_per_year",
         "sde",
+        "sde_options",
         "condition",
         "conditions",
         "asset",
         "history",
+        "history_options",
         "spot",
         "horizon_end",
         "sampler",
@@ -278,11 +281,9 @@ def test_arguments_that_mean_nothing_are_refused(pipeline, arguments, word):
 def test_histories_that_cannot_be_used_are_refused(pipeline):
     bars = daily(70)
     broken = bars.with_columns(high=pl.col("low") - 1)
-    two = pl.concat([bars.with_columns(symbol=pl.lit(s)) for s in "AB"])
     for history, word in (
         (bars.drop("close"), "close"),
         (broken, "high"),
-        (two, "symbols"),
         (bars.head(1), "1 bars"),
         (3, "int"),
         ("no such file.csv", "no such file"),

@@ -49,6 +49,8 @@ def simulated(source: str | None = "my folder/walk.csv", steps: int | None = Non
         checks={"valid_bars": 1.0},
         alignment=(),
         risk={"VaR95": 0.0},
+        sde_options={"compensate": False},
+        history_options={"price_scale": 1e-4},
         seconds={"bars": 1.0},
     )
 
@@ -63,6 +65,8 @@ def test_summary_holds_what_made_the_run(tmp_path, steps):
         "horizon": STEPS,
         "bars_per_year": 252.0,
         "sde": "bates",
+        "sde_options": {"compensate": False},
+        "history_options": {"price_scale": 1e-4},
         "asset": "gold",
         "history": "my folder/walk.csv",
         "spot": 27.37,

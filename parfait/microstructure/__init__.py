@@ -2,6 +2,7 @@
 
 from parfait.microstructure.generate import Microstructure
 from parfait.microstructure.model import DenoiserModel
+from parfait.microstructure.noise import Mix
 from parfait.microstructure.samplers import SAMPLERS
 
-__all__ = ["SAMPLERS", "DenoiserModel", "Microstructure"]
+__all__ = ["SAMPLERS", "DenoiserModel", "Microstructure", "Mix"]

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from parfait.microstructure.codec import N_CHANNELS, RETURN, VOLUME
 from parfait.microstructure.constraint import Segments, close_path, guide_increments
 from parfait.microstructure.features import VOLATILITY, bar_features, window_features
 from parfait.microstructure.model import DenoiserModel
+from parfait.microstructure.noise import Mix, unit_noise
 from parfait.microstructure.samplers import SAMPLERS
 from parfait.microstructure.window import History, no_history, read_history
 from parfait.regime import FIELD_NAMES, Regime, mean_volatility
@@ -62,6 +62,7 @@ class Microstructure:
         steps: int | None = None,
         first_path: int = 0,
         spot: float | None = None,
+        mix: Mix | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Float64[Tensor, "paths steps 5"]:
         """Bars (open, high, low, close, volume) whose close equals the guide at anchored steps.
@@ -82,6 +83,9 @@ class Microstructure:
             sampler, steps: name in ``SAMPLERS`` and number of steps.
             first_path: number of the first path, for runs split over workers.
             spot: last price when there is no history.
+            mix: this asset among several that are generated one by one, each with a generator in
+                the same state: their noise is correlated, so their bars are between anchors too.
+                Give them the same anchors, see ``docs/microstructure.md``.
             progress: called with the number of windows finished.
 
         Raises:
@@ -117,7 +121,7 @@ class Microstructure:
             bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
             for low in range(0, n, MICRO_BATCH):
                 rows = torch.arange(low, low + MICRO_BATCH).clamp_max(n - 1)
-                noise = _noise(seed, number, first_path + rows, end - begin)
+                noise = unit_noise(seed, number, first_path + rows, end - begin, mix)
                 with one_thread():
                     x = self._chunk(
                         _pick(past, rows),
@@ -247,19 +251,6 @@ def _sampler(name: str, steps: int | None) -> tuple[Callable, int]:
     if not 1 <= steps <= 1000:
         raise UserError(f"sampler steps = {steps} must be within [1, 1000]")
     return SAMPLERS[name], steps
-
-
-def _noise(seed: int, chunk: int, paths: Tensor, bars: int) -> Float[Tensor, "paths 5 bars"]:
-    """Unit noise per path from (seed, chunk, path): no path depends on its neighbours.
-
-    Philox (Salmon et al. 2011) is keyed by the pair itself; torch's generator keeps 32 bits of its
-    seed, so that among a million paths some would share their noise.
-    """
-    rows = []
-    for path in paths.tolist():
-        stream = np.random.Philox(key=[seed, path], counter=[0, 0, 0, chunk])
-        rows.append(np.random.Generator(stream).standard_normal((N_CHANNELS, bars), np.float32))
-    return torch.from_numpy(np.stack(rows))
 
 
 def _append(history: Tensor, generated: Tensor) -> Tensor:

@@ -47,9 +47,7 @@ def _steady(theta: Tensor, kappa: Tensor, v0: Tensor, start: float, stop: float)
     return theta + (v0 - theta) * torch.exp(-kappa * start) * _decay(kappa * (stop - start))
 
 
-def _changing(
-    theta: Tensor, kappa: Tensor, v: Tensor, begin: int, end: int, dt: float
-) -> Tensor:
+def _changing(theta: Tensor, kappa: Tensor, v: Tensor, begin: int, end: int, dt: float) -> Tensor:
     total = torch.zeros_like(v)
     for k in range(end):
         gap, y = v - theta[k], kappa[k] * dt

@@ -42,6 +42,8 @@ class MarketContext:
         trend: present annualised log drift of the history [1/year]; serves only "continues" and
             "reverses".
         bars_per_year: bar frequency of what will be generated; never a silent 252.
+        settled: the text is read for ``asset_class`` even where it leads with another market, as
+            it must be for each of several assets.
 
     Raises:
         UserError: an unknown asset class, a non-positive or non-finite volatility or
@@ -52,6 +54,7 @@ class MarketContext:
     volatility: float | None = None
     trend: float | None = None
     bars_per_year: float | None = None
+    settled: bool = False
 
     def __post_init__(self) -> None:
         if self.asset_class is not None:

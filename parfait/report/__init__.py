@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from parfait.basket import Basket
+from parfait.report.basket import draw_basket, render_basket
 from parfait.report.content import Content
 from parfait.report.figures import draw_all
 from parfait.report.html import render_html
@@ -12,13 +14,15 @@ from parfait.utils.files import write_files
 __all__ = ["render_html", "write"]
 
 
-def write(simulation: Simulation, folder: str | Path, command: str | None = None) -> list[Path]:
+def write(
+    result: Simulation | Basket, folder: str | Path, command: str | None = None
+) -> list[Path]:
     """Writes candles.png, fan.png and report.html; returns their paths.
 
     Equal simulations give equal bytes: no clock, no random ids, no timings.
 
     Args:
-        simulation: result of ``Pipeline.run``.
+        result: result of ``Pipeline.run``.
         folder: made if missing.
         command: what the page shows under "how to reproduce"; derived from the simulation if
             ``None``.
@@ -26,14 +30,20 @@ def write(simulation: Simulation, folder: str | Path, command: str | None = None
     Raises:
         UserError: the folder cannot be made or written.
     """
-    content = Content.of(simulation)
-    charts = draw_all(content, simulation.risk["VaR95"])
-    title = simulation.instruction or ""
+    if isinstance(result, Basket):
+        contents = {symbol: Content.of(one) for symbol, one in result.simulations.items()}
+        charts = draw_basket(result, contents)
+        page = render_basket(result, contents, charts, command)
+    else:
+        content = Content.of(result)
+        charts = draw_all(content, result.risk["VaR95"])
+        page = render_html(result, content, charts, command)
+    title = result.instruction or ""
     return write_files(
         folder,
         {
             "candles.png": png_bytes(charts["candles"], title),
             "fan.png": png_bytes(charts["fan"], title),
-            "report.html": render_html(simulation, content, charts, command).encode(),
+            "report.html": page.encode(),
         },
     )

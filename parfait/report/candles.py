@@ -35,7 +35,7 @@ def candles(content: Content, panels: int = 4) -> Figure:
             )
             price = figure.add_subplot(inner[0])
             volume = figure.add_subplot(inner[1], sharex=price)
-            _candle_panel(price, volume, content, path, scenario)
+            draw_panel(price, volume, content, path, scenario)
             price.set_title(short(scenario.label, 40), color=scenario.colour)
             price.set_title(f"{why}, {signed(content.returns[path])}", loc="right", **SMALL)
             if k == 0:
@@ -43,9 +43,10 @@ def candles(content: Content, panels: int = 4) -> Figure:
         return settled(figure)
 
 
-def _candle_panel(
-    price: Axes, volume: Axes, content: Content, path: int, scenario: Scenario
+def draw_panel(
+    price: Axes, volume: Axes, content: Content, path: int, scenario: Scenario, dates: int = 4
 ) -> None:
+    """One path after the history: candles, guide and anchors above, volume below."""
     past = content.history[-past_bars(content, 1.5, 20, 60) :]
     horizon = content.bars.shape[1]
     before, after = np.arange(1 - len(past), 1), np.arange(1, horizon + 1)
@@ -63,7 +64,7 @@ def _candle_panel(
     price.plot(after[anchored], level[anchored], linestyle="none", label=label, **diamond)
     price.set_ylabel("price")
     price.margins(y=0.08)
-    date_axis(volume, content, len(past), 4)
+    date_axis(volume, content, len(past), dates)
     price_axis(price)
     price.tick_params(labelbottom=False)
     volume.set_ylabel("volume")

@@ -43,13 +43,13 @@ def fan(content: Content) -> Figure:
     with style():
         if len(content.scenarios) == 1:
             figure = Figure(figsize=(11, 4.4), layout="constrained")
-            _wide_fan(figure.subplots(), content)
+            draw_fan(figure.subplots(), content)
             return settled(figure)
         columns = min(len(content.scenarios), 4)
         rows = math.ceil(len(content.scenarios) / columns)
         figure = Figure(figsize=(11, 4.2 + 2.3 * rows), layout="constrained")
         parts = figure.subfigures(2, 1, height_ratios=[4.0, 2.3 * rows], squeeze=False)
-        _wide_fan(parts[0, 0].subplots(), content)
+        draw_fan(parts[0, 0].subplots(), content)
         grid = parts[1, 0].subplots(rows, columns, sharey=True, squeeze=False)
         for axes, scenario in zip(grid.flat, content.scenarios, strict=False):
             _small_fan(axes, content, scenario)
@@ -60,7 +60,8 @@ def fan(content: Content) -> Figure:
         return settled(figure)
 
 
-def _wide_fan(axes: Axes, content: Content) -> None:
+def draw_fan(axes: Axes, content: Content) -> None:
+    """Bands of all paths after the history, and the median of each scenario with its name."""
     past = past_bars(content, 2.0, 30, 120)
     _history_line(axes, content, past)
     colour = MUTED if len(content.scenarios) > 1 else content.scenarios[0].colour
@@ -261,4 +262,4 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     return [place + shift for place in places]
 
 
-__all__ = ["candles", "draw_all", "fan", "obedience", "outcomes"]
+__all__ = ["candles", "draw_all", "draw_fan", "fan", "obedience", "outcomes"]

@@ -5,6 +5,7 @@ import math
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,6 +18,7 @@ from parfait import __version__
 from parfait.regime import FIELDS
 from parfait.report.content import Content, distinct_labels
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
+from parfait.sde import load_process
 from parfait.semantic import UNSURE_BELOW
 from parfait.simulation import Simulation
 
@@ -46,31 +48,55 @@ def render_html(
         command: the command line that reproduces it.
     """
     s = simulation
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    return (
+        templates()
+        .get_template("template.html.j2")
+        .render(
+            s=s,
+            figure={name: Markup(inline_svg(f, LABELS[name])) for name, f in charts.items()},
+            palette=SCENARIO_COLOURS,
+            unsure=s.scenarios.confidence < UNSURE_BELOW,
+            risk=s.risk,
+            command=command or reproduce(s),
+            versions=versions(),
+            **one_asset(s, content),
+        )
     )
-    environment.filters |= {"percent": percent, "signed": signed, "number": number}
-    template = environment.from_string(
-        (resources.files("parfait.report") / "template.html.j2").read_text(encoding="utf-8")
-    )
+
+
+def one_asset(s: Simulation, content: Content) -> dict[str, Any]:
+    """What a template shows of one asset beside its figures."""
     records = s.scenarios_table()
-    return template.render(
-        s=s,
-        figure={name: Markup(inline_svg(f, LABELS[name])) for name, f in charts.items()},
-        scenarios=records,
-        parameters=parameter_rows(records),
-        labels=distinct_labels([record["name"] for record in records]),
-        palette=SCENARIO_COLOURS,
-        unsure=s.scenarios.confidence < UNSURE_BELOW,
-        reading=reading_lines(s.scenarios.reading),
-        conditions=[(c.name, x) for c in s.scenarios.components for x in c.conditions],
-        risk=s.risk,
-        alignment={a.field: a for a in s.alignment if a.scenario is None},
-        last_date=content.dates[-1],
-        first_date=content.dates[len(content.history)],
-        command=command or reproduce(s),
-        versions=_versions(),
+    return {
+        "scenarios": records,
+        "parameters": parameter_rows(records),
+        "phases": [s.phases_of(k) for k in range(len(records))],
+        "labels": distinct_labels([record["name"] for record in records]),
+        "reading": reading_lines(s.scenarios.reading),
+        "conditions": [(c.name, x) for c in s.scenarios.components for x in c.conditions],
+        "alignment": {a.field: a for a in s.alignment if a.scenario is None},
+        "last_date": content.dates[-1],
+        "first_date": content.dates[len(content.history)],
+    }
+
+
+def templates() -> jinja2.Environment:
+    """The templates beside this file; every word from outside is escaped."""
+    folder = resources.files("parfait.report")
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
     )
+    environment.filters |= {
+        "percent": percent,
+        "signed": signed,
+        "number": number,
+        "decimal": decimal,
+    }
+    return environment
 
 
 def reproduce(simulation: Simulation) -> str:
@@ -88,7 +114,16 @@ def reproduce(simulation: Simulation) -> str:
         parts.append(f"history={shlex.quote(s.history_source)}")
     if s.asset is not None:
         parts.append(f"asset={s.asset}")
-    return " ".join(parts)
+    return " ".join([*parts, *scalar_options(s)])
+
+
+def scalar_options(s: Simulation) -> list[str]:
+    """Options of the process that are not its own defaults, and those of the file's reader."""
+    usual = {f.name: f.default for f in fields(load_process(s.sde))}
+    given = [(f"sde.{k}", v) for k, v in s.sde_options.items() if v != usual.get(k)]
+    given += [(f"history_options.{k}", v) for k, v in s.history_options.items()]
+    words = [(k, str(v).lower() if isinstance(v, bool) else v) for k, v in given if v is not None]
+    return [f"{k}={shlex.quote(str(v))}" for k, v in words]
 
 
 def parameter_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -182,12 +217,17 @@ def signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.1%}".replace("-", "−")
 
 
+def decimal(value: float) -> str:
+    """A correlation with two digits and its sign."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def number(value: float | None) -> str:
     """Three significant digits, unknown as a dash."""
     return "–" if value is None else f"{value:,.3g}".replace("-", "−")
 
 
-def _versions() -> list[tuple[str, str]]:
+def versions() -> list[tuple[str, str]]:
     found = [("parfait", __version__), ("python", platform.python_version())]
     for name in PACKAGES:
         try:

@@ -1,7 +1,9 @@
 """Theory layer: from a regime to price paths, and from paths to the guide that bars must follow."""
 
+from parfait.sde.assets import Correlations, MultiAsset
 from parfait.sde.bates import Bates
 from parfait.sde.condition import MODES, Conditioned, Mode, Target, conditioned, pin
+from parfait.sde.correlation import nearest_correlation
 from parfait.sde.fgbm import FractionalGBM
 from parfait.sde.gbm import GBM
 from parfait.sde.guide import Guide, make_guide
@@ -43,6 +45,7 @@ __all__ = [
     "PROCESSES",
     "Bates",
     "Conditioned",
+    "Correlations",
     "FractionalGBM",
     "Guide",
     "Heston",
@@ -50,6 +53,7 @@ __all__ = [
     "LogMoments",
     "Merton",
     "Mode",
+    "MultiAsset",
     "Paths",
     "Process",
     "RegimeSDE",
@@ -62,6 +66,7 @@ __all__ = [
     "load_process",
     "log_moments",
     "make_guide",
+    "nearest_correlation",
     "pin",
     "quantile",
 ]

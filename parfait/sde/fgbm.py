@@ -11,6 +11,7 @@ from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
 from parfait.sde.checks import DRIFT, VOLATILITY, Bound
 from parfait.sde.fractional import HURST_GRID, fractional_noise, hurst_levels, summed_variance
+from parfait.sde.memory import GRID, causal_noise
 from parfait.sde.process import Chunk, Process, SdeWarning, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
 from parfait.utils.errors import UserError
@@ -73,16 +74,23 @@ class FractionalGBM(Process):
 
     def _fill(self, chunk: Chunk) -> None:
         mu, sigma, hurst = (chunk.exact(v) for v in (self.mu, self.sigma, self.hurst))
+        if chunk.streams.joint:
+            hurst = ((hurst / GRID).round() * GRID).clamp(GRID, 1 - GRID)
         levels, which = hurst_levels(hurst.expand(chunk.width))
         hurst, dt = levels[which], chunk.dt  # the mean below must be that of the rounded exponent
         bar_sd = sigma * (dt**0.5 if self.vol_anchor == "bar" else dt**hurst)
-        white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)
-        noise = fractional_noise(white, hurst).mul_(chunk.cast(bar_sd))
+        noise = self._unit_noise(chunk, hurst).mul_(chunk.cast(bar_sd))
         fill_sums(chunk, noise)
         drift, trend = mu * dt, chunk.exact(0.0)
         for k, variance in enumerate(_variances(bar_sd, levels, which, chunk.steps)):
             trend = trend + at_bar(drift, k)
             chunk.log_price[k + 1] += chunk.cast(trend - 0.5 * variance)
+
+    @staticmethod
+    def _unit_noise(chunk: Chunk, hurst: Tensor) -> Tensor:
+        if chunk.streams.joint:
+            return causal_noise(chunk.streams.normal(Purpose.PRICE, chunk.steps), hurst)
+        return fractional_noise(chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps), hurst)
 
 
 def _variances(sd: Tensor, levels: Tensor, which: Tensor, steps: int) -> Iterator[Tensor]:

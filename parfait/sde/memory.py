@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from parfait.sde.columns import TILE, by_tile, pick, tiles
+from parfait.sde.columns import TILE, by_tile, pad_width, pick, put, tiles
 from parfait.sde.fractional import autocovariance
+from parfait.utils.errors import UserError
 
 MAX_STEPS = 4096  # the Cholesky factor costs n^2 memory and n^3 time
 GRID = 1e-2  # exponents this close share a factor: at most 2.8 % on the sd of a year of days
@@ -157,3 +158,30 @@ def _changing(
             made = sums[:, : k + 1].mul_(a[k]).addcmul_(row, sd[:, : k + 1])
             q[k, block] = torch.linalg.vecdot(made, made)
     return noise, q
+
+
+def causal_noise(
+    white: Float[Tensor, "steps width"], hurst: Float64[Tensor, " width"]
+) -> Float[Tensor, "steps width"]:
+    """Unit fractional noise L u, whose bar k is made of the innovations up to bar k.
+
+    Args:
+        white: u, independent N(0, 1).
+        hurst: H, on ``GRID``.
+
+    Raises:
+        UserError: more than 4096 steps.
+    """
+    if white.shape[0] > MAX_STEPS:
+        raise UserError(
+            f"{white.shape[0]} steps are too many for memory (hurst) in several assets at once; "
+            f"use at most {MAX_STEPS}"
+        )
+    noise = torch.empty_like(white)
+    levels, which = torch.unique((hurst / GRID).round().long(), return_inverse=True)
+    for number, level in enumerate(levels.tolist()):
+        index = (which == number).nonzero().squeeze(1)
+        lower = factor(level * GRID, white.shape[0]).to(device=white.device)
+        product = lower.to(white.dtype) @ pad_width(pick(white, index))
+        put(noise, index, product[:, : index.numel()])
+    return noise

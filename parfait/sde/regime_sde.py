@@ -194,7 +194,7 @@ class RegimeSDE(Process):
         if kind == "none":
             v_dt.mul_(chunk.cast(spread))
             noise, q = v_dt.sqrt() * w, _sums(v_dt, chunk.cast(decay**2))
-        elif kind == "steady" and not moves:
+        elif kind == "steady" and not moves and not chunk.streams.joint:
             white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]
             bar = p["v0"] * dt * spread
             noise = fractional_noise(white, hurst).mul_(chunk.cast(bar.sqrt()))

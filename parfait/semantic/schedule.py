@@ -27,7 +27,9 @@ _HAN_LASTS = re.compile(rf"(?:持续|维持|延续|长达|历时|为期|经历|�
 _HAN_OF = re.compile(rf"{HAN_DURATION}的(?!高|低|均|新|国债|收益)")
 _HAN_AFTER_OF = re.compile(rf"(?:在|经历|经过|历经)\s*{_HAN}的")
 _HAN_ENDS = re.compile(rf"{HAN_DURATION}(?=\s*(?:[,。;.!?]|$))")
-_HAN_BEGINS = re.compile(rf"(?:^|(?<=[,。;.!?]))\s*{HAN_DURATION}(?!内|以内|之内|里|后|以后|之后|的|时间|前|底|初|份)")
+_HAN_BEGINS = re.compile(
+    rf"(?:^|(?<=[,。;.!?]))\s*{HAN_DURATION}(?!内|以内|之内|里|后|以后|之后|的|时间|前|底|初|份)"
+)
 _HAN_AFTER = re.compile(r"(?:之|以)?后(?=\s*,)")
 _CUTS = frozenset(",.;:!?。;！？；\n")
 
@@ -112,7 +114,9 @@ def _explicit(match: re.Match[str]) -> bool:
     """Whether it says how many: "for weeks" does not, 3月 is March and 2024年 a date."""
     words, unit = match.group(), match["unit"]
     if unit.isascii():
-        return match["n"] is not None or bool(re.search(rf"\b(?:an?|one|single|the)[\s-]+(?:\w+[\s-]+)?{unit}\b", words))
+        return match["n"] is not None or bool(
+            re.search(rf"\b(?:an?|one|single|the)[\s-]+(?:\w+[\s-]+)?{unit}\b", words)
+        )
     if match["n"] is None or (unit == "月" and "个" not in words) or unit == "日":
         return False
     return not (unit == "年" and match["n"].isdigit() and int(match["n"]) > 50)

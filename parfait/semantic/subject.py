@@ -1,12 +1,17 @@
 """Which market the text is about: the asset that its main clause names, else the context, else a
-broad index.
+broad index. And which asset class a symbol's own name tells of.
 """
+
+import re
 
 from parfait.regime import MarketContext
 from parfait.semantic.clauses import segment
-from parfait.semantic.lexicon import Lexicon, effects
+from parfait.semantic.lexicon import Lexicon, effects, lexicon
+from parfait.semantic.words import raw_tokens
 
 _SUBORDINATE = frozenset({"after", "because", "if", "despite", "and", "unless"})
+_QUOTED_IN = re.compile(r"(.{3,})(?:usdt|usdc|usd|eur|gbp|jpy)")  # BTCUSD is bitcoin, in dollars
+_PAIR = re.compile(r"(?:usd|eur|gbp|jpy|chf|aud|nzd|cad|cny|cnh){2}")
 
 
 def subject_asset(clean: str, context: MarketContext | None, lexicon: Lexicon) -> tuple[str, str]:
@@ -19,6 +24,8 @@ def subject_asset(clean: str, context: MarketContext | None, lexicon: Lexicon) -
     context's own market.
     """
     own = context.asset_class if context is not None else None
+    if context is not None and own is not None and context.settled:
+        return own, "context"
     clauses = segment(clean, [], lexicon).clauses
     named = [
         "equity" if m.entry.id == "shares" else m.entry.id
@@ -55,3 +62,25 @@ def subject_asset(clean: str, context: MarketContext | None, lexicon: Lexicon) -
     if own is not None:
         return own, "context"
     return "equity", "default"
+
+
+def symbol_asset(symbol: str) -> str | None:
+    """The asset class that a symbol or a file's name tells of, ``None`` where it tells of none.
+
+    Words of the name are looked up in the vocabulary of the texts: "gold", "XAUUSD", "BTC-USD",
+    "SP500", "crude_oil_daily". Names of several classes tell of none.
+    """
+    name = re.sub(r"[^\w&]+|_", " ", symbol.lower()).strip()
+    words = lexicon()
+    found: set[str] = set()
+    for text in (name, name.replace(" ", ""), *name.split()):
+        quoted = _QUOTED_IN.fullmatch(text)
+        if _PAIR.fullmatch(text):
+            found.add("currency")
+        for candidate in (text, *(quoted.groups() if quoted else ())):
+            tokens = raw_tokens(candidate)
+            mention = words.find(tokens, 0) if tokens else None
+            if mention and mention.j == len(tokens) and mention.entry.kind == "asset":
+                found.add(mention.entry.id)
+    classes = {"equity" if c == "shares" else c for c in found - {"market"}}
+    return classes.pop() if len(classes) == 1 else None

@@ -55,9 +55,10 @@ class SimulateConfig:
 
     instruction: str | None = None
     instruction_file: str | None = None
-    history: str | None = None
+    history: Any = None
     history_options: dict[str, Any] = field(default_factory=dict)
-    asset: str | None = None
+    asset: Any = None
+    correlation: Any = None
     n_paths: int = MISSING
     horizon: int = MISSING
     bars_per_year: float | None = None

@@ -19,6 +19,7 @@ from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
 
 if TYPE_CHECKING:
+    from parfait.basket import Basket
     from parfait.pipeline import Pipeline
     from parfait.simulation import Simulation
 
@@ -77,8 +78,11 @@ def simulate(cfg: DictConfig) -> None:
 
 def _check(settings: SimulateConfig) -> None:
     """``UserError`` for what the layers below would name by other words."""
-    for name in ("history", "asset", "run", "instruction_file"):
-        if getattr(settings, name) == "":
+    for name in ("history", "asset", "correlation", "run", "instruction_file"):
+        value = getattr(settings, name)
+        if isinstance(value, bool):
+            raise UserError(f"{name}={value} means nothing; 'python simulate.py --help' shows how")
+        if value == "":
             raise UserError(f"the setting {name!r} is empty; give {name}=..., or leave it out")
     require("seed", settings.seed, 0)
     frequency = settings.bars_per_year
@@ -124,22 +128,34 @@ def _name_and_options(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]
 
 def _run(
     pipeline: "Pipeline", instruction: str, settings: SimulateConfig, console: Console
-) -> "Simulation":
+) -> "Simulation | Basket":
     with _progress(console) as progress:
         return pipeline.run(
             instruction,
-            settings.history,
+            plain(settings.history, text=True),
             history_options=settings.history_options,
             n_paths=settings.n_paths,
             horizon=settings.horizon,
             seed=settings.seed,
-            asset=settings.asset,
+            asset=plain(settings.asset, text=True),
+            correlation=plain(settings.correlation),
             bars_per_year=settings.bars_per_year,
             guide_every=settings.sde["guide"]["every"],
             jump_sigmas=settings.sde["guide"]["jump_sigmas"],
             batch_size=settings.batch_size,
             progress=progress,
         )
+
+
+def plain(value: Any, *, text: bool = False) -> Any:
+    """A setting as plain Python; with ``text`` its numbers as the words they were typed as."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True)
+    if isinstance(value, dict):
+        return {str(k): plain(v, text=text) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v, text=text) for v in value]
+    return str(value) if text and isinstance(value, int | float) else value
 
 
 @contextmanager
@@ -164,41 +180,74 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def show(simulation: "Simulation", console: Console) -> None:
-    """Print the sentence, the warnings and a table of the scenarios."""
-    if simulation.instruction:
-        shown = (
-            simulation.instruction
-            if len(simulation.instruction) <= 300
-            else (simulation.instruction[:297] + "...")
-        )
+def show(result: "Simulation | Basket", console: Console) -> None:
+    """Print the sentence, the warnings, a table of the scenarios and the correlations."""
+    from parfait.basket import Basket
+
+    if result.instruction:
+        words = result.instruction
+        shown = words if len(words) <= 300 else words[:297] + "..."
         console.print(Text(shown, style="bold"))
-    for warning in simulation.warnings:
+    for warning in result.warnings:
         console.print(Text(f"! {warning}", style="yellow"))
-    table = Table(title=f"Scenarios (confidence {simulation.scenarios.confidence:.2f})")
+    several = isinstance(result, Basket)
+    simulations = result.simulations if several else {"": result}
+    confidence = min(s.scenarios.confidence for s in simulations.values())
+    table = Table(title=f"Scenarios (confidence {confidence:.2f})")
+    if several:
+        table.add_column("symbol")
     table.add_column("scenario")
     for name in ("probability", "paths", "return/year", "volatility", "jumps/year"):
         table.add_column(name, justify="right")
-    for number, record in enumerate(simulation.scenarios_table()):
-        params = record["params"]
-        lines = [record["name"], *(f"  {line}" for line in simulation.phases_of(number))]
-        table.add_row(
-            Text("\n".join(lines)),
-            f"{record['probability']:.0%}",
-            str(record["n_paths"]),
-            f"{math.expm1(params['drift']):+.0%}",  # E[S_T] = S_0 exp(drift T), T = 1 year
-            f"{params['volatility']:.0%}",
-            f"{params['jump_intensity']:.1f}",
-        )
+    for symbol, simulation in simulations.items():
+        for number, record in enumerate(simulation.scenarios_table()):
+            params = record["params"]
+            lines = [record["name"], *(f"  {line}" for line in simulation.phases_of(number))]
+            table.add_row(
+                *([Text("" if number else symbol)] if several else []),
+                Text("\n".join(lines)),
+                f"{record['probability']:.0%}",
+                str(record["n_paths"]),
+                f"{math.expm1(params['drift']):+.0%}",  # E[S_T] = S_0 exp(drift T), T = 1 year
+                f"{params['volatility']:.0%}",
+                f"{params['jump_intensity']:.1f}",
+            )
+        if several:
+            table.add_section()
     console.print(table)
+    if several:
+        console.print(Text(_correlations(result)))
 
 
-def _sentence(simulation: "Simulation", loaded: float, drawn: float) -> str:
+def _correlations(basket: "Basket") -> str:
+    """One line: what was asked for and what the bars have."""
+    from parfait.correlation import pairs_of
+
+    found = pairs_of(basket.symbols)
+    if len(found) > 6:
+        gap = float((basket.realised - basket.requested).abs().max())
+        return (
+            f"Correlation of bar returns: {len(found)} pairs, found within {gap:.2f} of the asked"
+        )
+    parts = (
+        f"{basket.symbols[i]}–{basket.symbols[j]} {basket.requested[i, j]:+.2f} asked, "
+        f"{basket.realised[i, j]:+.2f} found"
+        for i, j in found
+    )
+    return f"Correlation of bar returns: {'; '.join(parts)}"
+
+
+def _sentence(result: "Simulation | Basket", loaded: float, drawn: float) -> str:
     """What was done, and how long each part took."""
-    seconds = {"load": loaded, **simulation.seconds, "report": drawn}
+    from parfait.basket import Basket
+
+    several = isinstance(result, Basket)
+    one = result.first if several else result
+    seconds = {"load": loaded, **one.seconds, "report": drawn}
     parts = ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
+    after = ", ".join(result.symbols) if several else one.history_name
     return (
-        f"{simulation.n_paths} paths x {simulation.horizon} bars after {simulation.history_name} "
-        f"({simulation.bars_per_year:g} bars/year), {simulation.sde} guide hit every "
-        f"{simulation.guide_every} bars, seed {simulation.seed}: {parts}"
+        f"{one.n_paths} paths x {one.horizon} bars after {after} "
+        f"({one.bars_per_year:g} bars/year), {one.sde} guide hit every "
+        f"{one.guide_every} bars, seed {one.seed}: {parts}"
     )

@@ -1,0 +1,165 @@
+"""The figures and the page of several assets: a row for each, one column per path."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from parfait.basket import Basket
+from parfait.correlation import pairs_of
+from parfait.report.axes import SMALL, settled, short, signed
+from parfait.report.candles import draw_panel
+from parfait.report.content import Content
+from parfait.report.figures import draw_fan
+from parfait.report.html import one_asset, scalar_options, templates, versions
+from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
+from parfait.semantic import UNSURE_BELOW
+
+MOST_ROWS = 6  # assets drawn
+MOST_PAIRS = 15  # pairs in the table of correlations, all of six assets
+LABELS = {
+    "fan": "History and bands of all paths, one row per asset",
+    "candles": "Candles and volume of the same paths in every asset",
+}
+_WORD = re.compile(r"[\w./^-]+")  # what Hydra reads as a key or a value without quotes
+
+
+def draw_basket(basket: Basket, contents: Mapping[str, Content]) -> dict[str, Figure]:
+    """Every figure of the report of a basket by name; of many assets the first six."""
+    drawn = dict(list(contents.items())[:MOST_ROWS])
+    return {"fan": _fans(drawn), "candles": _candles(basket, drawn)}
+
+
+def _fans(contents: Mapping[str, Content]) -> Figure:
+    with style():
+        figure = Figure(figsize=(11, 2.7 * len(contents) + 0.2), layout="constrained")
+        grid = figure.subplots(len(contents), 1, squeeze=False)
+        for axes, (symbol, content) in zip(grid[:, 0], contents.items(), strict=True):
+            draw_fan(axes, content)
+            axes.set_title(short(symbol, 60))
+        return settled(figure)
+
+
+def _candles(basket: Basket, contents: Mapping[str, Content]) -> Figure:
+    """Columns are paths, rows are assets; few assets leave room for a third path."""
+    with style():
+        picked = typical_paths(basket, 3 if len(contents) <= 3 else 2)
+        rows, columns = len(contents), len(picked)
+        figure = Figure(figsize=(11, 2.75 * rows + 0.4), layout="constrained")
+        outer = figure.add_gridspec(rows, columns)
+        for row, (symbol, content) in enumerate(contents.items()):
+            owner = {int(path): c for c in content.scenarios for path in c.rows}
+            for column, (path, why) in enumerate(picked):
+                inner = outer[row, column].subgridspec(2, 1, height_ratios=[4.5, 1], hspace=0.02)
+                price = figure.add_subplot(inner[0])
+                volume = figure.add_subplot(inner[1], sharex=price)
+                draw_panel(price, volume, content, path, owner[path], dates=5 - columns)
+                head = f"path {path}: {why}\n" if row == 0 else ""
+                price.set_title(head + short(symbol, 22), fontsize=9)
+                price.set_title(signed(content.returns[path]), loc="right", **SMALL)
+                if column:
+                    price.set_ylabel("")
+                    volume.set_ylabel("")
+        return settled(figure)
+
+
+def typical_paths(basket: Basket, count: int) -> list[tuple[int, str]]:
+    """(path, why): the median, a bad and a good one by the return of equal sums in every asset."""
+    ends = [s.column("close")[:, -1].numpy() / s.spot for s in basket.simulations.values()]
+    order = np.argsort(np.mean(ends, axis=0), kind="stable")
+    names = (
+        (0.5, "median of the basket"),
+        (0.05, "5 % quantile of the basket"),
+        (0.95, "95 % quantile of the basket"),
+    )
+    picked: dict[int, str] = {}
+    for quantile, why in names[:count]:
+        picked.setdefault(int(order[round(quantile * (len(order) - 1))]), why)
+    return list(picked.items())
+
+
+def render_basket(
+    basket: Basket,
+    contents: Mapping[str, Content],
+    charts: Mapping[str, Figure],
+    command: str | None = None,
+) -> str:
+    """The whole page as text; every word that came from outside is escaped.
+
+    Args:
+        basket: what it reports on.
+        contents: the arrays of every asset.
+        charts: the figures of ``draw_basket``.
+        command: the command line that reproduces it.
+    """
+    simulations = basket.simulations
+    confidence = min(s.scenarios.confidence for s in simulations.values())
+    rest = list(contents)[MOST_ROWS:]
+    left_out = f" Not drawn, but in the tables and below: {', '.join(rest)}." if rest else ""
+    return (
+        templates()
+        .get_template("basket.html.j2")
+        .render(
+            b=basket,
+            figure={name: Markup(inline_svg(f, LABELS[name])) for name, f in charts.items()},
+            palette=SCENARIO_COLOURS,
+            confidence=confidence,
+            unsure=confidence < UNSURE_BELOW,
+            correlations=correlation_rows(basket),
+            pair_count=len(pairs_of(basket.symbols)),
+            left_out=left_out,
+            assets=[
+                {"symbol": symbol, "s": s, **one_asset(s, contents[symbol])}
+                for symbol, s in simulations.items()
+            ],
+            command=command or reproduce_basket(basket),
+            versions=versions(),
+        )
+    )
+
+
+def correlation_rows(basket: Basket) -> list[dict[str, Any]]:
+    """Asked for and found by pair; of many pairs those that differ most."""
+    rows = [
+        {
+            "name": f"{basket.symbols[i]} – {basket.symbols[j]}",
+            "asked": float(basket.requested[i, j]),
+            "found": float(basket.realised[i, j]),
+        }
+        for i, j in pairs_of(basket.symbols)
+    ]
+    if len(rows) > MOST_PAIRS:
+        rows = sorted(rows, key=lambda r: -abs(r["found"] - r["asked"]))[:MOST_PAIRS]
+    return rows
+
+
+def reproduce_basket(basket: Basket) -> str:
+    """The command line, or the Python call where it cannot say what was given."""
+    s, simulations = basket.first, basket.simulations
+    options = f"n_paths={s.n_paths} horizon={s.horizon} seed={s.seed}"
+    sources = [one.history_source for one in simulations.values()]
+    words = [*basket.symbols, *(source or " " for source in sources)]
+    if s.instruction is None or not all(_WORD.fullmatch(word) for word in words):
+        what = "scenarios" if s.instruction is None else "sentence"
+        given = ", ".join(options.split())
+        how = "" if s.condition == "pinned" else f", condition={s.condition!r}"
+        return (
+            f"Pipeline.load(sde={s.sde!r}{how}).run({what}, histories, {given}, "
+            f"correlation={basket.requested.tolist()})"
+        )
+    parts = [f"python simulate.py {shlex.quote(s.instruction)} {options} sde={s.sde}"]
+    if s.condition != "pinned":
+        parts.append(f"sde.condition={s.condition}")
+    pairs = (f"{name}: {source}" for name, source in zip(basket.symbols, sources, strict=True))
+    history = str(sources[0]) if len(set(sources)) == 1 else f"{{{', '.join(pairs)}}}"
+    parts.append(f"history={shlex.quote(history)}")
+    classes = [f"{name}: {one.asset}" for name, one in simulations.items() if one.asset]
+    if classes:
+        parts.append(f"asset={shlex.quote('{' + ', '.join(classes) + '}')}")
+    if not basket.estimated:
+        parts.append(f"correlation={shlex.quote(str(basket.requested.tolist()).replace(' ', ''))}")
+    return " ".join([*parts, *scalar_options(s)])
