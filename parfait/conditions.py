@@ -81,18 +81,23 @@ class Outcome:
     def guide(
         self, spot: float, every: int, jump_sigmas: float, bars_per_year: float
     ) -> tuple[Guide, list[str]]:
-        """The guide of ``make_guide``, anchored at the targets too, and its remarks.
+        """The guide of ``make_guide``, anchored at the targets and at the end of every phase too,
+        and its remarks.
 
         Asked prices stand in it as they were given, not as exp(log) computes them.
         """
-        bar_sd = torch.as_tensor(self.regime.volatility) * bars_per_year**-0.5
+        volatility = torch.as_tensor(self.regime.volatility)
+        bar_sd = volatility * bars_per_year**-0.5
         guide, notes = make_guide(
             self.paths, spot, every=every, jump_sigmas=jump_sigmas, bar_sd=bar_sd
         )
         level = guide.level.clone()
         for rows, bar, price in self.prices:
             level[rows, bar - 1] = price
-        return Guide(level, guide.anchored | self.anchored), notes
+        anchored = guide.anchored | self.anchored
+        if volatility.ndim == 2:  # bars between two anchors share one volatility
+            anchored[:, :-1] |= (volatility[1:] != volatility[:-1]).T
+        return Guide(level, anchored), notes
 
 
 def impose(

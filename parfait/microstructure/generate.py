@@ -15,7 +15,7 @@ from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.noise import Mix, unit_noise
 from parfait.microstructure.samplers import SAMPLERS
 from parfait.microstructure.window import History, no_history, read_history
-from parfait.regime import FIELD_NAMES, Regime, mean_volatility
+from parfait.regime import FIELD_NAMES, Regime, mean_volatility, volatility_course
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
@@ -116,6 +116,7 @@ class Microstructure:
                 past = self._read(seen)
             unit = self._unit(past, regime, begin, end, bars_per_year, n)
             told = None if regime is None else regime.over(begin, end)
+            course = self._course(regime, begin, end, bars_per_year, n)
             if past is None:
                 past = no_history(unit, close.expand(n), self.history_length)
             bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
@@ -126,6 +127,7 @@ class Microstructure:
                     x = self._chunk(
                         _pick(past, rows),
                         unit[rows],
+                        course[rows],
                         level[rows, begin:end],
                         cut[rows],
                         _pick_regime(told, rows),
@@ -173,10 +175,20 @@ class Microstructure:
         assert past is not None  # _spot refused the other case
         return past.scale.expand(n)
 
+    @staticmethod
+    def _course(
+        regime: Regime | None, begin: int, end: int, bars_per_year: float, n: int
+    ) -> Tensor:
+        """(paths, bars) volatility of every bar in units of s'; 1 where the regime is constant."""
+        if regime is None or len(regime.shape) < 2:
+            return torch.ones(n, end - begin, dtype=torch.float64)
+        return volatility_course(regime, begin, end, 1 / bars_per_year).T
+
     def _chunk(
         self,
         past: History,
         unit: Tensor,
+        course: Tensor,
         level: Tensor,
         anchored: Tensor,
         regime: Regime | None,
@@ -188,8 +200,11 @@ class Microstructure:
         model, n = self.model, level.shape[0]
         segments = Segments.from_anchors(anchored)
         close = past.last_close.expand(n)
-        code_unit = unit * model.codec.return_unit
-        base = guide_increments(level, segments, close) / code_unit[:, None]
+        # A regime that changes inside the window is dressed in a scale of its own: the network sees
+        # bars of one volatility, and each segment gets its own back. Constant within a segment, the
+        # scale leaves sums over it to the guide.
+        scale = unit[:, None] * segments.root_mean_square(course)
+        base = guide_increments(level, segments, close) / (scale * model.codec.return_unit)
         base = base.to(torch.float32)
         frequency = torch.full((n,), float(bars_per_year), dtype=torch.float64)
         relative = torch.zeros(n, len(FIELD_NAMES), dtype=torch.float64)
@@ -215,10 +230,10 @@ class Microstructure:
         start = segments.project(noise) * (model.diffusion.sigma_max**2 + 1) ** 0.5
         x = solve(denoise, start)
         returns = (base + segments.project(x)[:, RETURN]) * model.codec.return_unit
-        closes = close_path(returns, level, segments, close, unit)
+        closes = close_path(returns, level, segments, close, scale)
         untraded = (past.codes[:, VOLUME] < model.codec.no_volume_below).any(-1)
         events = past.zero_gaps.expand(n), untraded.expand(n)
-        return model.codec.decode(x, closes, close, unit, past.log_volume.expand(n), *events)
+        return model.codec.decode(x, closes, close, scale, past.log_volume.expand(n), *events)
 
 
 def plan_chunks(

@@ -1,6 +1,6 @@
 """Vocabulary 1: the parameters of a market regime, their units, and distributions over them."""
 
-from parfait.regime.average import mean_volatility
+from parfait.regime.average import mean_volatility, volatility_course
 from parfait.regime.component import Component, Condition, Override, Phase, collapse
 from parfait.regime.context import ASSET_CLASSES, MarketContext
 from parfait.regime.distribution import RegimeDistribution, normalise_weights
@@ -23,4 +23,5 @@ __all__ = [
     "collapse",
     "mean_volatility",
     "normalise_weights",
+    "volatility_course",
 ]

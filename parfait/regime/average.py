@@ -37,10 +37,38 @@ def mean_volatility(
         return _steady(theta, kappa, v0, start, stop).clamp_min(1e-8).sqrt()
     mean = _steady(theta[0], kappa[0], v0[0], start, stop)
     assert dt is not None
-    steady = (theta == theta[0]).all(0) & (kappa == kappa[0]).all(0)
+    steady = _steadily(theta, kappa)
     if not bool(steady.all()):
-        mean = torch.where(steady, mean, _changing(theta, kappa, v0[0], begin, end, dt))
+        changing = _changing(theta, kappa, v0[0], begin, end, dt).mean(0)
+        mean = torch.where(steady, mean, changing)
     return mean.clamp_min(1e-8).sqrt()
+
+
+def volatility_course(
+    regime: Regime, begin: int, end: int, dt: float
+) -> Float64[Tensor, "bars paths"]:
+    """Volatility expected in every bar of [begin, end) over that of them together
+    (``mean_volatility``); exactly 1 on paths whose level and reversion never change.
+
+    Args:
+        regime: of shape (steps, paths).
+        begin, end: bars counted from now.
+        dt: length of a bar in years.
+    """
+    theta = torch.as_tensor(regime.volatility, dtype=torch.float64).square()
+    kappa = torch.as_tensor(regime.variance_reversion, dtype=torch.float64)
+    if regime.initial_volatility is None:
+        course = theta[begin:end]
+    else:
+        v0 = torch.as_tensor(regime.initial_volatility, dtype=torch.float64)[0].square()
+        course = _changing(theta, kappa, v0, begin, end, dt)
+    course = course.clamp_min(1e-8)
+    return torch.where(_steadily(theta, kappa), 1.0, (course / course.mean(0)).sqrt())
+
+
+def _steadily(theta: Tensor, kappa: Tensor) -> Tensor:
+    """Which paths keep level and reversion."""
+    return (theta == theta[0]).all(0) & (kappa == kappa[0]).all(0)
 
 
 def _steady(theta: Tensor, kappa: Tensor, v0: Tensor, start: float, stop: float) -> Tensor:
@@ -48,13 +76,14 @@ def _steady(theta: Tensor, kappa: Tensor, v0: Tensor, start: float, stop: float)
 
 
 def _changing(theta: Tensor, kappa: Tensor, v: Tensor, begin: int, end: int, dt: float) -> Tensor:
-    total = torch.zeros_like(v)
+    """Expected mean variance of every bar of [begin, end)."""
+    course = []
     for k in range(end):
         gap, y = v - theta[k], kappa[k] * dt
         if k >= begin:
-            total = total + theta[k] + gap * _decay(y)
+            course.append(theta[k] + gap * _decay(y))
         v = theta[k] + gap * torch.exp(-y)
-    return total / (end - begin)
+    return torch.stack(course)
 
 
 def _decay(y: Tensor) -> Tensor:
