@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (patterns read better in one piece)
 """Stretches of a text that follow one another in time: "panic for two weeks, then recovery".
 
 What comes later is told by the links of the lexicon (then, followed by, before, 随后 ...), how long
@@ -8,6 +7,7 @@ has none and stays one reading.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from parfait.semantic.clauses import DURATION, HAN_DURATION, Parsed, years_of
 from parfait.semantic.lexicon import Lexicon
@@ -155,7 +155,7 @@ def _divided(clean: str, start: int, end: int, inside: list[_Duration]) -> list[
         return [Stretch(start, end, None, (start, start))]
     edges = [start]
     kept = inside[:1]
-    for before, later in zip(inside, inside[1:], strict=False):
+    for before, later in pairwise(inside):
         between = [i for i in range(before.end, later.start) if clean[i] in _CUTS]
         if between:
             edges.append(between[-1] if later.opens else between[0])
