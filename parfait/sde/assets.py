@@ -1,7 +1,7 @@
 """Several assets at once: correlated noise, and systemic jumps that hit all of them."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import combinations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from parfait.sde.checks import check_request
 from parfait.sde.correlation import cholesky, nearest_correlation
-from parfait.sde.diffusive import solve_diffusive
+from parfait.sde.diffusive import Solution
 from parfait.sde.joint import JointStreams, Noise
-from parfait.sde.process import Chunk, Paths, Process, SdeWarning
+from parfait.sde.process import CHUNK, CHUNK_BY_BAR, Chunk, Paths, Process, SdeWarning
 from parfait.sde.profile import Profile, profile
 from parfait.sde.streams import BLOCK, Streams, asset_root, draw_root
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
 
-_BLOCKS = 8  # blocks of paths whose noise is held at a time, over all assets
+_HELD = 2**26  # numbers of noise held at a time, over all assets
 _SAME = 1e-6  # a matrix that changes by less was valid but for rounding
 _TOLD = 0.02  # a correlation missed by more, on average over the paths, is worth a sentence
 
@@ -45,17 +45,18 @@ class MultiAsset:
     """Processes of several assets that move together.
 
     The price noise of asset i is w_i = sum_j L_ij w_j of independent w_j, L L^T = D, and so is what
-    of the variance's noise is orthogonal to it: prices have the correlation D whatever their
-    leverages, and the noises of two variances cos(theta_i - theta_j) D_ij with rho = cos theta, which
-    is D_ij for equal leverages. D is solved path by path so that
+    is orthogonal to it in the noise of the variance: prices have the correlation D whatever their
+    leverages rho = cos theta, and the noises of two variances have cos(theta_i - theta_j) D_ij,
+    which is D_ij for equal leverages. D is solved path by path so that
 
-        C_ij sqrt(V_i V_j) = D_ij h_ij E[sqrt v_i v_j] + lam_ij (m_i m_j + C_ij s_i s_j)
+        C_ij sqrt(V_i V_j) = D_ij h_ij E[sqrt(v_i v_j)] + lam_ij (m_i m_j + C_ij s_i s_j)
 
-    summed over the bars, C the correlation of bar log returns that is asked for, V the variance of
-    a bar with its jumps, h the overlap of two memories (1 for equal H) and lam_ij the smaller of the
-    two rates, times ``shared_jumps``. Where that leaves [-1, 1] D stops there, and where the whole D
-    is no correlation matrix its negative eigenvalues are clipped; ``correlations`` says what is
-    left. E[sqrt v_i v_j] is approximate, with gamma laws for the variances.
+    averaged over the bars: C is the correlation of bar log returns that is asked for, V the
+    variance of a bar with its jumps, h the overlap of two memories (1 for equal H and kappa), and
+    lam_ij the smaller of the two jump rates, times ``shared_jumps``. Where that leaves [-1, 1] D
+    stops there, and where the whole D is no correlation matrix its negative eigenvalues are
+    clipped; ``correlations`` says what is left. E[sqrt(v_i v_j)] is approximate for square-root
+    variances, and ranks of ``Kou``'s sizes take the place of normals.
 
     Common jumps come at the largest rate of any asset; each is taken by asset i with probability
     lam_i / max lam, the same draw deciding for all, and the normals (ranks, for ``Kou``) of the
@@ -130,29 +131,31 @@ class MultiAsset:
         """
         root, device = draw_root(generator), generator.device
         check_request(paths, steps, years, dtype)
-        plan = self.correlations(paths, steps, years, device=device)
-        for note in plan.notes:
-            warnings.warn(f"MultiAsset: {note}", SdeWarning, stacklevel=2)
+        self._check(paths, steps, years)
         tables = [_Tables.empty(process, paths, steps, dtype, device) for process in self.processes]
+        parts = []
         with one_thread():
-            for columns in self._chunks(paths):
+            for columns in self._chunks(paths, steps):
                 width, first = columns.stop - columns.start, columns.start // BLOCK
                 own = tuple(
                     Streams(asset_root(root, i), first, width, dtype, device)
                     for i in range(len(self.processes))
                 )
-                profiles = self._profiles(columns, steps, years, device)
+                wanted, profiles = self._asked(columns, steps, years, device)
+                parts.append(Solution.of(profiles, wanted, self.shared_jumps, steps))
                 noise = Noise(
                     own,
-                    cholesky(plan.diffusive[columns])[0],
+                    cholesky(parts[-1].diffusive)[0],
                     tuple(p.leverage for p in profiles),
-                    cholesky(self._requested(columns, device))[0],
+                    cholesky(wanted)[0],
                     _largest([p.rate for p in profiles]),
                     self.shared_jumps,
                 )
                 for i, process in enumerate(self.processes):
                     chunk = tables[i].chunk(columns, years, JointStreams(noise, i))
                     process._rows(columns)._fill(chunk)
+        for note in self._notes(Solution.joined(parts)):
+            warnings.warn(f"MultiAsset: {note}", SdeWarning, stacklevel=2)
         return tuple(table.paths() for table in tables)
 
     def correlations(
@@ -164,58 +167,66 @@ class MultiAsset:
             UserError: as ``sample``.
         """
         device = device or torch.device("cpu")
+        self._check(paths, steps, years)
+        parts = []
+        with one_thread():
+            for columns in self._chunks(paths, steps):
+                wanted, profiles = self._asked(columns, steps, years, device)
+                parts.append(Solution.of(profiles, wanted, self.shared_jumps, steps))
+        solution = Solution.joined(parts)
+        return Correlations(solution.diffusive, solution.attainable, self._notes(solution))
+
+    def _check(self, paths: int, steps: int, years: float) -> None:
         for process in self.processes:
-            process._check_shapes(paths, steps)
-            process._check_limits(steps, years)
+            process._check_grid(paths, steps, years)
         if self.correlation.ndim == 3 and len(self.correlation) != paths:
             raise UserError(
                 f"MultiAsset.correlation has {len(self.correlation)} matrices for {paths} paths"
             )
-        with one_thread():
-            parts = [self._solve(columns, steps, years, device) for columns in self._chunks(paths)]
-        diffusive, attainable, least, most = (torch.cat(part) for part in zip(*parts, strict=True))
-        wanted = self.correlation.to(device).expand_as(diffusive)
-        notes = self._notes(wanted, attainable, least, most)
-        return Correlations(diffusive, attainable, notes)
 
-    def _chunks(self, paths: int) -> list[slice]:
-        step = BLOCK * max(1, _BLOCKS // len(self.processes))
+    def _chunks(self, paths: int, steps: int) -> list[slice]:
+        per_path = 2 * len(self.processes) * steps
+        changing = any(process._changes() for process in self.processes)
+        step = min(CHUNK_BY_BAR if changing else CHUNK, BLOCK * max(1, _HELD // (per_path * BLOCK)))
         return [slice(start, min(start + step, paths)) for start in range(0, paths, step)]
 
-    def _profiles(
+    def _asked(
         self, columns: slice, steps: int, years: float, device: torch.device
-    ) -> list[Profile]:
-        width = columns.stop - columns.start
-        return [profile(p._rows(columns), width, steps, years, device) for p in self.processes]
+    ) -> tuple[Tensor, list[Profile]]:
+        """Correlation matrices and profiles of some paths."""
+        matrix, width = self.correlation.to(device), columns.stop - columns.start
+        wanted = matrix[columns] if matrix.ndim == 3 else matrix.expand(width, -1, -1)
+        return wanted, [
+            profile(p._rows(columns), width, steps, years, device) for p in self.processes
+        ]
 
-    def _requested(self, columns: slice, device: torch.device) -> Tensor:
-        """The matrices of some paths."""
-        matrix = self.correlation.to(device)
-        width = columns.stop - columns.start
-        return matrix[columns] if matrix.ndim == 3 else matrix.expand(width, -1, -1)
-
-    def _solve(
-        self, columns: slice, steps: int, years: float, device: torch.device
-    ) -> tuple[Tensor, ...]:
-        wanted = self._requested(columns, device)
-        profiles = self._profiles(columns, steps, years, device)
-        return solve_diffusive(profiles, wanted, self.shared_jumps, steps)
-
-    def _notes(self, wanted: Tensor, got: Tensor, least: Tensor, most: Tensor) -> tuple[str, ...]:
+    def _notes(self, solution: Solution) -> tuple[str, ...]:
         """A sentence for every pair that misses its correlation on average over the paths."""
+        wanted = self.correlation.to(solution.diffusive.device).expand_as(solution.diffusive)
         notes = []
         for i, j in combinations(range(len(self.processes)), 2):
-            c, result, low, high = (float(t[:, i, j].mean()) for t in (wanted, got, least, most))
-            if abs(result - c) <= _TOLD:
+            tables = (wanted, *(getattr(solution, field.name) for field in fields(solution)))
+            asked, _, got, *rest = (t[:, i, j] for t in tables)
+            miss = float((got - asked).abs().mean())
+            if miss <= _TOLD:
                 continue
-            pair = f"correlation {c:.2f} of {self.names[i]} and {self.names[j]} cannot be reached"
-            if c < low - _TOLD:
-                notes.append(f"{pair} with the shared jumps: {low:.2f} is the least")
-            elif c > high + _TOLD:
-                notes.append(f"{pair} with these processes: {high:.2f} is the most")
-            else:
-                notes.append(f"{pair} on every path or together with the others: {result:.2f} is")
+            c, low, high, jumps, memory = (float(t.mean()) for t in (asked, *rest))
+            pair = f"correlation {c:.2f} of {self.names[i]} and {self.names[j]}"
+            if low - _TOLD <= c <= high + _TOLD:
+                notes.append(f"{pair} is missed by {miss:.2f}, since not all paths can have it")
+                continue
+            causes = []
+            if (c < low and jumps > _TOLD) or (c > high and self._jumping(i, j)):
+                causes.append("jumps")
+            if memory < 1 - _TOLD:
+                causes.append("memories")
+            reason = f" with their {' and '.join(causes)}" if causes else ""
+            end = f"{low:.2f} is the least" if c < low else f"{high:.2f} is the most"
+            notes.append(f"{pair} cannot be reached{reason}: {end}")
         return tuple(notes)
+
+    def _jumping(self, *assets: int) -> bool:
+        return any(self.processes[i].has_jumps for i in assets)
 
 
 @dataclass(frozen=True)
@@ -240,15 +251,14 @@ class _Tables:
         )
 
     def chunk(self, columns: slice, years: float, streams: Streams) -> Chunk:
-        parts = (self.log_price, self.variance, self.jumps)
-        return Chunk(*(None if t is None else t[:, columns] for t in parts), years, streams)
+        v = None if self.variance is None else self.variance[:, columns]
+        j = None if self.jumps is None else self.jumps[:, columns]
+        return Chunk(self.log_price[:, columns], v, j, years, streams)
 
     def paths(self) -> Paths:
-        weight = torch.zeros(self.log_price.shape[1], dtype=torch.float64)
-        parts = (self.log_price, self.variance, self.jumps)
-        x, v, j = (None if t is None else t.T for t in parts)
-        assert x is not None
-        return Paths(x, v, j, weight.to(x.device))
+        x, v, j = self.log_price, self.variance, self.jumps
+        weight = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+        return Paths(x.T, None if v is None else v.T, None if j is None else j.T, weight)
 
 
 def _largest(rates: list[Tensor]) -> Tensor:

@@ -45,9 +45,11 @@ def check_bound(process: str, name: str, value: Value | None, bound: Bound) -> N
         raise UserError(f"{process}.{name} = {value!r} is not a number or a tensor")
     if isinstance(value, Tensor) and (value.is_complex() or value.dtype == torch.bool):
         raise UserError(f"{process}.{name} holds {value.dtype}; give a tensor of real numbers")
-    if isinstance(value, int) and abs(value) >= 2**63:
-        raise UserError(f"{process}.{name} = {float(f'{value:.6e}'):g} is outside {bound}")
-    tensor = torch.as_tensor(value).detach()
+    try:
+        exact = value if isinstance(value, Tensor) else float(value)
+    except OverflowError:
+        raise UserError(f"{process}.{name} = {str(value)[:9]}... is outside {bound}") from None
+    tensor = torch.as_tensor(exact, dtype=torch.float64).detach()
     low = tensor > bound.low if bound.above else tensor >= bound.low
     bad = ~(low & (tensor <= bound.high) & torch.isfinite(tensor))
     if bool(bad.any()):

@@ -50,7 +50,7 @@ def repaired_where(
     # Entry by entry: products of matrices round differently when there are more of them.
     clipped = (root[:, :, None, :] * root[:, None, :, :]).sum(dim=-1)
     scale = clipped.diagonal(dim1=-2, dim2=-1).clamp(min=1e-300).rsqrt()
-    clipped = (clipped * scale[:, :, None] * scale[:, None, :]).clamp(-1, 1)
+    clipped = (clipped * (scale[:, :, None] * scale[:, None, :])).clamp(-1, 1)
     clipped.diagonal(dim1=-2, dim2=-1).fill_(1.0)
     out = matrices.clone()
     out[indefinite] = clipped

@@ -62,8 +62,8 @@ class JointStreams(Streams):
 
         Z1_i = sum_j L_ij (c_ij Z1_j + s_ij Z2_j),   Z2_i = sum_j L_ij (c_ij Z2_j - s_ij Z1_j)
 
-    with c_ij, s_ij the cosine and sine of theta_j - theta_i, rho = cos theta. So prices have exactly
-    the correlation L L^T whatever the leverages, and variances c_ij times that.
+    with c_ij, s_ij the cosine and sine of theta_j - theta_i, rho = cos theta. So prices have
+    exactly the correlation L L^T whatever the leverages, and variances c_ij times that.
 
     Args:
         noise: what the assets share.

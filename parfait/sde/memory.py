@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from parfait.sde.columns import TILE, by_tile, pad_width, pick, put, tiles
+from parfait.sde.columns import TILE, by_tile, pick, tiles
 from parfait.sde.fractional import autocovariance
 from parfait.utils.errors import UserError
 
@@ -167,7 +167,7 @@ def causal_noise(
 
     Args:
         white: u, independent N(0, 1).
-        hurst: H, on ``GRID``.
+        hurst: H, rounded to ``GRID``.
 
     Raises:
         UserError: more than 4096 steps.
@@ -177,11 +177,14 @@ def causal_noise(
             f"{white.shape[0]} steps are too many for memory (hurst) in several assets at once; "
             f"use at most {MAX_STEPS}"
         )
-    noise = torch.empty_like(white)
-    levels, which = torch.unique((hurst / GRID).round().long(), return_inverse=True)
-    for number, level in enumerate(levels.tolist()):
-        index = (which == number).nonzero().squeeze(1)
-        lower = factor(level * GRID, white.shape[0]).to(device=white.device)
-        product = lower.to(white.dtype) @ pad_width(pick(white, index))
-        put(noise, index, product[:, : index.numel()])
-    return noise
+    order, names, back = tiles((hurst / GRID).round().long())
+    innovations = pick(white, order)
+    noise = torch.empty_like(innovations)
+    levels, counts = torch.unique_consecutive(names, return_counts=True)
+    start = 0
+    for level, count in zip(levels.tolist(), (TILE * counts).tolist(), strict=True):
+        columns = slice(start, start + count)
+        start += count
+        lower = factor(level * GRID, white.shape[0]).to(white)
+        torch.mm(lower, innovations[:, columns], out=noise[:, columns])
+    return pick(noise, back)

@@ -21,6 +21,7 @@ from parfait.utils.errors import UserError
 
 SEGMENTS = 32  # times at which expectations are taken, all bars where there are no more
 _MEMORY_ROWS = 128  # bars after which the overlap of two memories no longer changes
+_LEVELS = 1000  # more than there are exponents on the grid
 _SURE = 1e4  # (mean / sd)^2 of a variance above which its root is as good as known
 
 
@@ -35,6 +36,7 @@ class Profile:
         rate: jumps per year, as a process has it.
         jump_rate, jump_mean, jump_std: of the log jumps.
         hurst: exponent of the memory, (1,) or (width,).
+        decay: exp(-kappa dt) of the reversion of the price, (1,) or (width,).
     """
 
     variance: Float64[Tensor, "segments width"]
@@ -45,11 +47,13 @@ class Profile:
     jump_mean: Float64[Tensor, "rows width"]
     jump_std: Float64[Tensor, "rows width"]
     hurst: Float64[Tensor, " width"]
+    decay: Float64[Tensor, " width"]
 
     @property
-    def spread(self) -> Float64[Tensor, "segments width"]:
-        """Standard deviation of sqrt v."""
-        return (self.variance - self.root**2).clamp(min=0).sqrt()
+    def wobble(self) -> Float64[Tensor, "segments width"]:
+        """sqrt of log(E[v] / E[sqrt v]^2), half the deviation of log v if that is normal."""
+        ratio = self.variance / (self.root**2).clamp(min=1e-300)
+        return torch.where(self.variance > 0, ratio, 1.0).log().clamp(min=0).sqrt()
 
     @property
     def jump_variance(self) -> Float64[Tensor, "rows width"]:
@@ -77,32 +81,34 @@ def profile(
         return table[bars] if table.ndim == 2 else table.reshape(1, -1)
 
     zero, none, half = exact(0.0), exact(0.0).reshape(1, 1), exact(0.5).reshape(1)
-    leverage, rate, hurst = zero, zero, half
+    leverage, rate, hurst, decay = zero, zero, half, zero.reshape(1) + 1
     jumps = (none, none, none)
     dt = years / steps
     if isinstance(process, RegimeSDE):
         p = process.symbols(width, years, device)
         kinds = Kinds.of(p)
-        variance, root = _square_root_variance(
-            *(rows(p[name]) for name in ("kappa_v", "theta", "xi")), p["v0"], years, segments
-        )
-        variance, root = _scaled(variance, root, phi(2 * rows(p["kappa"]) * dt))
+        kappa_v, theta, xi = (rows(p[name]) for name in ("kappa_v", "theta", "xi"))
+        variance, root = _square_root_variance(kappa_v, theta, xi, p["v0"], years, segments)
+        kappa = rows(p["kappa"])
+        variance, root = _scaled(variance, root, phi(2 * kappa * dt))
+        decay = torch.exp(-kappa[0] * dt)
         leverage, rate = torch.where(kinds.moves, p["rho"], 0.0), p["lam"]
         jumps = (rows(p["lam"]), rows(p["m"]), rows(p["s"]))
         hurst = p["hurst"][0] if p["hurst"].ndim == 2 else p["hurst"]
     elif isinstance(process, GBM | Merton | Kou | OU | FractionalGBM):
         root = rows(process.sigma)
         if isinstance(process, OU):
-            root = root * phi(2 * rows(process.kappa) * dt).sqrt()
+            kappa = rows(process.kappa)
+            root, decay = root * phi(2 * kappa * dt).sqrt(), torch.exp(-kappa[0] * dt)
         if isinstance(process, FractionalGBM):
             hurst = exact(process.hurst).reshape(-1)
             if process.vol_anchor == "year":
                 root = root * dt ** (hurst - 0.5)
         variance = root**2
     elif isinstance(process, Heston):
-        parameters = (rows(v) for v in (process.kappa, process.theta, process.xi))
+        kappa_v, theta, xi = (rows(v) for v in (process.kappa, process.theta, process.xi))
         v0 = exact(process.v0).reshape(-1)
-        variance, root = _square_root_variance(*parameters, v0, years, segments)
+        variance, root = _square_root_variance(kappa_v, theta, xi, v0, years, segments)
         leverage = exact(process.rho)
     elif isinstance(process, RoughBergomi):
         time = ((torch.arange(segments, device=device) + 0.5) / segments * years)[:, None]
@@ -115,7 +121,7 @@ def profile(
     if lam is not None:
         rate = exact(lam)
         jumps = (rows(lam), *_sizes(process, rows))
-    return Profile(variance, root, leverage, rate, *jumps, hurst)
+    return Profile(variance, root, leverage, rate, *jumps, hurst, decay)
 
 
 def _sizes(process: Process, rows) -> tuple[Tensor, Tensor]:
@@ -165,13 +171,33 @@ def overlap(
 
     The mean over the bars k of sum_j L_kj L'_kj, 1 where the exponents are equal.
     """
-    pairs = torch.stack(
-        torch.broadcast_tensors(*((h / GRID).round().long() for h in (hurst, other)))
-    )
-    known, which = torch.unique(pairs, dim=1, return_inverse=True)
+    level, other_level = ((h / GRID).round().long() for h in (hurst, other))
+    known, which = torch.unique(level * _LEVELS + other_level, return_inverse=True)
     rows = min(steps, _MEMORY_ROWS)
-    values = [_overlap(min(a, b), max(a, b), rows) for a, b in known.T.tolist()]
+    pairs = (divmod(code, _LEVELS) for code in known.tolist())
+    values = [_overlap(min(pair), max(pair), rows) for pair in pairs]
     return torch.tensor(values, dtype=torch.float64, device=hurst.device)[which]
+
+
+def reversion(
+    a: Float64[Tensor, " width"], b: Float64[Tensor, " width"], steps: int
+) -> Float64[Tensor, " width"]:
+    """Correlation of the changes of two reverting sums of the same noise, 1 for equal speeds.
+
+    Change k of y_k = a y_(k-1) + e_k is e_k - (1 - a) (e_(k-1) + a e_(k-2) + ...).
+    """
+
+    if bool((a == 1).all()) and bool((b == 1).all()):
+        return torch.ones_like(a)
+
+    def covariance(a: Tensor, b: Tensor) -> Tensor:
+        """Mean over k of 1 + (1 - a)(1 - b)(1 - (ab)^(k-1)) / (1 - ab)."""
+        still = (a == 1) | (b == 1)
+        q = torch.where(still, 0.0, a * b)
+        past = 1 - (1 - q**steps) / (steps * (1 - q))
+        return 1 + torch.where(still, 0.0, (1 - a) * (1 - b) * past / (1 - q))
+
+    return covariance(a, b) / (covariance(a, a) * covariance(b, b)).sqrt()
 
 
 @lru_cache(maxsize=8192)

@@ -16,7 +16,7 @@ from parfait.sde.checks import check_jumps
 from parfait.sde.columns import pick, put
 from parfait.sde.fractional import fractional_noise, reverting_variance
 from parfait.sde.jumps import merton_kbar, normal_sizes, scatter_jumps
-from parfait.sde.memory import MAX_STEPS, memory
+from parfait.sde.memory import GRID, MAX_STEPS, causal_noise, memory
 from parfait.sde.process import Chunk, Process, at_bar, at_start, phi
 from parfait.sde.qe import fill_qe
 from parfait.sde.streams import Purpose
@@ -194,15 +194,21 @@ class RegimeSDE(Process):
         if kind == "none":
             v_dt.mul_(chunk.cast(spread))
             noise, q = v_dt.sqrt() * w, _sums(v_dt, chunk.cast(decay**2))
-        elif kind == "steady" and not moves and not chunk.streams.joint:
-            white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]
+        elif kind == "steady" and not moves:
             bar = p["v0"] * dt * spread
-            noise = fractional_noise(white, hurst).mul_(chunk.cast(bar.sqrt()))
+            if chunk.streams.joint:
+                hurst = (hurst / GRID).round() * GRID
+                noise = causal_noise(w, hurst)
+            else:
+                white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]
+                noise = fractional_noise(white, hurst)
+            noise = noise.mul_(chunk.cast(bar.sqrt()))
             variances = reverting_variance(hurst, decay, chunk.steps)
             q = torch.stack([chunk.cast(bar * row) for row in variances])
         else:
             _check_steps(chunk.steps)
-            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, hurst, decay, spread)
+            by_bar = torch.broadcast_tensors(hurst, decay, spread)
+            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, *by_bar)
         fill_reversion(chunk, kappa, noise.add_(chunk.jumps))
         rate = p["lam"] * dt * float(self.compensate)
         compensators = fading_compensators(rate, p["m"], p["s"], decay, chunk.steps)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
-from parfait.sde.checks import DRIFT, VARIANCE, VOL_OF_VOL, Bound
+from parfait.sde.checks import DRIFT, VARIANCE, Bound
 from parfait.sde.columns import pad_width
 from parfait.sde.fractional import HURST_GRID, hurst_levels
 from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
@@ -41,7 +41,7 @@ class RoughBergomi(Process):
     bounds: ClassVar[dict[str, Bound]] = {
         "mu": DRIFT,
         "hurst": Bound(HURST_GRID, 0.5),
-        "eta": VOL_OF_VOL,
+        "eta": Bound(0.0, 1e6),
         "rho": Bound(-1.0, 1.0),
         "xi0": VARIANCE,
     }
@@ -68,12 +68,15 @@ class RoughBergomi(Process):
             relative = at_start(regime.vol_of_vol) / at_start(regime.volatility)
             eta = relative * MONTH ** (0.5 - roughness)
         growth = regime.volatility / at_start(regime.volatility)
+        forward = (at_start(regime.initial_volatility) * growth) ** 2
+        if isinstance(forward, Tensor):
+            forward = forward.clamp(max=VARIANCE.high)
         return {
             "mu": regime.drift,
             "hurst": roughness,
             "eta": eta,
             "rho": regime.leverage,
-            "xi0": (at_start(regime.initial_volatility) * growth) ** 2,
+            "xi0": forward,
         }
 
     def _fill(self, chunk: Chunk) -> None:
