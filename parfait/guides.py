@@ -139,9 +139,10 @@ def _moving_together(
         if abs(expected[i, j] - joint.used[i, j]) >= REACHED
     ]
     if chosen.shared_jumps < 1:
+        common = f"{chosen.shared_jumps:.0%}" if chosen.shared_jumps else "none"
         said.append(
-            f"{chosen.shared_jumps:.0%} of the jumps hit all assets at once; with more of them the "
-            "correlation asked for would be farther away."
+            f"Of the jumps {common} hit all assets at once; with more of them the correlation "
+            "asked for would be farther away."
         )
     return chosen, plan, said
 

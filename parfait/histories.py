@@ -27,13 +27,16 @@ def load_histories(given: Given, options: Mapping[str, Any] | None = None) -> li
         given: a frame or a file, which may hold several symbols; a mapping of symbols to frames or
             files; a list of files or a folder of them, each named by its stem; ``None`` for the
             embedded S&P 500. A single series has no symbol unless it was given one.
-        options: of ``parfait.data.load_bars``, for every file.
+        options: of ``parfait.data.load_bars`` for every file; a mapping under a symbol holds what
+            that symbol's file needs besides.
 
     Raises:
         UserError: nothing was given, a series cannot be used, or a symbol is empty or there twice.
     """
     if isinstance(given, Mapping):
-        found = [_named(symbol, one, options) for symbol, one in given.items()]
+        names = [str(symbol).strip() for symbol in given]
+        own = options_of_each(options, names)
+        found = [_named(*each) for each in zip(names, given.values(), own, strict=True)]
     elif isinstance(given, File) and Path(given).is_dir():
         found = _from_files(_files_of(Path(given)), options)
     elif isinstance(given, Sequence) and not isinstance(given, str):
@@ -45,9 +48,18 @@ def load_histories(given: Given, options: Mapping[str, Any] | None = None) -> li
     return _checked(found)
 
 
-def _named(symbol: Any, source: Any, options: Mapping[str, Any] | None) -> History:
+def options_of_each(
+    options: Mapping[str, Any] | None, symbols: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Options of every symbol's file: those of all, and over them its own."""
+    given = {str(k): v for k, v in (options or {}).items()}
+    own = {k: given[k] for k in symbols if isinstance(given.get(k), Mapping)}
+    common = {k: v for k, v in given.items() if k not in own}
+    return [{**common, **own.get(symbol, {})} for symbol in symbols]
+
+
+def _named(name: str, source: Any, options: Mapping[str, Any]) -> History:
     """The one series of ``source``, or that of this symbol where it holds several."""
-    name = str(symbol).strip()
     empty = source is None or (isinstance(source, File) and not str(source))
     if empty or (isinstance(source, File) and Path(source).is_dir()):
         raise UserError(f"the history of {name!r} is {source!r}; give one file or one frame")
@@ -64,15 +76,17 @@ def _named(symbol: Any, source: Any, options: Mapping[str, Any] | None) -> Histo
 
 def _from_files(files: Sequence[Any], options: Mapping[str, Any] | None) -> list[History]:
     """Every series of every file; the only one of a file is called by the file's stem."""
-    found = []
     for file in files:
         if not isinstance(file, File) or not str(file):
             raise UserError(
-                f"the list of histories holds {file!r:.60}; give paths of files in a list, and "
-                "frames in a mapping of symbols to frames"
+                f"the list of histories holds {type(file).__name__} {str(file)[:40]!r}; give paths "
+                "of files in a list, and frames in a mapping of symbols to frames"
             )
-        held = History.load(file, options)
-        found += held if len(held) > 1 else [replace(held[0], symbol=_stem(Path(file)))]
+    names = [_stem(Path(file)) for file in files]
+    found = []
+    for file, name, own in zip(files, names, options_of_each(options, names), strict=True):
+        held = History.load(file, own)
+        found += held if len(held) > 1 else [replace(held[0], symbol=name)]
     return found
 
 

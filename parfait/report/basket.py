@@ -15,7 +15,7 @@ from parfait.report.axes import SMALL, settled, short, signed
 from parfait.report.candles import draw_panel
 from parfait.report.content import Content
 from parfait.report.figures import draw_fan
-from parfait.report.html import one_asset, scalar_options, templates, versions
+from parfait.report.html import one_asset, options_given, templates, versions
 from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
 from parfait.semantic import UNSURE_BELOW
 
@@ -162,4 +162,4 @@ def reproduce_basket(basket: Basket) -> str:
         parts.append(f"asset={shlex.quote('{' + ', '.join(classes) + '}')}")
     if not basket.estimated:
         parts.append(f"correlation={shlex.quote(str(basket.requested.tolist()).replace(' ', ''))}")
-    return " ".join([*parts, *scalar_options(s)])
+    return " ".join([*parts, *options_given(s)])

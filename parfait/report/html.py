@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -21,6 +22,7 @@ from parfait.report.style import SCENARIO_COLOURS, inline_svg
 from parfait.sde import load_process
 from parfait.semantic import UNSURE_BELOW
 from parfait.simulation import Simulation
+from parfait.utils.argv import quote
 
 AS_PERCENT = ("drift", "volatility", "jump_mean", "jump_std", "initial_volatility")
 NEUTRAL = {"jump_intensity": 0.0, "mean_reversion": 0.0, "hurst": 0.5}
@@ -114,16 +116,26 @@ def reproduce(simulation: Simulation) -> str:
         parts.append(f"history={shlex.quote(s.history_source)}")
     if s.asset is not None:
         parts.append(f"asset={s.asset}")
-    return " ".join([*parts, *scalar_options(s)])
+    return " ".join([*parts, *options_given(s)])
 
 
-def scalar_options(s: Simulation) -> list[str]:
-    """Options of the process that are not its own defaults, and those of the file's reader."""
+def options_given(s: Simulation) -> list[str]:
+    """Options of the process that are not its own defaults, and those of the reader of files."""
     usual = {f.name: f.default for f in fields(load_process(s.sde))}
     given = [(f"sde.{k}", v) for k, v in s.sde_options.items() if v != usual.get(k)]
     given += [(f"history_options.{k}", v) for k, v in s.history_options.items()]
-    words = [(k, str(v).lower() if isinstance(v, bool) else v) for k, v in given if v is not None]
-    return [f"{k}={shlex.quote(str(v))}" for k, v in words]
+    return [f"{k}={shlex.quote(_word(v))}" for k, v in given if v is not None]
+
+
+def _word(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {_word(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_word, value)) + "]"
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[\w./-]+", value) else quote(value)
+    return json.dumps(value)
 
 
 def parameter_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ class SimulateConfig:
     instruction: str | None = None
     instruction_file: str | None = None
     history: Any = None
-    history_options: dict[str, Any] = field(default_factory=dict)
+    history_options: Any = None
     asset: Any = None
     correlation: Any = None
     n_paths: int = MISSING

@@ -84,6 +84,11 @@ def _check(settings: SimulateConfig) -> None:
             raise UserError(f"{name}={value} means nothing; 'python simulate.py --help' shows how")
         if value == "":
             raise UserError(f"the setting {name!r} is empty; give {name}=..., or leave it out")
+    if settings.history_options is not None and not OmegaConf.is_dict(settings.history_options):
+        raise UserError(
+            f"history_options={settings.history_options} names no option; give "
+            "history_options.price_scale=1e-4 or another option of parfait.data.load_bars"
+        )
     require("seed", settings.seed, 0)
     frequency = settings.bars_per_year
     if frequency is not None and not (frequency > 0 and math.isfinite(frequency)):
@@ -133,7 +138,7 @@ def _run(
         return pipeline.run(
             instruction,
             plain(settings.history, text=True),
-            history_options=settings.history_options,
+            history_options=plain(settings.history_options),
             n_paths=settings.n_paths,
             horizon=settings.horizon,
             seed=settings.seed,
