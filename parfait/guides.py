@@ -63,8 +63,9 @@ def draw_outcomes(
         "bars_per_year": frequency,
         "most": most,
     }
+    bounded: dict[str, Any] = common | {"most": most or LARGEST}
     reach = [
-        farthest(draft.resolved, spot=draft.past.last_close, **common | {"most": most or LARGEST})
+        farthest(draft.resolved, spot=draft.past.last_close, **bounded)
         for draft in drafts
     ]
     if joint is not None:

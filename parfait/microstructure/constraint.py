@@ -58,7 +58,7 @@ class Segments:
     def root_mean_square(
         self, values: Float64[Tensor, "windows bars"]
     ) -> Float64[Tensor, "windows bars"]:
-        """Of each segment at each of its bars; free bars keep their own, and a window of ones all."""
+        """Of each segment at each of its bars; free bars keep their own, windows of ones all."""
         mean = torch.matmul(self.averaging.double(), values.square().unsqueeze(-1)).squeeze(-1)
         ones = (values == 1).all(dim=1, keepdim=True)
         return torch.where(self.free | ones, values, mean.sqrt())
