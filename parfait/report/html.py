@@ -189,6 +189,8 @@ def _event(event: Mapping[str, Any]) -> str:
         parts.append(f"probability {percent(event['probability'])}")
     if event.get("intensity") not in (None, 1.0):
         parts.append(f"intensity {number(event['intensity'])}")
+    if event.get("stretch") is not None:
+        parts.append(f"phase {event['stretch'] + 1}")
     if event.get("asset"):
         parts.append(f"in {event['asset']}")
     return ", ".join(parts)
