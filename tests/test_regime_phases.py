@@ -71,7 +71,7 @@ def test_beginnings_are_the_nearest_bars():
 
 @pytest.mark.parametrize("after", [0.0, -1.0, math.nan, math.inf])
 def test_a_phase_begins_later(after: float):
-    with pytest.raises(UserError, match="phase 'calm' begins|phase 'calm': after"):
+    with pytest.raises(UserError, match="phase 'calm': after"):
         Phase.around(after, "calm", CALM)
 
 
@@ -110,7 +110,9 @@ def test_the_first_phase_is_what_sample_draws_and_the_normals_are_shared():
         for bar in (0, 9):
             assert torch.equal(getattr(drawn, name)[bar], getattr(first, name))
     centres = (PANIC.to_unconstrained(), CALM.to_unconstrained())
-    z = [(drawn[bar].to_unconstrained() - m)[:, :2] for bar, m in zip((9, 10), centres, strict=True)]
+    z = [
+        (drawn[bar].to_unconstrained() - m)[:, :2] for bar, m in zip((9, 10), centres, strict=True)
+    ]
     torch.testing.assert_close(z[0], z[1])
     assert float(z[0].std()) == pytest.approx(0.2, rel=0.1)
     assert torch.equal(drawn.initial_volatility, first.initial_volatility.expand(steps, n))
