@@ -17,6 +17,7 @@ from torch import Tensor
 from parfait.history import History
 from parfait.sde import nearest_correlation
 from parfait.utils.errors import UserError
+from parfait.utils.threads import one_thread
 
 MIN_COMMON = 30  # returns that all histories share, for an estimate: its error is then below 0.2
 _REPAIRED = 0.005  # a smaller change of a correlation shows in no figure
@@ -79,7 +80,8 @@ class Common:
                     f"the history of {past.symbol} never moves on the common bars, so it has no "
                     "correlation with the others; give correlation="
                 )
-        return _unit_diagonal(torch.corrcoef(values))
+        with one_thread():
+            return _unit_diagonal(torch.corrcoef(values))
 
     @property
     def sentence(self) -> str:
@@ -133,7 +135,8 @@ def read_correlation(given: Given, pasts: Sequence[History]) -> Request:
 
 def realised_correlation(returns: Sequence[Float64[Tensor, "paths steps"]]) -> Matrix:
     """Pearson correlation of the bar log returns of every pair, pooled over paths and bars."""
-    return _unit_diagonal(torch.corrcoef(torch.stack([r.flatten() for r in returns])))
+    with one_thread():  # sums of several threads round differently
+        return _unit_diagonal(torch.corrcoef(torch.stack([r.flatten() for r in returns])))
 
 
 def pairs(

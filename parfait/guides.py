@@ -24,6 +24,7 @@ from parfait.sde import (
     nearest_correlation,
 )
 from parfait.targets import LARGEST
+from parfait.utils.threads import one_thread
 
 Correlation = Float64[Tensor, "assets assets"]
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the jumps, common to all assets
@@ -80,9 +81,9 @@ def draw_outcomes(
         sampled = (processes[0].sample(settings.n_paths, steps, steps / frequency, **how),)
     else:
         size = (settings.n_paths, steps, steps / frequency)
-        together, plan, notes = _moving_together(processes, joint, drafts, regimes, size)
-        noise = _between_anchors(plan.diffusive, regimes)
-        with warnings.catch_warnings():
+        with one_thread(), warnings.catch_warnings():
+            together, plan, notes = _moving_together(processes, joint, drafts, regimes, size)
+            noise = _between_anchors(plan.diffusive, regimes)
             warnings.simplefilter("ignore", SdeWarning)  # the notes say what it misses
             sampled = together.sample(*size, **how)
     outcomes = [

@@ -69,7 +69,7 @@ def _named(name: str, source: Any, options: Mapping[str, Any]) -> History:
         held = ", ".join(h.symbol for h in found[:5])
         raise UserError(
             f"the history of {name!r} holds several symbols ({held}) and none of that name; choose "
-            f"one with history_options.symbol={found[0].symbol}"
+            f"one with history_options.{name}.symbol={found[0].symbol}"
         )
     return replace(mine[0], symbol=name)
 

@@ -61,6 +61,8 @@ def _candles(basket: Basket, contents: Mapping[str, Content]) -> Figure:
                 head = f"path {path}: {why}\n" if row == 0 else ""
                 price.set_title(head + short(symbol, 22), fontsize=9)
                 price.set_title(signed(content.returns[path]), loc="right", **SMALL)
+                if row == column == 0:
+                    price.legend(loc="best", handlelength=1.6, fontsize=7)
                 if column:
                     price.set_ylabel("")
                     volume.set_ylabel("")

@@ -188,6 +188,7 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 def show(result: "Simulation | Basket", console: Console) -> None:
     """Print the sentence, the warnings, a table of the scenarios and the correlations."""
     from parfait.basket import Basket
+    from parfait.report.content import distinct_labels
 
     if result.instruction:
         words = result.instruction
@@ -199,15 +200,20 @@ def show(result: "Simulation | Basket", console: Console) -> None:
     simulations = result.simulations if several else {"": result}
     confidence = min(s.scenarios.confidence for s in simulations.values())
     table = Table(title=f"Scenarios (confidence {confidence:.2f})")
+    headings = ("probability", "paths", "return/year", "volatility", "jumps/year")
     if several:
+        headings = ("prob.", "paths", "return/y", "vol.", "jumps/y")
         table.add_column("symbol")
     table.add_column("scenario")
-    for name in ("probability", "paths", "return/year", "volatility", "jumps/year"):
+    for name in headings:
         table.add_column(name, justify="right")
     for symbol, simulation in simulations.items():
-        for number, record in enumerate(simulation.scenarios_table()):
+        records = simulation.scenarios_table()
+        names = [record["name"] for record in records]
+        labels = distinct_labels(names) if several else names
+        for number, (record, label) in enumerate(zip(records, labels, strict=True)):
             params = record["params"]
-            lines = [record["name"], *(f"  {line}" for line in simulation.phases_of(number))]
+            lines = [label, *(f"  {line}" for line in simulation.phases_of(number))]
             table.add_row(
                 *([Text("" if number else symbol)] if several else []),
                 Text("\n".join(lines)),

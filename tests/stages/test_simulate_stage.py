@@ -12,6 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from parfait.data import embedded_bars
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.unet1d import UNet1D
 from parfait.stages.simulate import read_instructions, simulate
@@ -113,6 +114,11 @@ def test_one_folder_per_line_of_a_file(config, tmp_path: Path) -> None:
         (["history="], "'history' is empty"),
         (["seed=-1"], "seed=-1 must be at least 0"),
         (["asset=cheese"], "cheese"),
+        (["history=true"], "history=True means nothing"),
+        (["history=[]"], "no series"),
+        (["correlation=0.5"], "several histories"),
+        (["history={B: null, A: lines.txt}"], "'B' is None"),
+        (["history_options=3"], "history_options=3 names no option"),
         (["batch_size=0"], "batch_size"),
     ],
 )
@@ -161,3 +167,46 @@ def test_simulation_needs_no_lightning(model: Path, tmp_path: Path) -> None:
     assert done.stdout.endswith("LOADED []\n")
     config = (tmp_path / "x" / ".hydra" / "overrides.yaml").read_text()
     assert "A calm market" in config
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_several_histories_are_written_and_shown(
+    config, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name, frame in embedded_bars().items():
+        frame.tail(90).write_csv(tmp_path / "in" / f"{name}.csv")
+    forms = (
+        ["history=[in/SP500.csv,in/NASDAQ.csv]", "correlation=[[1,.3],[.3,1]]"],
+        ["history={SP500: in/SP500.csv, NASDAQ: in/NASDAQ.csv}", "correlation=0.3"],
+        ["history={SP500: in/SP500.csv, NASDAQ: in/NASDAQ.csv}", "correlation={SP500/NASDAQ: .3}"],
+    )
+    tables = []
+    for k, form in enumerate(forms):
+        simulate(config("Rates rise", *form, f"output_dir={tmp_path / str(k)}"))
+        tables.append((tmp_path / str(k) / "paths.parquet").read_bytes())
+    assert tables[0] == tables[1] == tables[2]
+    table = pl.read_parquet(tmp_path / "0" / "paths.parquet")
+    assert table.columns[0] == "symbol"
+    assert table.height == 2 * 6 * 8
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "SP500–NASDAQ +0.30 asked" in shown
+    simulate(config("Rates rise", "history=in", f"output_dir={tmp_path / 'f'}"))
+    summary = json.loads((tmp_path / "f" / "summary.json").read_text())
+    assert summary["symbols"] == ["NASDAQ", "SP500"]
+    assert any("estimated from 89 common bars" in w for w in summary["warnings"])
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_options_reach_the_file_of_their_symbol(config, tmp_path: Path) -> None:
+    odd = embedded_bars()["SP500"].tail(50).rename({"close": "last", "volume": "size"})
+    odd.write_csv(tmp_path / "odd.csv")
+    embedded_bars()["NASDAQ"].tail(50).write_csv(tmp_path / "plain.csv")
+    files = f"history=[{tmp_path / 'odd.csv'},{tmp_path / 'plain.csv'}]"
+    given = "history_options={odd: {columns: {close: last, volume: size}, price_scale: 0.1}}"
+    simulate(config("Rates rise", files, "correlation=0", given, f"output_dir={tmp_path / 'o'}"))
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert summary["history_options"]["odd"]["price_scale"] == 0.1
+    assert summary["assets"]["odd"]["spot"] == pytest.approx(odd["last"][-1] / 10)
+    assert summary["assets"]["plain"]["history"].endswith("plain.csv")

@@ -90,6 +90,13 @@ def test_a_quoted_hydra_string_is_left_alone() -> None:
     assert rewritten("instruction=choice(a)") == ["instruction='choice(a)'"]
 
 
+def test_options_of_the_loader_need_no_plus() -> None:
+    typed = ["history_options.price_scale=1e-4", "++history_options.a=1", "history_options={a: 1}"]
+    keys = KEYS | {"history_options"}
+    found = rewrite(typed, known_keys=keys, command="simulate", read_stdin=str)
+    assert found == [f"++{typed[0]}", *typed[1:]]
+
+
 def test_standard_input_is_the_instruction() -> None:
     assert read_back(rewritten("-", stdin="from a pipe, with 'quotes'\n")) == (
         "from a pipe, with 'quotes'"
