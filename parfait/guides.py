@@ -65,10 +65,7 @@ def draw_outcomes(
         "most": most,
     }
     bounded: dict[str, Any] = common | {"most": most or LARGEST}
-    reach = [
-        farthest(draft.resolved, spot=draft.past.last_close, **bounded)
-        for draft in drafts
-    ]
+    reach = [farthest(draft.resolved, spot=draft.past.last_close, **bounded) for draft in drafts]
     if joint is not None:
         steps = max(reach)
     regimes = [draft.regime(max(reach)) for draft in drafts]

@@ -10,8 +10,9 @@ import torch
 
 from parfait import Pipeline
 from parfait.regime import Component, Condition, Phase, Regime, RegimeDistribution, mean_volatility
-from parfait.sde import Schedule
+from parfait.sde import Guide, Schedule
 from parfait.stages.simulate import show
+from parfait.targets import plan
 from parfait.utils.errors import UserError
 
 DT = 1 / 252
@@ -29,6 +30,10 @@ def pipeline() -> Pipeline:
 def scheduled(pipeline: Pipeline):
     schedule = Schedule(((WILD, 10 * DT), (CALM, None)))
     return pipeline.run(schedule, n_paths=400, horizon=40, guide_every=4, seed=3)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def with_phase(after: float, **kw) -> RegimeDistribution:
@@ -156,6 +161,43 @@ def test_a_stated_fall_then_a_rebound_passes_both(pipeline: Pipeline):
     close = found.column("close") / found.spot
     assert torch.allclose(close[:, 9], torch.tensor(0.7, dtype=torch.float64))
     assert torch.allclose(close[:, 30], torch.tensor(0.77, dtype=torch.float64))
+
+
+def test_with_phases_every_move_counts_from_now():
+    """Without them a recovery counts from the shock before it."""
+    dated = (Condition("terminal", -0.3, 10 * DT), Condition("terminal", -0.2, 20 * DT))
+    (wild,) = with_phase(0.1, conditions=dated).components
+    prices = []
+    for component in (wild, replace(wild, slot="shock_and_recover")):
+        found, _ = plan(component, 100.0, 30, 252.0, "pinned")
+        assert found is not None
+        prices.append(found.prices)
+    assert prices[0] == prices[1] == ((10, pytest.approx(70)), (20, pytest.approx(80)))
+
+
+def test_a_window_is_told_the_average_of_its_bars(pipeline: Pipeline):
+    drift = torch.linspace(-5, 5, 12, dtype=torch.float64)[:, None].expand(12, 3) + 1.0
+    regime = Regime(drift, 0.3, initial_volatility=0.3)
+    level = torch.full((3, 12), 100.0, dtype=torch.float64)
+    anchored = torch.zeros(3, 12, dtype=torch.bool)
+    anchored[:, 3::4] = True
+    bars = [
+        pipeline.microstructure.generate(
+            None, Guide(level, anchored), r, bars_per_year=252.0, generator=seeded(), spot=100.0
+        )
+        for r in (regime, regime.over(0, 12), regime.over(0, 1))
+    ]
+    assert bars[0].equal(bars[1])
+    assert not bars[0].equal(bars[2])
+    with pytest.raises(UserError, match=r"shape \(11, 3\), the guide has 3 paths of 12 bars"):
+        pipeline.microstructure.generate(
+            None,
+            Guide(level, anchored),
+            regime.first(11),
+            bars_per_year=252.0,
+            generator=seeded(),
+            spot=100.0,
+        )
 
 
 def test_several_assets_have_phases_together(pipeline: Pipeline):

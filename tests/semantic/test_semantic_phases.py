@@ -121,6 +121,11 @@ def test_each_scenario_is_that_of_the_first_text_followed_by_the_collapsed_secon
         assert "after 14 days rebound" in both.rationale
 
 
+def test_how_long_is_said_by_the_duration_alone():
+    lasting = read("Panic lasting two weeks, then a rebound").components[0]
+    assert lasting.mean.equal(read("Panic for two weeks, then a rebound").components[0].mean)
+
+
 def test_the_variance_comes_to_its_level_within_a_phase():
     for text, years in (
         ("Panic for two weeks, then calm", 2 * WEEK),
