@@ -10,7 +10,7 @@ from parfait.semantic.clauses import Parsed
 from parfait.semantic.coverage import Coverage, measure
 from parfait.semantic.directives import Directive
 from parfait.semantic.frames import Frame
-from parfait.semantic.lexicon import lexicon
+from parfait.semantic.lexicon import Entry, lexicon
 from parfait.semantic.schedule import Stretch
 
 Drawdown = tuple[Condition, int, int]
@@ -56,8 +56,8 @@ def divide(whole: Said, stretches: Sequence[Stretch]) -> list[Said]:
     """
     found: list[Said] = []
     groups: set[int] = set()
-    said = [m for clause in whole.parsed.clauses for m in clause.of("persistence")]
-    lasting = [whole.parsed.tokens[m.i].start for m in said]
+    mentions = [m for c in whole.parsed.clauses for m in c.of("persistence", "adverb")]
+    lasting = [(whole.parsed.tokens[m.i].start, m.entry) for m in mentions]
     for s in stretches:
         frames = [f for f in whole.frames if s.start <= f.start < s.end]
         own = {f.group for f in frames if f.group}
@@ -70,12 +70,22 @@ def divide(whole: Said, stretches: Sequence[Stretch]) -> list[Said]:
         groups |= own
         a, b = s.duration
         parsed = _tokens_within(whole.parsed, s)
-        if any(a <= t < b for t in lasting):
-            frames = [replace(f, persistence="") for f in frames]  # its duration says how long
+        for entry in (entry for at, entry in lasting if a <= at < b):
+            frames = [_without(f, entry) for f in frames]  # the duration says how long
         directives = [d for d in whole.directives if s.start <= d.start < s.end]
         drawdowns = [d for d in whole.drawdowns if s.start <= d[1] < s.end]
         found.append(Said.of(parsed, frames, directives, drawdowns, (s.start, s.end)))
     return found
+
+
+def _without(frame: Frame, entry: Entry) -> Frame:
+    """The frame without a word that strengthens what lasts (lasting, 持续)."""
+    if entry.kind == "persistence":
+        return replace(frame, persistence="")
+    adverbs = list(frame.adverbs)
+    if entry.value in adverbs:
+        adverbs.remove(entry.value)
+    return replace(frame, adverbs=adverbs)
 
 
 def _tokens_within(parsed: Parsed, s: Stretch) -> Parsed:

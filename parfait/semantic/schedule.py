@@ -30,7 +30,7 @@ _HAN_ENDS = re.compile(rf"{HAN_DURATION}(?=\s*(?:[,。;.!?]|$))")
 _HAN_BEGINS = re.compile(
     rf"(?:^|(?<=[,。;.!?]))\s*{HAN_DURATION}(?!内|以内|之内|里|后|以后|之后|的|时间|前|底|初|份)"
 )
-_HAN_AFTER = re.compile(r"(?:之|以)?后(?=\s*,)")
+_LATER = re.compile(r"(?:之|以)?后(?=\s*,)|\bafter\s+(?:which|that)\b")
 _CUTS = frozenset(",.;:!?。;！？；\n")
 
 
@@ -129,14 +129,16 @@ def _begins(clean: str, at: int) -> bool:
 
 
 def _links(parsed: Parsed, lexicon: Lexicon) -> list[int]:
-    """Where something later begins: the links "then" of the lexicon, and 后 before a comma."""
+    """Where something later begins: the links "then" of the lexicon, 后 before a comma, and "after
+    which", whose "after" turns the order around elsewhere.
+    """
     found, i = [], 0
     while i < len(parsed.tokens):
         mention = lexicon.find(parsed.tokens, i)
         if mention is not None and mention.entry.kind == "link" and mention.entry.id == "then":
             found.append(parsed.tokens[i].start)
         i = mention.j if mention is not None else i + 1
-    return found + [m.start() for m in _HAN_AFTER.finditer(parsed.clean)]
+    return found + [m.start() for m in _LATER.finditer(parsed.clean)]
 
 
 def _commas(clean: str, found: list[_Duration]) -> list[int]:

@@ -29,6 +29,7 @@ def read(text: str):
         ("Panic for the next ten trading days and then a rebound", [10 / 252], PANIC_REBOUND),
         ("The panic lasts about 3 months, then the market recovers", [3 * MONTH], PANIC_REBOUND),
         ("Panic for a quarter. Then recovery for a year.", [0.25], PANIC_REBOUND),
+        ("Panic for two weeks, after which the market recovers", [2 * WEEK], PANIC_REBOUND),
         ("Panic for two weeks before a rebound", [2 * WEEK], PANIC_REBOUND),
         ("After a month of calm, panic", [MONTH], "calm market, then panic selling"),
         ("A two-week panic, then recovery", [2 * WEEK], PANIC_REBOUND),
@@ -124,6 +125,8 @@ def test_each_scenario_is_that_of_the_first_text_followed_by_the_collapsed_secon
 def test_how_long_is_said_by_the_duration_alone():
     lasting = read("Panic lasting two weeks, then a rebound").components[0]
     assert lasting.mean.equal(read("Panic for two weeks, then a rebound").components[0].mean)
+    lasting = read("恐慌持续两周，然后反弹").components[0]
+    assert lasting.mean.equal(read("恐慌两周，然后反弹").components[0].mean)
 
 
 def test_the_variance_comes_to_its_level_within_a_phase():
