@@ -9,8 +9,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from parfait.labels import label_windows
-from parfait.microstructure.generate import mean_volatility
-from parfait.regime import Regime
+from parfait.regime import Regime, mean_volatility
 
 MIN_BARS_FOR_VOLATILITY = (
     10  # below this the range-based estimate says more about its prior than about the bars
@@ -92,19 +91,22 @@ def horizon_variance(regime: Regime, years: float, *, jumps: bool) -> Float64[Te
     """Mean annualised variance of the log return that each regime implies over the horizon.
 
     The diffusive part is the mean of the square-root process (``mean_volatility``). Jumps add
-    lambda (m^2 + s^2), because the volatility that is measured on bars holds them too.
+    lambda (m^2 + s^2), because the volatility that is measured on bars holds them too. Where the
+    regime changes from bar to bar, both are means over its bars.
 
     Args:
-        regime: batch of shape (paths,), its initial volatility resolved.
+        regime: shape (paths,), or (steps, paths) for the bars of the horizon.
         years: the horizon T [years].
         jumps: the process jumps.
     """
-    variance = mean_volatility(regime, 0.0, years).square()
+    dt = years / regime.shape[0] if len(regime.shape) == 2 else None
+    variance = mean_volatility(regime, 0.0, years, dt).square()
     if jumps:
         size = (
             torch.as_tensor(regime.jump_mean).square() + torch.as_tensor(regime.jump_std).square()
         )
-        variance = variance + torch.as_tensor(regime.jump_intensity) * size
+        added = torch.as_tensor(regime.jump_intensity) * size
+        variance = variance + (added.mean(0) if added.ndim == 2 else added)
     return variance
 
 
@@ -125,14 +127,15 @@ def alignment(
     Args:
         bars: generated bars.
         spot: the close before the first of them.
-        regime: sampled regimes, shape (paths,).
+        regime: sampled regimes, shape (paths,), or (steps, paths) where they change.
         variance: what they imply, from ``horizon_variance``.
         scenario: scenario index of every path.
         bars_per_year: bars per year.
     """
     years = bars.shape[1] / bars_per_year
     gross = bars[:, -1, 3] / spot
-    growth = (torch.as_tensor(regime.drift) * years).exp()
+    drift = torch.as_tensor(regime.drift)
+    growth = ((drift.mean(0) if drift.ndim == 2 else drift) * years).exp()
     measured = None
     if bars.shape[1] >= MIN_BARS_FOR_VOLATILITY:
         # The label layer uses the first bar of a window for its close alone.

@@ -81,18 +81,23 @@ class Outcome:
     def guide(
         self, spot: float, every: int, jump_sigmas: float, bars_per_year: float
     ) -> tuple[Guide, list[str]]:
-        """The guide of ``make_guide``, anchored at the targets too, and its remarks.
+        """The guide of ``make_guide``, anchored at the targets and at the end of every phase too,
+        and its remarks.
 
         Asked prices stand in it as they were given, not as exp(log) computes them.
         """
-        bar_sd = torch.as_tensor(self.regime.volatility) * bars_per_year**-0.5
+        volatility = torch.as_tensor(self.regime.volatility)
+        bar_sd = volatility * bars_per_year**-0.5
         guide, notes = make_guide(
             self.paths, spot, every=every, jump_sigmas=jump_sigmas, bar_sd=bar_sd
         )
         level = guide.level.clone()
         for rows, bar, price in self.prices:
             level[rows, bar - 1] = price
-        return Guide(level, guide.anchored | self.anchored), notes
+        anchored = guide.anchored | self.anchored
+        if volatility.ndim == 2:  # bars between two anchors share one volatility
+            anchored[:, :-1] |= (volatility[1:] != volatility[:-1]).T
+        return Guide(level, anchored), notes
 
 
 def impose(
@@ -120,7 +125,8 @@ def impose(
     Args:
         scenarios: resolved; their conditions.
         index: scenario of every path.
-        regime: parameters of every path.
+        regime: parameters of every path; where they change from bar to bar, as many bars as
+            ``farthest`` says.
         paths: what the process made of them, in float64; ``horizon`` bars or, where targets lie
             beyond (``farthest``), more.
         mode: ``pinned``, ``conditional`` or ``rejection``.
@@ -153,7 +159,7 @@ def impose(
             notes.setdefault(sentence, []).append(component.name)
         years = found.steps / bars_per_year
         if how == "pinned":
-            process = make(regime[rows])
+            process = make(regime[..., rows].first(found.steps))
             if found.steps <= reached:
                 moving = _cut(_rows(sampled, rows), found.steps)
                 moved, marks = pin(process, moving, years, found.target)
@@ -174,7 +180,9 @@ def impose(
             weighted = max(OVERSAMPLE * len(rows), FEWEST)
             size = min(ROUND if how == "rejection" else weighted, max(1, LARGEST // found.steps))
             which = torch.full((size,), number, dtype=torch.int64)
-            pool = scenarios.sample(size, generator(f"regimes/{number}"), which).resolve()
+            drawing = generator(f"regimes/{number}")
+            dt = 1 / bars_per_year
+            pool = scenarios.sample_course(size, found.steps, dt, drawing, which).resolve()
             result = conditioned(
                 make(pool),
                 found.target,
@@ -188,7 +196,7 @@ def impose(
                 pool=SEARCH,
             )
             kept = _equally(result, len(rows), component, generator(f"resampling/{number}"))
-            regime = _with_rows(regime, rows, pool[result.rows[kept]])
+            regime = _with_rows(regime.first(horizon), rows, pool[..., result.rows[kept]])
             result = replace(
                 result, paths=_rows(result.paths, kept), anchored=result.anchored[kept]
             )
@@ -202,7 +210,7 @@ def impose(
         for kind, level, bar, quote in found.conditions:
             imposed.append(Imposed(number, component.name, kind, level, bar, *figures, quote))
     said = tuple(f"{'; '.join(names)}: {sentence}" for sentence, names in notes.items())
-    return Outcome(regime, paths, anchored, tuple(prices), tuple(imposed), said)
+    return Outcome(regime.first(horizon), paths, anchored, tuple(prices), tuple(imposed), said)
 
 
 def farthest(
@@ -273,7 +281,10 @@ def _put(paths: Paths, rows: Tensor, new: Paths, horizon: int) -> Paths:
 def _with_rows(regime: Regime, rows: Tensor, new: Regime) -> Regime:
     changed = {}
     for name in FIELD_NAMES:
+        if getattr(regime, name) is None:
+            continue
         column = torch.as_tensor(getattr(regime, name), dtype=torch.float64).clone()
-        column[rows] = torch.as_tensor(getattr(new, name), dtype=torch.float64)
+        values = torch.as_tensor(getattr(new, name), dtype=torch.float64)
+        column[..., rows] = values[: len(column)] if column.ndim == 2 else values
         changed[name] = column
     return regime.replace(**changed)

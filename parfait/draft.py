@@ -11,8 +11,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from parfait.bars import future_timestamps
+from parfait.courses import draw_course, scenarios_of
 from parfait.history import History
 from parfait.regime import MarketContext, Regime, RegimeDistribution
+from parfait.sde import Schedule
 from parfait.semantic import UNSURE_BELOW, Reader
 from parfait.utils.errors import UserError
 from parfait.utils.seeding import derive_seed
@@ -21,8 +23,8 @@ MAX_BARS = 10_000_000  # paths * bars * assets: a table of 700 MB, and several c
 BATCH = 256  # paths generated at a time
 
 Progress = Callable[[str, int, int], None]
-Source = str | RegimeDistribution | Regime
-Sources = Source | Mapping[str, RegimeDistribution | Regime]
+Source = str | RegimeDistribution | Schedule | Regime
+Sources = Source | Mapping[str, RegimeDistribution | Schedule | Regime]
 
 
 def derive_generator(seed: int, purpose: str) -> torch.Generator:
@@ -78,7 +80,8 @@ class Draft:
         scenarios: the reading.
         resolved: the same, started at the present volatility.
         index: scenario of every path.
-        regime: parameters of every path.
+        settings: of the run.
+        has_variance: the process starts at a variance of its own.
     """
 
     past: History
@@ -86,7 +89,8 @@ class Draft:
     scenarios: RegimeDistribution
     resolved: RegimeDistribution
     index: Int64[Tensor, " paths"]
-    regime: Regime
+    settings: Settings
+    has_variance: bool
 
     @classmethod
     def draw(
@@ -98,25 +102,26 @@ class Draft:
         *,
         has_variance: bool,
     ) -> "Draft":
-        """Deals the paths to scenarios and draws a regime for each.
+        """Deals the paths to scenarios; ``regime`` draws one for each.
 
         Several assets share both draws. The paths are the same points of (0, 1) in every asset,
         laid along the probabilities of its scenarios: where two readings agree, path i is in the
         same scenario of both, and where they differ the coupling is comonotone in the scenarios'
         order. And path i has the same standard normals, so a severe draw is severe for all.
-
-        Args:
-            has_variance: the process starts at a variance of its own.
         """
         resolved = scenarios
         if context.volatility is not None:
             resolved = scenarios.resolve(context.volatility)
         index = resolved.allocate(settings.n_paths, derive_generator(settings.seed, "scenarios"))
-        generator = derive_generator(settings.seed, "regimes")
-        regime = resolved.sample(settings.n_paths, generator, index).resolve()
-        if not has_variance:  # it runs at the long-run level from the first bar
-            regime = regime.replace(initial_volatility=regime.volatility)
-        return cls(past, context, scenarios, resolved, index, regime)
+        return cls(past, context, scenarios, resolved, index, settings, has_variance)
+
+    def regime(self, bars: int) -> Regime:
+        """Parameters of every path, (paths,), or (bars, paths) where some scenario has phases; the
+        same for any number of bars.
+        """
+        generator = derive_generator(self.settings.seed, "regimes")
+        how = {"has_variance": self.has_variance}
+        return draw_course(self.resolved, self.index, bars, self.bars_per_year, generator, **how)
 
     @property
     def bars_per_year(self) -> float:
@@ -159,9 +164,11 @@ def read_source(reader: Reader, source: Any, context: MarketContext) -> RegimeDi
         return reader.read(source, context)
     if isinstance(source, RegimeDistribution):
         return source
+    if isinstance(source, Schedule):
+        return scenarios_of(source)
     if not isinstance(source, Regime):
         raise UserError(
-            "Pipeline.run takes a sentence, a RegimeDistribution or a Regime, "
+            "Pipeline.run takes a sentence, a RegimeDistribution, a Schedule or a Regime, "
             f"not {type(source).__name__}"
         )
     if source.shape:

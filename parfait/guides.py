@@ -64,7 +64,12 @@ def draw_outcomes(
         "bars_per_year": frequency,
         "most": most,
     }
-    processes = tuple(make(draft.regime) for draft in drafts)
+    bounded: dict[str, Any] = common | {"most": most or LARGEST}
+    reach = [farthest(draft.resolved, spot=draft.past.last_close, **bounded) for draft in drafts]
+    if joint is not None:
+        steps = max(reach)
+    regimes = [draft.regime(max(reach)) for draft in drafts]
+    processes = tuple(make(regime.first(steps)) for regime in regimes)
     how: dict[str, Any] = {
         "generator": derive_generator(settings.seed, "sde"),
         "dtype": torch.float64,
@@ -72,27 +77,24 @@ def draw_outcomes(
     if joint is None:
         sampled = (processes[0].sample(settings.n_paths, steps, steps / frequency, **how),)
     else:
-        for draft in drafts:
-            reach = farthest(draft.resolved, spot=draft.past.last_close, **common)
-            steps = max(steps, reach)
         size = (settings.n_paths, steps, steps / frequency)
         with one_thread(), warnings.catch_warnings():
-            together, plan, notes = _moving_together(processes, joint, drafts, size)
-            noise = _between_anchors(plan.diffusive, drafts)
+            together, plan, notes = _moving_together(processes, joint, drafts, regimes, size)
+            noise = _between_anchors(plan.diffusive, regimes)
             warnings.simplefilter("ignore", SdeWarning)  # the notes say what it misses
             sampled = together.sample(*size, **how)
     outcomes = [
         impose(
             draft.resolved,
             draft.index,
-            draft.regime,
+            regime,
             paths,
             make=make,
             spot=draft.past.last_close,
             generator=partial(_own_generator, settings.seed, "" if joint is None else str(k)),
             **common,
         )
-        for k, (draft, paths) in enumerate(zip(drafts, sampled, strict=True))
+        for k, (draft, regime, paths) in enumerate(zip(drafts, regimes, sampled, strict=True))
     ]
     return outcomes, noise, notes
 
@@ -101,6 +103,7 @@ def _moving_together(
     processes: tuple[Process, ...],
     joint: Request,
     drafts: Sequence[Draft],
+    regimes: Sequence[Regime],
     size: tuple[int, int, float],
 ) -> tuple[MultiAsset, Correlations, list[str]]:
     """The processes with as many common jumps as the correlation allows, and what it still misses.
@@ -111,8 +114,8 @@ def _moving_together(
     symbols = tuple(draft.past.symbol for draft in drafts)
     variance = torch.stack(
         [
-            horizon_variance(draft.regime, size[2], jumps=process.has_jumps)
-            for draft, process in zip(drafts, processes, strict=True)
+            horizon_variance(regime, size[2], jumps=process.has_jumps)
+            for regime, process in zip(regimes, processes, strict=True)
         ],
         dim=1,
     )
@@ -153,13 +156,15 @@ def _pooled(
 
 
 def _between_anchors(
-    diffusive: Float64[Tensor, "paths assets assets"], drafts: Sequence[Draft]
+    diffusive: Float64[Tensor, "paths assets assets"], regimes: Sequence[Regime]
 ) -> Correlation:
     """One matrix for the noise of all paths: their price noise's, weighted by volatility.
 
     Jumps have anchors of their own, so what the bars add between anchors is the diffusive part.
     """
-    sigma = torch.stack([torch.as_tensor(draft.regime.volatility) for draft in drafts], dim=1)
+    levels = [torch.as_tensor(regime.volatility) for regime in regimes]
+    rms = [x.square().mean(0).sqrt() if x.ndim == 2 else x for x in levels]
+    sigma = torch.stack(rms, dim=1)
     weight = sigma[:, :, None] * sigma[:, None, :]
     return nearest_correlation((diffusive * weight).sum(0) / weight.sum(0))[0]
 

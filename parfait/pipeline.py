@@ -143,8 +143,9 @@ class Pipeline:
         and their bars are correlated.
 
         Args:
-            source: a sentence, an (edited) ``RegimeDistribution``, or one ``Regime``; for several
-                histories also a mapping of symbols to the latter two.
+            source: a sentence, an (edited) ``RegimeDistribution``, a ``Schedule`` of single
+                regimes, or one ``Regime``; for several histories also a mapping of symbols to any
+                but a sentence.
             history: bars to continue: a polars frame, a file, or ``None`` for the embedded S&P 500.
                 Several: a mapping of symbols to frames or files, a list of files or a folder of
                 them (each file's stem is its symbol), or a frame or file with a column ``symbol``.
@@ -234,8 +235,9 @@ class Pipeline:
         for component in scenarios.components:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", SdeWarning)
-                self.process.from_regime(component.regime, **self.sde_options)
-            said += [f"{component.name}: {w.message}." for w in caught]
+                for part in (component, *component.phases):
+                    self.process.from_regime(part.regime, **self.sde_options)
+            said += dict.fromkeys(f"{component.name}: {w.message}." for w in caught)
         return said
 
     def _bars(
@@ -259,7 +261,7 @@ class Pipeline:
                 self.microstructure.generate(
                     history,
                     Guide(guide.level[rows], guide.anchored[rows]),
-                    regime[rows],
+                    regime[..., rows],
                     bars_per_year=draft.bars_per_year,
                     generator=derive_generator(settings.seed, "bars"),
                     sampler=self.sampler,

@@ -14,7 +14,8 @@ from parfait import __version__
 from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
 from parfait.checks import Alignment
 from parfait.conditions import Imposed
-from parfait.regime import FIELD_NAMES, Regime, RegimeDistribution
+from parfait.courses import phase_sentences
+from parfait.regime import FIELD_NAMES, Component, Regime, RegimeDistribution
 from parfait.regime.component import marginal
 from parfait.sde import Guide
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
@@ -32,7 +33,8 @@ class Simulation:
         guides: path i32, step i32, anchored, guide; at anchored steps ``close`` equals ``guide``.
         scenarios: the distribution as it was read; editable, ``Pipeline.run`` takes it back.
         resolved: the same, started at the present volatility; what the paths were drawn from.
-        regime: the drawn regimes, shape (n_paths,).
+        regime: the drawn regimes, shape (n_paths,), or (horizon, n_paths) where scenarios have
+            phases.
         history: the bars that the paths continue (the most recent ones).
         history_name: where they come from, for a person.
         history_source: the file they were read from; ``None`` for a frame or the embedded series.
@@ -93,7 +95,9 @@ class Simulation:
         return close.diff(dim=1, prepend=torch.full_like(close[:, :1], math.log(self.spot)))
 
     def scenarios_table(self) -> list[dict[str, Any]]:
-        """A record per scenario, as in ``scenarios.json``: centre and 90 % interval by field."""
+        """A record per scenario, as in ``scenarios.json``: centre and 90 % interval by field, and
+        the later ``phases`` where there are some.
+        """
         counts = torch.bincount(
             torch.tensor(self.scenario_of_path), minlength=len(self.resolved.components)
         ).tolist()
@@ -109,9 +113,15 @@ class Simulation:
                     name: [marginal(name, c, -Z_90), marginal(name, c, Z_90)]
                     for name in FIELD_NAMES
                 },
+                **_phases(c),
             }
             for c, weight, count in zip(self.resolved.components, weights, counts, strict=True)
         ]
+
+    def phases_of(self, scenario: int) -> list[str]:
+        """The later phases of a scenario in short, a line each."""
+        timestamps = self.bars["timestamp"].head(self.horizon).to_list()
+        return phase_sentences(self.resolved.components[scenario], self.bars_per_year, timestamps)
 
     def summary(self) -> dict[str, Any]:
         """Plain data, as in ``summary.json``; what is not known is ``None``.
@@ -182,6 +192,13 @@ class Simulation:
                 "summary.json": json_bytes(self.summary()),
             },
         )
+
+
+def _phases(component: Component) -> dict[str, Any]:
+    rows = [
+        {"after": p.after, "name": p.name, "params": p.regime.to_dict()} for p in component.phases
+    ]
+    return {"phases": rows} if rows else {}
 
 
 def bars_table(

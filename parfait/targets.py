@@ -46,7 +46,8 @@ def plan(
     points: dict[int, tuple[float, str]] = {}
     fall: tuple[float, int, str] | None = None
     said: list[str] = []
-    recovers = component.slot == "shock_and_recover"
+    # With phases the reading has dated everything, and counted it from now.
+    recovers = component.slot == "shock_and_recover" and not component.phases
     base = spot
     for c in sorted(component.conditions, key=lambda c: (c.years is None, c.years or 0.0)):
         bar = horizon if c.years is None else max(1, round(c.years * bars_per_year))

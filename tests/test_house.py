@@ -16,7 +16,7 @@ ORDER = [
     {"data", "labels", "sde"},
     {"semantic", "microstructure"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
-    | {"basket", "correlation", "draft", "guides", "histories"},
+    | {"basket", "correlation", "courses", "draft", "guides", "histories"},
     {"metrics", "report"},
     {"stages"},
     {"cli", "__main__"},

@@ -148,7 +148,7 @@ class BarCodec:
         code: Float[Tensor, "windows 5 bars"],
         close: Float64[Tensor, "windows bars"],
         previous_close: Float64[Tensor, " windows"],
-        scale: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, "windows *bars"],
         log_volume: Float64[Tensor, " windows"],
         zero_gaps: Bool[Tensor, " windows"] | None = None,
         zero_volume: Bool[Tensor, " windows"] | None = None,
@@ -159,6 +159,7 @@ class BarCodec:
         the four prices survives rounding because multiplying by e^x >= 1 never lowers a float.
 
         Args:
+            scale: s of the window, or of each of its bars.
             zero_gaps: windows whose source opens at the previous close at times; in the others a
                 code in the zone of zero becomes the smallest of gaps, below 1 % of s. Zero lies
                 between small gaps of either sign, and a sampler of few steps strays into it.
@@ -167,7 +168,7 @@ class BarCodec:
         """
         mean, std = code.new_tensor(self.mean, dtype=torch.float64), code.new_tensor(self.std)
         y = code.to(torch.float64) * std.to(torch.float64)[:, None] + mean[:, None]
-        s = scale[:, None]
+        s = scale if scale.ndim == 2 else scale[:, None]
         before = torch.cat([previous_close[:, None], close[:, :-1]], dim=1)
         size = y[:, GAP].abs()
         gap = torch.relu(size - self.gap_zone)
@@ -176,9 +177,7 @@ class BarCodec:
             gap = torch.where(zero_gaps[:, None], gap, torch.maximum(gap, least))
         gap = torch.sign(y[:, GAP]) * gap
         opens = before * torch.exp((s * gap).clamp(-MAX_LOG_MOVE, MAX_LOG_MOVE))
-        wick = (s[:, :, None] * torch.relu(y[:, UPPER : LOWER + 1]).square()).clamp_max(
-            MAX_LOG_MOVE
-        )
+        wick = (s[:, None] * torch.relu(y[:, UPPER : LOWER + 1]).square()).clamp_max(MAX_LOG_MOVE)
         highs = torch.maximum(opens, close) * torch.exp(wick[:, 0])
         lows = torch.minimum(opens, close) * torch.exp(-wick[:, 1])
         least_volume = y[:, VOLUME].clamp_min(self.volume_floor)

@@ -55,6 +55,14 @@ class Segments:
         mean = torch.matmul(self.averaging.to(x.dtype), returns.unsqueeze(-1)).squeeze(-1)
         return torch.cat([(returns - mean).unsqueeze(1), x[:, 1:]], dim=1)
 
+    def root_mean_square(
+        self, values: Float64[Tensor, "windows bars"]
+    ) -> Float64[Tensor, "windows bars"]:
+        """Of each segment at each of its bars; free bars keep their own, windows of ones all."""
+        mean = torch.matmul(self.averaging.double(), values.square().unsqueeze(-1)).squeeze(-1)
+        ones = (values == 1).all(dim=1, keepdim=True)
+        return torch.where(self.free | ones, values, mean.sqrt())
+
     def spread(self, returns: Float[Tensor, "windows bars"]) -> Float[Tensor, "windows bars"]:
         """A^+ A x: each segment's mean return at each of its bars, 0 on free bars."""
         return torch.matmul(self.averaging.to(returns.dtype), returns.unsqueeze(-1)).squeeze(-1)
@@ -100,7 +108,7 @@ def close_path(
     level: Float64[Tensor, "windows bars"],
     segments: Segments,
     previous_close: Float64[Tensor, " windows"],
-    scale: Float64[Tensor, " windows"],
+    scale: Float64[Tensor, "windows *bars"],
 ) -> Float64[Tensor, "windows bars"]:
     """Closes in float64; at anchored bars the close *is* the guide, bit for bit.
 
@@ -108,11 +116,11 @@ def close_path(
     float32 rounding never accumulates across segments; the anchored bar takes the remainder.
 
     Args:
-        returns: A^+ g + P n in units of s.
+        returns: A^+ g + P n in units of s, which may change from segment to segment.
         level: guide prices, read at anchored bars only.
     """
     limit = MAX_LOG_RETURN
-    steps = (returns.to(torch.float64) * scale[:, None]).clamp(-limit, limit)
+    steps = (returns.to(torch.float64) * _by_bar(scale)).clamp(-limit, limit)
     total = torch.cumsum(steps, dim=1)
     position = torch.arange(level.shape[1]).expand_as(segments.index)
     # Position of the last anchor strictly before each bar; -1 where there is none.
@@ -125,3 +133,7 @@ def close_path(
     )
     inner = torch.exp((log_start + total - origin).clamp(-600.0, 600.0))
     return torch.where(segments.anchored, level, inner)
+
+
+def _by_bar(scale: Float64[Tensor, "windows *bars"]) -> Float64[Tensor, "windows #bars"]:
+    return scale if scale.ndim == 2 else scale[:, None]

@@ -15,7 +15,7 @@ from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.noise import Mix, unit_noise
 from parfait.microstructure.samplers import SAMPLERS
 from parfait.microstructure.window import History, no_history, read_history
-from parfait.regime import FIELD_NAMES, Regime
+from parfait.regime import FIELD_NAMES, Regime, mean_volatility, volatility_course
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
@@ -75,7 +75,9 @@ class Microstructure:
             history: past bars, (bars, 5) shared by all paths or (paths, bars, 5) one for each;
                 ``None`` starts from the regime's volatility alone.
             guide: levels and anchors; bars after the last anchor are free.
-            regime: one per path, or ``None`` for neutral generation.
+            regime: one per path, or of shape (steps, paths) where it changes from bar to bar; a
+                chunk is told the average over its bars (``Regime.over``). ``None`` for neutral
+                generation.
             bars_per_year: of the bars to generate.
             generator: one integer is taken from it; path i then has a stream of its own.
             sampler, steps: name in ``SAMPLERS`` and number of steps.
@@ -96,8 +98,10 @@ class Microstructure:
             raise UserError(
                 f"guide.anchored has shape {tuple(anchored.shape)}, level {(n, horizon)}"
             )
-        if regime is not None and regime.shape != (n,):
-            raise UserError(f"the regime has shape {regime.shape}, the guide has {n} paths")
+        if regime is not None and regime.shape not in ((n,), (horizon, n)):
+            raise UserError(
+                f"the regime has shape {regime.shape}, the guide has {n} paths of {horizon} bars"
+            )
         seed = int(torch.randint(2**62, (), generator=generator))
         close = self._spot(history, regime, spot)
         if history is not None:  # what is not looked at must not be copied for every path
@@ -111,6 +115,8 @@ class Microstructure:
                 seen = recent if history is None else _append(history, recent)
                 past = self._read(seen)
             unit = self._unit(past, regime, begin, end, bars_per_year, n)
+            told = None if regime is None else regime.over(begin, end)
+            course = self._course(regime, begin, end, bars_per_year, n)
             if past is None:
                 past = no_history(unit, close.expand(n), self.history_length)
             bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
@@ -121,9 +127,10 @@ class Microstructure:
                     x = self._chunk(
                         _pick(past, rows),
                         unit[rows],
+                        course[rows],
                         level[rows, begin:end],
                         cut[rows],
-                        _pick_regime(regime, rows),
+                        _pick_regime(told, rows),
                         bars_per_year,
                         noise,
                         lambda denoise, start: solve(denoise, start, sigmas),
@@ -164,14 +171,24 @@ class Microstructure:
         """
         if regime is not None:
             start, stop = begin / bars_per_year, end / bars_per_year
-            return mean_volatility(regime, start, stop) / bars_per_year**0.5
+            return mean_volatility(regime, start, stop, 1 / bars_per_year) / bars_per_year**0.5
         assert past is not None  # _spot refused the other case
         return past.scale.expand(n)
+
+    @staticmethod
+    def _course(
+        regime: Regime | None, begin: int, end: int, bars_per_year: float, n: int
+    ) -> Tensor:
+        """(paths, bars) volatility of every bar in units of s'; 1 where the regime is constant."""
+        if regime is None or len(regime.shape) < 2:
+            return torch.ones(n, end - begin, dtype=torch.float64)
+        return volatility_course(regime, begin, end, 1 / bars_per_year).T
 
     def _chunk(
         self,
         past: History,
         unit: Tensor,
+        course: Tensor,
         level: Tensor,
         anchored: Tensor,
         regime: Regime | None,
@@ -183,8 +200,11 @@ class Microstructure:
         model, n = self.model, level.shape[0]
         segments = Segments.from_anchors(anchored)
         close = past.last_close.expand(n)
-        code_unit = unit * model.codec.return_unit
-        base = guide_increments(level, segments, close) / code_unit[:, None]
+        # A regime that changes inside the window is dressed in a scale of its own: the network sees
+        # bars of one volatility, and each segment gets its own back. Constant within a segment, the
+        # scale leaves sums over it to the guide.
+        scale = unit[:, None] * segments.root_mean_square(course)
+        base = guide_increments(level, segments, close) / (scale * model.codec.return_unit)
         base = base.to(torch.float32)
         frequency = torch.full((n,), float(bars_per_year), dtype=torch.float64)
         relative = torch.zeros(n, len(FIELD_NAMES), dtype=torch.float64)
@@ -210,26 +230,10 @@ class Microstructure:
         start = segments.project(noise) * (model.diffusion.sigma_max**2 + 1) ** 0.5
         x = solve(denoise, start)
         returns = (base + segments.project(x)[:, RETURN]) * model.codec.return_unit
-        closes = close_path(returns, level, segments, close, unit)
+        closes = close_path(returns, level, segments, close, scale)
         untraded = (past.codes[:, VOLUME] < model.codec.no_volume_below).any(-1)
         events = past.zero_gaps.expand(n), untraded.expand(n)
-        return model.codec.decode(x, closes, close, unit, past.log_volume.expand(n), *events)
-
-
-def mean_volatility(regime: Regime, start: float, stop: float) -> Float64[Tensor, " paths"]:
-    """Root of the expected mean variance from ``start`` to ``stop`` [years].
-
-    E v_t = theta + (v0 - theta) e^{-kappa_v t}. The labels of training are realised over a window
-    too, so this is what a volatility means there.
-    """
-    theta = torch.as_tensor(regime.volatility, dtype=torch.float64).square()
-    if regime.initial_volatility is None:
-        return theta.sqrt()
-    v0 = torch.as_tensor(regime.initial_volatility, dtype=torch.float64).square()
-    kappa = torch.as_tensor(regime.variance_reversion, dtype=torch.float64)
-    y = kappa * (stop - start)
-    decay = torch.where(y > 1e-8, -torch.expm1(-y) / y.clamp_min(1e-8), 1.0)
-    return (theta + (v0 - theta) * torch.exp(-kappa * start) * decay).clamp_min(1e-8).sqrt()
+        return model.codec.decode(x, closes, close, scale, past.log_volume.expand(n), *events)
 
 
 def plan_chunks(

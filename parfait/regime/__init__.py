@@ -1,6 +1,7 @@
 """Vocabulary 1: the parameters of a market regime, their units, and distributions over them."""
 
-from parfait.regime.component import Component, Condition, Override
+from parfait.regime.average import mean_volatility, volatility_course
+from parfait.regime.component import Component, Condition, Override, Phase, collapse
 from parfait.regime.context import ASSET_CLASSES, MarketContext
 from parfait.regime.distribution import RegimeDistribution, normalise_weights
 from parfait.regime.fields import COORDINATES_VERSION, FIELD_NAMES, FIELDS, N_FIELDS
@@ -16,7 +17,11 @@ __all__ = [
     "Condition",
     "MarketContext",
     "Override",
+    "Phase",
     "Regime",
     "RegimeDistribution",
+    "collapse",
+    "mean_volatility",
     "normalise_weights",
+    "volatility_course",
 ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from parfait.regime.component import Component, Override
 from parfait.regime.fields import (
     COORDINATES_VERSION,
+    FIELD_NAMES,
     INITIAL_VOLATILITY,
     N_FIELDS,
     to_coordinate,
@@ -98,6 +99,57 @@ class RegimeDistribution:
         # others' paths alone.
         noise = torch.randn((index.shape[0], N_FIELDS), generator=generator, dtype=torch.float64)
         return Regime.from_unconstrained(mean + (cholesky @ noise.unsqueeze(-1)).squeeze(-1))
+
+    def sample_course(
+        self,
+        n: int,
+        steps: int,
+        dt: float,
+        generator: torch.Generator,
+        components: Int64[Tensor, " n"] | None = None,
+    ) -> Regime:
+        """n regimes with what follows them, shape (steps, n); those of ``sample``, shape (n,), when
+        no component has phases.
+
+        A path has the same standard normals in all its phases: one that is severe is severe
+        throughout. Beginnings are rounded to whole bars, and every phase lasts one at
+        least. The initial volatility is that of the first phase.
+
+        Args:
+            n: number of paths.
+            steps: bars.
+            dt: length of a bar in years.
+            generator: the same draws as ``sample``.
+            components: scenario of every path; ``allocate`` decides where there is none.
+        """
+        phases = max(len(c.phases) for c in self.components)
+        if phases == 0:
+            return self.sample(n, generator, components)
+        index = self.allocate(n, generator) if components is None else components
+        noise = torch.randn((index.shape[0], N_FIELDS), generator=generator, dtype=torch.float64)
+        drawn = []
+        for number in range(phases + 1):
+            # A scenario with fewer phases stays in its last one.
+            parts = [[c, *c.phases][min(number, len(c.phases))] for c in self.components]
+            mean = torch.stack([part.mean for part in parts])[index]
+            cholesky = torch.stack([part.cholesky for part in parts])[index]
+            z = mean + (cholesky @ noise.unsqueeze(-1)).squeeze(-1)
+            drawn.append(Regime.from_unconstrained(z))
+        never = [[steps] * (phases - len(c.phases)) for c in self.components]
+        begun = [c.starts(dt) + n for c, n in zip(self.components, never, strict=True)]
+        starts = torch.tensor(begun)[index]
+        bars = torch.arange(steps)[:, None]
+        which = (bars[..., None] >= starts).sum(-1)  # (steps, n): how many phases have begun
+        columns: dict[str, Any] = {}
+        for name in FIELD_NAMES:
+            values = [getattr(regime, name) for regime in drawn]
+            if values[0] is None:
+                columns[name] = None
+            elif name == "initial_volatility" or all(torch.equal(v, values[0]) for v in values):
+                columns[name] = values[0].expand(steps, -1)
+            else:
+                columns[name] = torch.stack(values).gather(0, which)
+        return Regime(**columns)
 
     def log_prob(self, regime: Regime) -> Float64[Tensor, "*batch"]:
         """Mixture density of the regime's unconstrained coordinates.

@@ -27,7 +27,7 @@ Value = float | Tensor
 @dataclass(frozen=True, eq=False)
 class Regime:
     """SDE parameters of one regime, or of a batch of them (all fields tensors of one shape,
-    float64).
+    float64): (paths,), or (steps, paths) where they change from bar to bar.
 
     With x = log S, unit-variance noise W^H of Hurst exponent H anchored at the bar, and jumps
     log J ~ N(m, s^2) arriving lambda times a year, the default process is
@@ -125,7 +125,9 @@ class Regime:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> "Regime":
-        """Indexes every field of a batch; an integer gives a single regime of floats."""
+        """Indexes every field of a batch, paths last (``regime[..., rows]``); an integer gives a
+        single regime of floats.
+        """
         if not self.shape:
             raise TypeError("a single Regime cannot be indexed")
         picked: dict[str, Value | None] = {}
@@ -159,6 +161,40 @@ class Regime:
             values = [getattr(r, name) for r in regimes]
             columns[name] = None if values[0] is None else torch.tensor(values, dtype=torch.float64)
         return cls(**columns)
+
+    def over(self, begin: int, end: int) -> "Regime":
+        """The average of bars [begin, end) of a regime of shape (steps, paths), of shape (paths,);
+        any other is the same in every bar and comes back as it is.
+
+        Drift and jump intensity are arithmetic means, the volatility is a root mean square, the
+        other fields are means of their coordinates. The initial volatility is that of the first
+        bar. What is constant keeps its very bytes.
+
+        Raises:
+            UserError: the bars are not within the regime.
+        """
+        if len(self.shape) < 2:
+            return self
+        if not 0 <= begin < end <= self.shape[0]:
+            raise UserError(f"bars {begin} to {end} are not within the regime's {self.shape[0]}")
+        columns: dict[str, Any] = {}
+        for name, value in zip(FIELD_NAMES, self._values(), strict=True):
+            if value is None or name == "initial_volatility":
+                columns[name] = None if value is None else torch.as_tensor(value)[0]
+                continue
+            rows = torch.as_tensor(value)[begin:end]
+            if name == "volatility":
+                mean = rows.square().mean(0).sqrt()
+            elif name in ("drift", "jump_intensity"):
+                mean = rows.mean(0)
+            else:
+                mean = from_coordinate(name, to_coordinate(name, rows).mean(0))
+            columns[name] = torch.where((rows == rows[0]).all(0), rows[0], mean)
+        return Regime(**columns)
+
+    def first(self, bars: int) -> "Regime":
+        """The first bars of a regime of shape (steps, paths); any other as it is."""
+        return self[:bars] if len(self.shape) == 2 and self.shape[0] > bars else self
 
     def expand(self, n: int) -> "Regime":
         """A batch of n copies of a single regime."""

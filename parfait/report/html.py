@@ -72,6 +72,7 @@ def one_asset(s: Simulation, content: Content) -> dict[str, Any]:
     return {
         "scenarios": records,
         "parameters": parameter_rows(records),
+        "phases": [s.phases_of(k) for k in range(len(records))],
         "labels": distinct_labels([record["name"] for record in records]),
         "reading": reading_lines(s.scenarios.reading),
         "conditions": [(c.name, x) for c in s.scenarios.components for x in c.conditions],
@@ -188,6 +189,8 @@ def _event(event: Mapping[str, Any]) -> str:
         parts.append(f"probability {percent(event['probability'])}")
     if event.get("intensity") not in (None, 1.0):
         parts.append(f"intensity {number(event['intensity'])}")
+    if event.get("stretch") is not None:
+        parts.append(f"phase {event['stretch'] + 1}")
     if event.get("asset"):
         parts.append(f"in {event['asset']}")
     return ", ".join(parts)

@@ -9,6 +9,7 @@ from parfait.semantic.frames import Frame
 from parfait.semantic.lexicon import effects
 from parfait.semantic.naming import Scenario, by_phase, labels, names, title
 
+NO_CHANGE = "no change"  # the name of what is left when an event is only possible
 MAX_EVENT_SCENARIOS = 6  # room for a baseline and the prior among the eight
 
 
@@ -83,7 +84,7 @@ def _share(members: Sequence[Frame], weight: float) -> str:
 
 
 def _baseline(weight: float, why: str) -> Scenario:
-    return Scenario((), Shift(), weight, "baseline", "no change", why, "baseline")
+    return Scenario((), Shift(), weight, "baseline", NO_CHANGE, why, "baseline")
 
 
 def _certain(base: list[Frame], frames: Sequence[Frame], now: Present) -> list[Scenario]:

@@ -10,12 +10,13 @@ from parfait.regime import (
     Component,
     Condition,
     MarketContext,
+    Override,
     RegimeDistribution,
     normalise_weights,
 )
 from parfait.semantic.clauses import Parsed, segment
 from parfait.semantic.compose import Present
-from parfait.semantic.coverage import UNSURE_BELOW, Coverage, measure
+from parfait.semantic.coverage import UNSURE_BELOW, Coverage
 from parfait.semantic.directives import read_directives, read_drawdowns
 from parfait.semantic.frames import Frame, read_frames
 from parfait.semantic.lexicon import effects, lexicon
@@ -23,6 +24,9 @@ from parfait.semantic.mixture import scenarios
 from parfait.semantic.naming import component, prior_component
 from parfait.semantic.normalise import Text, normalise
 from parfait.semantic.overrides import apply_overrides
+from parfait.semantic.phases import Part, chain
+from parfait.semantic.said import Said, divide
+from parfait.semantic.schedule import read_stretches
 from parfait.semantic.subject import subject_asset
 from parfait.utils.errors import UserError
 
@@ -84,26 +88,52 @@ class OntologyReader:
         for frame in frames:
             if frame.asset == "shares":
                 frame.asset = "stock" if asset == "stock" else "equity"
-        understood = bool(frames or directives or drawdowns)
-        coverage = measure(parsed, words, understood)
-        if coverage.foreign:
-            frames, directives, drawdowns = [], [], []
         now = Present.of(asset, context)
+        whole = Said.of(parsed, frames, directives, drawdowns)
         notes = list(text.warnings)
-        components, more = _components(text, frames, drawdowns, now, coverage)
-        notes += more
-        components, overrides, more = apply_overrides(components, directives, text, now)
-        notes += more + _doubts(text, coverage, understood)
-        reading = _reading(text, parsed, frames, asset, asset_from, coverage)
+        stretches = read_stretches(parsed, words)
+        said = divide(whole, stretches)
+        unknown = [x for x, s in zip(said, stretches, strict=True) if not x.understood]
+        for part in unknown:
+            quote = text.quote(part.start, part.end).strip(" ,.;，。；")
+            notes.append(
+                f'"{quote}" says nothing that was understood, so the text was read as one time '
+                "without phases."
+            )
+        if len(said) < 2 or unknown or whole.coverage.foreign:
+            said = [whole]
+        parts, overrides = [], ()
+        for part, stretch in zip(said, stretches or [None], strict=False):
+            components, own, more = _read_part(text, part, now)
+            parts.append(Part(components, stretch.years if stretch is not None else None))
+            overrides += own
+            notes += more
+        components = parts[0].components
+        if len(parts) > 1:
+            components, more = chain(parts)
+            notes += more
+        reading = _reading(text, parsed, said, asset, asset_from, whole.coverage)
         return RegimeDistribution(
             components,
             self.source,
-            coverage.confidence,
+            min(part.coverage.confidence for part in said),
             overrides,
             tuple(notes),
             asset,
             {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(reading).items()},
         )
+
+
+def _read_part(
+    text: Text, part: Said, now: Present
+) -> tuple[tuple[Component, ...], tuple[Override, ...], list[str]]:
+    """Scenarios, literal numbers and warnings of the whole text, or of one stretch of it."""
+    known = not part.coverage.foreign
+    frames, drawdowns = (part.frames, part.drawdowns) if known else ([], [])
+    components, notes = _components(text, frames, drawdowns, now, part.coverage)
+    directives = part.directives if known else []
+    components, overrides, more = apply_overrides(components, directives, text, now)
+    return components, overrides, [*notes, *more, *_doubts(text, part.coverage, part.understood)]
 
 
 def _components(
@@ -187,13 +217,14 @@ def _doubts(text: Text, coverage: Coverage, understood: bool) -> list[str]:
 def _reading(
     text: Text,
     parsed: Parsed,
-    frames: list[Frame],
+    said: list[Said],
     asset: str,
     asset_from: str,
     coverage: Coverage,
 ) -> Reading:
     events = []
-    for f in frames:
+    numbered = [(n, f) for n, part in enumerate(said) for f in part.frames]
+    for number, f in numbered if not coverage.foreign else []:
         row = effects()["events"][f.event]
         events.append(
             {
@@ -211,6 +242,7 @@ def _reading(
                 "phase": f.phase,
                 "persistence": f.persistence or None,
                 "quote": text.quote(f.start, f.end),
+                **({"stretch": number} if len(said) > 1 else {}),
             }
         )
     parts = [

@@ -213,9 +213,10 @@ def show(result: "Simulation | Basket", console: Console) -> None:
         labels = distinct_labels(names) if several else names
         for number, (record, label) in enumerate(zip(records, labels, strict=True)):
             params = record["params"]
+            lines = [label, *(f"  {line}" for line in simulation.phases_of(number))]
             table.add_row(
                 *([Text("" if number else symbol)] if several else []),
-                Text(label),
+                Text("\n".join(lines)),
                 f"{record['probability']:.0%}",
                 str(record["n_paths"]),
                 f"{math.expm1(params['drift']):+.0%}",  # E[S_T] = S_0 exp(drift T), T = 1 year
