@@ -7,6 +7,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 import torch
+from rich.console import Console
 
 from parfait import Pipeline
 from parfait.regime import Component, Condition, Phase, Regime, RegimeDistribution, mean_volatility
@@ -125,12 +126,20 @@ def test_a_sentence_becomes_bars(pipeline: Pipeline, tmp_path):
     assert short.phases_of(0)[0].startswith("from bar 11, beyond the horizon: rebound")
 
 
-def test_the_terminal_shows_later_phases(pipeline: Pipeline):
-    from rich.console import Console
+def test_the_terminal_shows_later_phases_once_where_all_share_them(pipeline: Pipeline):
+    found = pipeline.run(PANIC, n_paths=4, horizon=12)
+    assert shown(found).count("Continues from 15 Jan 2019 (bar 11): rebound, +") == 1
+    first, *others = found.scenarios.components
+    alone = replace(found.scenarios, components=(replace(first, phases=()), *others))
+    text = shown(pipeline.run(alone, n_paths=4, horizon=12))
+    assert text.count("  from 15 Jan 2019 (bar 11): rebound, +") == len(others)
+    assert "Continues" not in text
 
+
+def shown(found) -> str:
     console = Console(record=True, width=200)
-    show(pipeline.run(PANIC, n_paths=4, horizon=12), console)
-    assert "  from 15 Jan 2019 (bar 11): rebound, +" in console.export_text()
+    show(found, console)
+    return console.export_text()
 
 
 def test_without_phases_nothing_is_told(pipeline: Pipeline):

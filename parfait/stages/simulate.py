@@ -200,23 +200,24 @@ def show(result: "Simulation | Basket", console: Console) -> None:
     simulations = result.simulations if several else {"": result}
     confidence = min(s.scenarios.confidence for s in simulations.values())
     table = Table(title=f"Scenarios (confidence {confidence:.2f})")
-    headings = ("probability", "paths", "return/year", "volatility", "jumps/year")
     if several:
-        headings = ("prob.", "paths", "return/y", "vol.", "jumps/y")
         table.add_column("symbol")
     table.add_column("scenario")
-    for name in headings:
+    for name in ("prob.", "paths", "return/y", "vol.", "jumps/y"):
         table.add_column(name, justify="right")
+    shared: list[str] = []  # a phase that follows every scenario is said once, below the table
     for symbol, simulation in simulations.items():
         records = simulation.scenarios_table()
-        names = [record["name"] for record in records]
-        labels = distinct_labels(names) if several else names
-        for number, (record, label) in enumerate(zip(records, labels, strict=True)):
+        later = [simulation.phases_of(number) for number in range(len(records))]
+        if all(phases == later[0] for phases in later) and len(later) > 1:
+            shared += [f"{symbol} continues {phase}".lstrip() for phase in later[0]]
+            later = [[] for _ in later]
+        labels = distinct_labels([record["name"] for record in records])
+        for number, (record, label, phases) in enumerate(zip(records, labels, later, strict=True)):
             params = record["params"]
-            lines = [label, *(f"  {line}" for line in simulation.phases_of(number))]
             table.add_row(
                 *([Text("" if number else symbol)] if several else []),
-                Text("\n".join(lines)),
+                Text("\n".join([label, *(f"  {phase}" for phase in phases)])),
                 f"{record['probability']:.0%}",
                 str(record["n_paths"]),
                 f"{math.expm1(params['drift']):+.0%}",  # E[S_T] = S_0 exp(drift T), T = 1 year
@@ -226,6 +227,8 @@ def show(result: "Simulation | Basket", console: Console) -> None:
         if several:
             table.add_section()
     console.print(table)
+    for sentence in shared:
+        console.print(Text(sentence[0].upper() + sentence[1:]))
     if several:
         console.print(Text(_correlations(result)))
 

@@ -71,7 +71,7 @@ def test_everything_is_written_and_shown(
     assert paths["close"].filter(anchored).equals(guides["guide"].filter(anchored).alias("close"))
     shown = " ".join(capsys.readouterr().out.split())
     assert str(folder / "report.html") in shown.replace(" ", "") or "report.html" in shown
-    assert "probability" in shown
+    assert "prob." in shown
     for part in ("load", "read", "guide", "bars", "report"):
         assert f"{part} " in shown
     assert "6 paths x 8 bars" in (folder / "simulate.log").read_text()
