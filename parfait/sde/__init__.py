@@ -1,7 +1,9 @@
 """Theory layer: from a regime to price paths, and from paths to the guide that bars must follow."""
 
+from parfait.sde.assets import Correlations, MultiAsset
 from parfait.sde.bates import Bates
 from parfait.sde.condition import MODES, Conditioned, Mode, Target, conditioned, pin
+from parfait.sde.correlation import nearest_correlation
 from parfait.sde.fgbm import FractionalGBM
 from parfait.sde.gbm import GBM
 from parfait.sde.guide import Guide, make_guide
@@ -12,6 +14,7 @@ from parfait.sde.ou import OU
 from parfait.sde.process import Paths, Process, SdeWarning
 from parfait.sde.regime_sde import RegimeSDE
 from parfait.sde.rough_bergomi import RoughBergomi
+from parfait.sde.schedule import Schedule
 from parfait.utils.errors import UserError
 
 PROCESSES: dict[str, type[Process]] = {
@@ -41,20 +44,24 @@ __all__ = [
     "PROCESSES",
     "Bates",
     "Conditioned",
+    "Correlations",
     "FractionalGBM",
     "Guide",
     "Heston",
     "Kou",
     "Merton",
     "Mode",
+    "MultiAsset",
     "Paths",
     "Process",
     "RegimeSDE",
     "RoughBergomi",
+    "Schedule",
     "SdeWarning",
     "Target",
     "conditioned",
     "load_process",
     "make_guide",
+    "nearest_correlation",
     "pin",
 ]

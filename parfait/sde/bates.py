@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from parfait.regime import Regime
+from parfait.sde.checks import INTENSITY, JUMP_MEAN, JUMP_STD, Bound
 from parfait.sde.heston import Heston
 from parfait.sde.jumps import merton_kbar, normal_sizes, scatter_jumps
-from parfait.sde.process import Bound, Chunk, Value
+from parfait.sde.process import Chunk, Value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,9 +25,9 @@ class Bates(Heston):
     """
 
     bounds: ClassVar[dict[str, Bound]] = Heston.bounds | {
-        "lam": Bound(0.0),
-        "jump_mean": Bound(),
-        "jump_std": Bound(0.0),
+        "lam": INTENSITY,
+        "jump_mean": JUMP_MEAN,
+        "jump_std": JUMP_STD,
     }
     options: ClassVar[tuple[str, ...]] = ("compensate", "scheme", "compile")
     expresses: ClassVar[tuple[str, ...]] = ("jump_intensity",)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+_BLOCK = 512  # paths transformed at a time
 HURST_GRID = 1e-3  # exponents this close share a spectrum; the sd of a bar is exact whatever H
 
 
@@ -69,3 +70,24 @@ def reverting_variance(
             r = r + power * gamma[which, k]
         q = decay**2 * q + 2 * decay * r + 1
         yield q
+
+
+def summed_variance(
+    scale: Float64[Tensor, "steps width"], hurst: Float64[Tensor, " width"]
+) -> Float64[Tensor, "steps width"]:
+    """Var(y_k) for k = 1 .. steps where y_k = scale_1 g_1 + ... + scale_k g_k.
+
+    Var(y_k) - Var(y_(k-1)) = 2 scale_k c_k - scale_k^2, c_k = sum_(j<=k) scale_j gamma(k - j) by
+    Fourier transform; scale^2 k^2H where the scale does not change.
+    """
+    steps, width = scale.shape
+    levels, which = hurst_levels(hurst)
+    kernel = torch.fft.rfft(autocovariance(levels, steps), n=2 * steps, dim=1)
+    variance = torch.empty_like(scale)
+    for start in range(0, width, _BLOCK):
+        columns = slice(start, min(start + _BLOCK, width))
+        rows = scale[:, columns].T.contiguous()
+        spectrum = torch.fft.rfft(rows, n=2 * steps, dim=1) * kernel[which[columns]]
+        c = torch.fft.irfft(spectrum, n=2 * steps, dim=1)[:, :steps]
+        variance[:, columns] = (rows * (2 * c - rows)).cumsum(dim=1).T
+    return variance

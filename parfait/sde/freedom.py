@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from parfait.sde.fgbm import FractionalGBM
-from parfait.sde.fractional import hurst_levels
+from parfait.sde.fractional import HURST_GRID
 from parfait.sde.gbm import GBM
 from parfait.sde.heston import Heston
 from parfait.sde.kou import Kou
@@ -16,12 +16,13 @@ from parfait.sde.memory import GRID, MAX_STEPS, factor
 from parfait.sde.merton import Merton
 from parfait.sde.ou import OU
 from parfait.sde.process import Paths, Process, phi
-from parfait.sde.regime_sde import RegimeSDE
+from parfait.sde.regime_sde import Kinds, RegimeSDE
 from parfait.sde.rough_bergomi import RoughBergomi
 
 # Where the price has no noise of its own (rho = +-1, v = 0), time decides where a gap is closed.
 _FLOOR = 1e-12  # 1/year, a volatility of one in a million
 _RELATIVE_FLOOR = 1e-8
+_LEAST_LOG = -700.0  # of a decay that counts; less is none
 _ROWS = 4096  # paths whose covariances are held at a time
 _LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -32,18 +33,20 @@ class Freedom:
 
         B_kj = a B_(k-1)j + sqrt(phi) L_kj,   e_j ~ N(0, q_j) independent,   L L^T = gamma_H
 
+    a, phi and H have one column, or one per bar where they change: row k of L is then that of H_k.
+
     Args:
         variance: q, of every bar.
         decay: a, 1 without reversion of the price.
-        spread: phi(2 kappa dt), 1 without reversion.
+        spread: phi(2 kappa dt), 1 without reversion; any other scale of a bar's noise too.
         hurst: H of the memory; 1/2 is none.
         exact: ``False`` where the process is not known here, and q is only a clock.
     """
 
     variance: Float64[Tensor, "paths steps"]
-    decay: Float64[Tensor, " paths"]
-    spread: Float64[Tensor, " paths"]
-    hurst: Float64[Tensor, " paths"]
+    decay: Float64[Tensor, "paths #steps"]
+    spread: Float64[Tensor, "paths #steps"]
+    hurst: Float64[Tensor, "paths #steps"]
     exact: bool = True
 
     def rows(self, rows: slice | Tensor) -> "Freedom":
@@ -61,16 +64,20 @@ class Freedom:
         """
         paths, steps = self.variance.shape
         age = at[..., None] - 1 - torch.arange(steps, device=at.device)
-        power = self.decay[:, None, None] ** age.clamp(min=0)
-        weights = self._filter(torch.where(age >= 0, power, 0.0), transposed=True)
-        noise = self._filter(weights * self.variance[:, None, :], transposed=False)
-        noise = noise * self.spread[:, None, None]
+        # The noise of a bar has faded by the decays after it.
+        logs = self.decay.log().clamp(min=_LEAST_LOG).expand(-1, steps).cumsum(dim=1)[:, None, :]
+        logs = logs.expand(-1, at.shape[1], -1)
+        faded = (logs.gather(2, at[..., None] - 1) - logs).exp()
+        root = self.spread.sqrt()[:, None, :]
+        weights = self._filter(torch.where(age >= 0, faded, 0.0) * root, transposed=True)
+        noise = self._filter(weights * self.variance[:, None, :], transposed=False) * root
         total = noise.new_zeros((paths, at.shape[1], steps + 1))
         if bool((self.decay == 1).all()):
             total[..., 1:] = noise.cumsum(dim=-1)
         else:
+            decay = self.decay.expand(-1, steps)
             for k in range(steps):
-                total[..., k + 1] = self.decay[:, None] * total[..., k] + noise[..., k]
+                total[..., k + 1] = decay[:, k, None] * total[..., k] + noise[..., k]
         return total, total.gather(2, at[:, None, :].expand(-1, at.shape[1], -1))
 
     def move(
@@ -100,15 +107,17 @@ class Freedom:
 
     def _filter(self, rows: Tensor, *, transposed: bool) -> Tensor:
         """L applied to the last axis, path by path; its transpose where asked."""
-        levels, which = torch.unique(self.hurst, return_inverse=True)
-        if levels.numel() == 1 and float(levels[0]) == 0.5:
+        levels = torch.unique(self.hurst).tolist()
+        if levels == [0.5]:
             return rows
-        out = rows.clone()
-        for number, hurst in enumerate(levels.tolist()):
-            if hurst != 0.5:
-                members = which == number
-                lower = factor(hurst, rows.shape[-1]).to(rows.device)
-                out[members] = rows[members] @ (lower if transposed else lower.T)
+        out = torch.zeros_like(rows)
+        for hurst in levels:
+            bars = self.hurst == hurst
+            members = bars.any(dim=1)
+            own = bars[members][:, None, :]
+            lower = factor(hurst, rows.shape[-1]).to(rows.device)
+            some = rows[members]
+            out[members] += (some * own) @ lower if transposed else (some @ lower.T) * own
         return out
 
 
@@ -124,26 +133,26 @@ def freedom(process: Process, paths: Paths, years: float) -> Freedom:
     dt = years / steps
 
     def exact(value: object) -> Tensor:
-        return torch.as_tensor(value, dtype=torch.float64, device=x.device).expand(width)
+        return _columns(torch.as_tensor(value, dtype=torch.float64, device=x.device), width)
+
+    def bars(value: Tensor) -> Tensor:
+        return _floored(value.expand(width, steps), dt)
 
     one, half = exact(1.0), exact(0.5)
     if isinstance(process, RegimeSDE):
         return _of_regime(process, paths, years)
     if isinstance(process, GBM | Merton | Kou):
-        sigma = torch.as_tensor(process.sigma, dtype=torch.float64, device=x.device)
-        by_bar = (sigma.T if sigma.ndim == 2 else sigma.reshape(-1, 1)).expand(width, steps)
-        return Freedom(_floored(by_bar**2 * dt, dt), one, one, half)
+        return Freedom(bars(exact(process.sigma) ** 2 * dt), one, one, half)
     if isinstance(process, OU):
         kappa = exact(process.kappa)
-        variance = (exact(process.sigma) ** 2 * dt)[:, None].expand(width, steps)
         decay, spread = torch.exp(-kappa * dt), phi(2 * kappa * dt)
-        return Freedom(_floored(variance, dt), decay, spread, half)
+        return Freedom(bars(exact(process.sigma) ** 2 * dt), decay, spread, half)
     if isinstance(process, FractionalGBM) and steps <= MAX_STEPS:
-        levels, which = hurst_levels(exact(process.hurst))
-        hurst = levels[which]
+        hurst = _rounded(exact(process.hurst), HURST_GRID)
         unit = dt if process.vol_anchor == "bar" else dt ** (2 * hurst)
-        variance = (exact(process.sigma) ** 2 * unit)[:, None].expand(width, steps)
-        return Freedom(_floored(variance, dt), one, one, hurst)
+        # Volatility scales the noise after its memory, hence the place of the spread.
+        scale = bars(exact(process.sigma) ** 2 * unit)
+        return Freedom(torch.ones_like(scale), one, scale, hurst)
     known = isinstance(process, Heston | RoughBergomi)
     if paths.variance is None:
         clock = torch.ones((width, steps), dtype=torch.float64, device=x.device) * dt
@@ -153,8 +162,8 @@ def freedom(process: Process, paths: Paths, years: float) -> Freedom:
     if isinstance(process, Heston) and process.scheme == "qe_m":
         left = 0.5 * (v[:, :-1] + v[:, 1:]) * dt
     if known:
-        left = left * (1 - exact(process.rho) ** 2)[:, None]
-    return Freedom(_floored(left, dt), one, one, half, exact=known)
+        left = left * (1 - exact(process.rho) ** 2)
+    return Freedom(bars(left), one, one, half, exact=known)
 
 
 def _of_regime(process: RegimeSDE, paths: Paths, years: float) -> Freedom:
@@ -164,22 +173,31 @@ def _of_regime(process: RegimeSDE, paths: Paths, years: float) -> Freedom:
     steps = v.shape[1] - 1
     dt = years / steps
     p = process.symbols(v.shape[0], years, v.device)
-    moving = (p["xi"] > 0) | (p["v0"] != p["theta"])
-    remembers, reverting = p["hurst"] != 0.5, p["kappa"] > 0
+    kinds = Kinds.of(p)
+    hurst, kappa, rho = (_columns(p[name], v.shape[0]) for name in ("hurst", "kappa", "rho"))
     left, middle = v[:, :-1] * dt, 0.5 * (v[:, :-1] + v[:, 1:]) * dt
-    by_qe = (moving & ~remembers & ~reverting)[:, None]
-    own = torch.where(moving, 1 - p["rho"] ** 2, 1.0)[:, None]
-    rounded = (p["hurst"] / GRID).round() * GRID
-    levels, which = hurst_levels(p["hurst"])
-    hurst = torch.where(remembers, torch.where(moving, rounded, levels[which]), 0.5)
-    known = steps <= MAX_STEPS or not bool(remembers.any())
+    own = torch.where(kinds.moves[:, None], 1 - rho**2, 1.0)
+    rounded = torch.where(
+        kinds.on_grid[:, None], _rounded(hurst, GRID), _rounded(hurst, HURST_GRID)
+    )
+    hurst = torch.where(kinds.remembers[:, None], rounded, 0.5)
+    known = steps <= MAX_STEPS or not bool(kinds.remembers.any())
     return Freedom(
-        _floored(torch.where(by_qe, middle, left) * own, dt),
-        torch.exp(-p["kappa"] * dt),
-        phi(2 * p["kappa"] * dt),
+        _floored(torch.where(kinds.by_qe[:, None], middle, left) * own, dt),
+        torch.exp(-kappa * dt),
+        phi(2 * kappa * dt),
         hurst if known else torch.full_like(hurst, 0.5),
         exact=known,
     )
+
+
+def _columns(value: Tensor, paths: int) -> Float64[Tensor, "paths columns"]:
+    """A parameter with paths first, and one column for every bar where it changes."""
+    return value.T if value.ndim == 2 else value.expand(paths)[:, None]
+
+
+def _rounded(hurst: Tensor, grid: float) -> Tensor:
+    return (hurst / grid).round() * grid
 
 
 def _floored(variance: Tensor, dt: float) -> Tensor:

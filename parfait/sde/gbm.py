@@ -7,7 +7,8 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
-from parfait.sde.process import Bound, Chunk, Process, Value
+from parfait.sde.checks import DRIFT, VOLATILITY, Bound
+from parfait.sde.process import Chunk, Process, Value
 from parfait.sde.streams import Purpose
 
 
@@ -16,15 +17,13 @@ class GBM(Process):
     """dS = mu S dt + sigma S dW, stepped exactly: x += (mu - sigma^2/2) dt + sigma sqrt(dt) Z.
 
     Args:
-        mu: total drift [1/year]; a number, ``(paths,)`` or ``(steps, paths)``.
-        sigma: volatility [1/sqrt(year)], at least 0; shapes as ``mu``, so regimes may switch inside
-            a path.
+        mu: total drift [1/year].
+        sigma: volatility [1/sqrt(year)], at least 0.
 
     Source: Black & Scholes (1973).
     """
 
-    bounds: ClassVar[dict[str, Bound]] = {"mu": Bound(), "sigma": Bound(0.0)}
-    by_step: ClassVar[bool] = True
+    bounds: ClassVar[dict[str, Bound]] = {"mu": DRIFT, "sigma": VOLATILITY}
 
     mu: Value
     sigma: Value

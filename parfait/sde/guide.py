@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from parfait.sde.checks import check_shape
 from parfait.sde.process import Paths
 from parfait.utils.errors import UserError
 
@@ -52,7 +53,7 @@ def make_guide(
     *,
     every: int = 4,
     jump_sigmas: float = 3.0,
-    bar_sd: Float64[Tensor, " paths"] | float,
+    bar_sd: Tensor | float,
 ) -> tuple[Guide, list[str]]:
     """Anchors every ``every``-th step, the last one, and both sides of every jump bar.
 
@@ -64,7 +65,8 @@ def make_guide(
         spot: S_0, the last close of the history.
         every: steps between regular anchors.
         jump_sigmas: threshold in standard deviations of a bar.
-        bar_sd: sigma sqrt(dt), one number or one per path.
+        bar_sd: sigma sqrt(dt), one number, ``(paths,)``, or ``(steps, paths)`` like parameters that
+            change from bar to bar.
 
     Returns:
         The guide and sentences for the user (jumps in most bars leave the bar generator little to
@@ -83,7 +85,10 @@ def make_guide(
         sd = torch.as_tensor(bar_sd, dtype=torch.float64, device=level.device)
         if not bool((torch.isfinite(sd) & (sd > 0)).all()):
             raise UserError("make_guide: bar_sd must be finite and above 0")
-        jump = paths.jumps.abs().to(torch.float64) > jump_sigmas * sd.reshape(-1, 1)
+        width, steps = level.shape
+        check_shape("make_guide: bar_sd", sd, [(width,), (steps, width)])
+        by_bar = sd.T if sd.ndim == 2 else sd[..., None]
+        jump = paths.jumps.abs().to(torch.float64) > jump_sigmas * by_bar
         anchored |= jump
         anchored[:, :-1] |= jump[:, 1:]
         share = float(jump.double().mean())

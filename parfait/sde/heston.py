@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from parfait.regime import Regime
-from parfait.sde.process import Bound, Chunk, Process, Value
+from parfait.sde.checks import DRIFT, REVERSION, VARIANCE, VOL_OF_VOL, Bound
+from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
 from parfait.sde.qe import fill_qe
-from parfait.sde.streams import Purpose
+from parfait.sde.streams import Draw, Purpose
 from parfait.utils.errors import UserError
 
 SCHEMES = ("qe_m", "euler")
@@ -44,14 +46,15 @@ class Heston(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
-        "kappa": Bound(0.0),
-        "theta": Bound(0.0),
-        "xi": Bound(0.0),
+        "mu": DRIFT,
+        "kappa": REVERSION,
+        "theta": VARIANCE,
+        "xi": VOL_OF_VOL,
         "rho": Bound(-1.0, 1.0),
-        "v0": Bound(0.0),
+        "v0": VARIANCE,
     }
     options: ClassVar[tuple[str, ...]] = ("scheme", "compile")
+    whole_path: ClassVar[tuple[str, ...]] = ("v0",)
     has_variance: ClassVar[bool] = True
 
     mu: Value
@@ -77,21 +80,29 @@ class Heston(Process):
             "theta": regime.volatility**2,
             "xi": regime.vol_of_vol,
             "rho": regime.leverage,
-            "v0": regime.initial_volatility**2,
+            "v0": at_start(regime.initial_volatility) ** 2,
             **options,
         }
+
+    def _check_grid(self, paths: int, steps: int, years: float) -> None:
+        super()._check_grid(paths, steps, years)
+        fastest = float(torch.as_tensor(self.kappa).detach().max()) * years / steps
+        if self.scheme == "euler" and fastest > 1:
+            raise UserError(
+                f"Heston: scheme euler needs kappa dt of at most 1, and it is {fastest:.3g}; "
+                "take more steps, or scheme qe_m"
+            )
 
     def _fill(self, chunk: Chunk) -> None:
         self._fill_heston(chunk, chunk.exact(self.mu))
 
     def _fill_heston(self, chunk: Chunk, mu: Tensor) -> None:
         values = (chunk.exact(v) for v in (self.kappa, self.theta, self.xi, self.rho, self.v0))
-        z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
-        z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
+        z1, z2 = (Draw(chunk.streams, p, chunk.steps) for p in (Purpose.VARIANCE, Purpose.PRICE))
         if self.scheme == "qe_m":
             fill_qe(chunk, z1, z2, mu, *values, compiled=self.compile)
         else:
-            fill_euler(chunk, z1, z2, mu, *values)
+            fill_euler(chunk, z1.table(), z2.table(), mu, *values)
 
 
 def fill_euler(
@@ -117,9 +128,10 @@ def fill_euler(
     for k in range(chunk.steps):
         v_plus = v.clamp(min=0)
         root = (v_plus * dt).sqrt()
-        x = x + drift - 0.5 * dt * v_plus + root * (rho_1 * z1[k] + rho_2 * z2[k])
+        noise = at_bar(rho_1, k) * z1[k] + at_bar(rho_2, k) * z2[k]
+        x = x + at_bar(drift, k) - 0.5 * dt * v_plus + root * noise
         if chunk.jumps is not None:
             x = x + chunk.jumps[k]
-        v = v + level - pull * v_plus + spread * root * z1[k]
+        v = v + at_bar(level, k) - at_bar(pull, k) * v_plus + at_bar(spread, k) * root * z1[k]
         chunk.log_price[k + 1] = x
         chunk.variance[k + 1] = v.clamp(min=0)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import torch
 
 from parfait.regime import Regime
+from parfait.sde.checks import DRIFT, INTENSITY, VOLATILITY, Bound
 from parfait.sde.gbm import fill_diffusion
 from parfait.sde.jumps import double_exponential_sizes, scatter_jumps
-from parfait.sde.process import Bound, Chunk, Process, SdeWarning, Value
+from parfait.sde.process import Chunk, Process, SdeWarning, Value
 
 _MIN_ETA_UP = 1.05  # from_regime keeps this far from eta_up = 1, where E[S] becomes infinite
 _MAX_ETA = 1e6  # a regime without jump sizes: mean jump 1e-6
@@ -36,12 +37,12 @@ class Kou(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
-        "sigma": Bound(0.0),
-        "lam": Bound(0.0),
+        "mu": DRIFT,
+        "sigma": VOLATILITY,
+        "lam": INTENSITY,
         "p_up": Bound(0.0, 1.0),
         "eta_up": Bound(1.0, above=True),
-        "eta_down": Bound(0.0, above=True),
+        "eta_down": Bound(1e-3),
     }
     options: ClassVar[tuple[str, ...]] = ("compensate",)
     expresses: ClassVar[tuple[str, ...]] = ("jump_intensity",)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from parfait.sde.columns import TILE, by_tile, pick, tiles
 from parfait.sde.fractional import autocovariance
+from parfait.utils.errors import UserError
 
 MAX_STEPS = 4096  # the Cholesky factor costs n^2 memory and n^3 time
 GRID = 1e-2  # exponents this close share a factor: at most 2.8 % on the sd of a year of days
@@ -99,7 +100,7 @@ def _reverting_variance(lower: Tensor, which: Tensor, v_dt: Tensor, decay: Tenso
     matrix products, whose sizes here are the same however many tiles there are. Powers of a start
     anew in every pass, from float64: Q is within 2e-6 of its float64 value (252 steps).
     """
-    tile_count, steps, _ = v_dt.shape
+    steps = v_dt.shape[1]
     exponents = torch.arange(2 * _STRIDE + 1, device=decay.device)[:, None]
     power = (decay**exponents).to(v_dt.dtype)
     rising = list(power.unbind(1))
@@ -157,3 +158,33 @@ def _changing(
             made = sums[:, : k + 1].mul_(a[k]).addcmul_(row, sd[:, : k + 1])
             q[k, block] = torch.linalg.vecdot(made, made)
     return noise, q
+
+
+def causal_noise(
+    white: Float[Tensor, "steps width"], hurst: Float64[Tensor, " width"]
+) -> Float[Tensor, "steps width"]:
+    """Unit fractional noise L u, whose bar k is made of the innovations up to bar k.
+
+    Args:
+        white: u, independent N(0, 1).
+        hurst: H, rounded to ``GRID``.
+
+    Raises:
+        UserError: more than 4096 steps.
+    """
+    if white.shape[0] > MAX_STEPS:
+        raise UserError(
+            f"{white.shape[0]} steps are too many for memory (hurst) in several assets at once; "
+            f"use at most {MAX_STEPS}"
+        )
+    order, names, back = tiles((hurst / GRID).round().long())
+    innovations = pick(white, order)
+    noise = torch.empty_like(innovations)
+    levels, counts = torch.unique_consecutive(names, return_counts=True)
+    start = 0
+    for level, count in zip(levels.tolist(), (TILE * counts).tolist(), strict=True):
+        columns = slice(start, start + count)
+        start += count
+        lower = factor(level * GRID, white.shape[0]).to(white)
+        torch.mm(lower, innovations[:, columns], out=noise[:, columns])
+    return pick(noise, back)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from parfait.regime import Regime
+from parfait.sde.checks import DRIFT, INTENSITY, JUMP_MEAN, JUMP_STD, VOLATILITY, Bound
 from parfait.sde.gbm import fill_diffusion
 from parfait.sde.jumps import merton_kbar, normal_sizes, scatter_jumps
-from parfait.sde.process import Bound, Chunk, Process, Value
+from parfait.sde.process import Chunk, Process, Value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,11 +29,11 @@ class Merton(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
-        "sigma": Bound(0.0),
-        "lam": Bound(0.0),
-        "jump_mean": Bound(),
-        "jump_std": Bound(0.0),
+        "mu": DRIFT,
+        "sigma": VOLATILITY,
+        "lam": INTENSITY,
+        "jump_mean": JUMP_MEAN,
+        "jump_std": JUMP_STD,
     }
     options: ClassVar[tuple[str, ...]] = ("compensate",)
     expresses: ClassVar[tuple[str, ...]] = ("jump_intensity",)

@@ -7,7 +7,8 @@ import torch
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_reversion
-from parfait.sde.process import Bound, Chunk, Process, Value, phi
+from parfait.sde.checks import DRIFT, REVERSION, VOLATILITY, Bound
+from parfait.sde.process import Chunk, Process, Value, at_bar, phi
 from parfait.sde.streams import Purpose
 
 
@@ -15,7 +16,8 @@ from parfait.sde.streams import Purpose
 class OU(Process):
     """x = mu t + Y - Var(Y_t)/2, dY = -kappa Y dt + sigma dW: exact, and E[S_t] = S_0 exp(mu t).
 
-    Var(Y_t) = sigma^2 t phi(2 kappa t), so kappa = 0 is GBM, path by path.
+    Var(Y_t) = sigma^2 t phi(2 kappa t), so kappa = 0 is GBM, path by path. Where parameters change,
+    Var(Y) = exp(-2 kappa dt) Var(Y) + sigma^2 dt phi(2 kappa dt) bar by bar.
 
     Args:
         mu: total drift [1/year]; unused where ``theta`` is given.
@@ -29,10 +31,10 @@ class OU(Process):
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
-        "sigma": Bound(0.0),
-        "kappa": Bound(0.0),
-        "theta": Bound(),
+        "mu": DRIFT,
+        "sigma": VOLATILITY,
+        "kappa": REVERSION,
+        "theta": DRIFT,
     }
     expresses: ClassVar[tuple[str, ...]] = ("mean_reversion",)
 
@@ -61,7 +63,9 @@ class OU(Process):
             fill_reversion(chunk, kappa, noise)
             return
         fill_reversion(chunk, kappa, noise)
-        variance = torch.zeros_like(bar_variance)
-        for k in range(1, chunk.steps + 1):
-            variance = decay**2 * variance + bar_variance
-            chunk.log_price[k] += chunk.cast(mu * (k * chunk.dt) - 0.5 * variance)
+        trend, variance = (chunk.exact(0.0) for _ in range(2))
+        faded, drift = decay**2, mu * chunk.dt
+        for k in range(chunk.steps):
+            variance = at_bar(faded, k) * variance + at_bar(bar_variance, k)
+            trend = trend + at_bar(drift, k)
+            chunk.log_price[k + 1] += chunk.cast(trend - 0.5 * variance)

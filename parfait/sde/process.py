@@ -1,42 +1,29 @@
 """What every process shares: parameters that may differ by path, checks, ``sample``, ``Paths``."""
 
-import math
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from parfait.regime import Regime
+from parfait.sde.checks import Bound, Value, check_bound, check_jumps, check_request, check_shape
 from parfait.sde.streams import BLOCK, Streams, draw_root
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
 
-Value = float | Tensor
 P = TypeVar("P", bound="Process")  # not Self: runtime type checkers of tests cannot resolve that
 # Paths stepped together: wide enough that arithmetic outweighs dispatch, small enough that the
 # noise of a chunk (about 0.5 KB per path and purpose for a year of days) never fills the memory.
 CHUNK = 8 * BLOCK
+CHUNK_BY_BAR = 2 * BLOCK  # where parameters change by bar, each is a table as large as the noise
 
 
 class SdeWarning(UserWarning):
     """The simulation went ahead, but not entirely as asked."""
-
-
-class Bound(NamedTuple):
-    """Allowed range of a parameter; ``above`` excludes the lower end."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-
-    def __str__(self) -> str:
-        left = "(" if self.above or math.isinf(self.low) else "["
-        right = ")" if math.isinf(self.high) else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +78,10 @@ class Chunk:
 class Process(ABC):
     """A stochastic differential equation with annualised parameters.
 
-    Parameters are numbers or ``(paths,)`` tensors, so every path may live under its own. The drift
-    ``mu`` is total: E[S_T] = S_0 exp(mu T) in every process unless its docstring says otherwise.
+    Parameters are numbers, ``(paths,)`` tensors, so every path may live under its own, or
+    ``(steps, paths)`` tensors that change from bar to bar: row k holds from point k to point k + 1.
+    Those in ``whole_path`` hold for whole paths and cannot change. The drift ``mu`` is total:
+    E[S_t] = S_0 exp(sum of mu dt) at every point unless the docstring of a process says otherwise.
 
     Raises:
         UserError: a parameter is not finite or out of its bounds; names field, value and bound.
@@ -101,7 +90,7 @@ class Process(ABC):
     bounds: ClassVar[dict[str, Bound]] = {}
     options: ClassVar[tuple[str, ...]] = ()
     expresses: ClassVar[tuple[str, ...]] = ()
-    by_step: ClassVar[bool] = False  # may parameters be (steps, paths)?
+    whole_path: ClassVar[tuple[str, ...]] = ()
     has_variance: ClassVar[bool] = False
     has_jumps: ClassVar[bool] = False
 
@@ -117,7 +106,9 @@ class Process(ABC):
         long-run level.
 
         Args:
-            regime: one regime (floats) or a batch of shape ``(paths,)``.
+            regime: one regime (floats), a batch of shape ``(paths,)``, or of shape ``(steps,
+                paths)``, one per bar (``Schedule.regime``); starting values are those of its first
+                bar.
             options: the fields named in ``cls.options``, such as ``compensate`` or ``scheme``.
 
         Raises:
@@ -176,8 +167,8 @@ class Process(ABC):
         still: bool = False,
     ) -> Paths:
         """``sample`` from its integer; ``still`` without the noise of the price alone."""
-        _check_request(paths, steps, years, dtype)
-        self._check_shapes(paths, steps)
+        check_request(paths, steps, years, dtype)
+        self._check_grid(paths, steps, years)
 
         def buffer(rows: int, wanted: bool) -> Tensor | None:
             return torch.empty((rows, paths), dtype=dtype, device=device) if wanted else None
@@ -185,8 +176,9 @@ class Process(ABC):
         log_price = torch.zeros((steps + 1, paths), dtype=dtype, device=device)
         variance, jumps = buffer(steps + 1, self.has_variance), buffer(steps, self.has_jumps)
         with one_thread():
-            for start in range(0, paths, CHUNK):
-                columns = slice(start, min(start + CHUNK, paths))
+            widest = CHUNK_BY_BAR if self._changes() else CHUNK
+            for start in range(0, paths, widest):
+                columns = slice(start, min(start + widest, paths))
                 width = columns.stop - start
                 streams = Streams(root, start // BLOCK, width, dtype, device, still=still)
                 x = log_price[:, columns]
@@ -206,16 +198,18 @@ class Process(ABC):
         sliced = {n: v[..., columns] for n, v in values.items() if isinstance(v, Tensor) and v.ndim}
         return replace(self, **sliced)
 
-    def _check_shapes(self, paths: int, steps: int) -> None:
-        allowed = [(), (paths,)] + ([(steps, paths)] if self.by_step else [])
+    def _changes(self) -> bool:
+        """Does some parameter change from bar to bar?"""
+        return any(getattr(getattr(self, name), "ndim", 0) == 2 for name in self.bounds)
+
+    def _check_grid(self, paths: int, steps: int, years: float) -> None:
+        """``UserError`` where the parameters do not fit the grid, or would not fit the memory."""
         for name in self.bounds:
-            value = getattr(self, name)
-            if isinstance(value, Tensor) and tuple(value.shape) not in allowed:
-                shapes = " or ".join(str(shape) for shape in allowed[1:])
-                raise UserError(
-                    f"{type(self).__name__}.{name} has shape {tuple(value.shape)}; "
-                    f"give a number or a tensor of shape {shapes}"
-                )
+            allowed = [(paths,)] if name in self.whole_path else [(paths,), (steps, paths)]
+            check_shape(f"{type(self).__name__}.{name}", getattr(self, name), allowed)
+        if "lam" in self.bounds:
+            lam: Value = getattr(self, "lam", 0.0)
+            check_jumps(type(self).__name__, lam, years)
 
     @classmethod
     def _warn_unexpressed(cls, regime: Regime) -> None:
@@ -236,6 +230,16 @@ class Process(ABC):
             )
 
 
+def at_bar(value: Tensor, k: int) -> Tensor:
+    """A parameter as it holds for bar k, whether it changes from bar to bar or not."""
+    return value[k] if value.ndim == 2 else value
+
+
+def at_start(value: Value) -> Value:
+    """A parameter as it holds for the first bar."""
+    return value[0] if isinstance(value, Tensor) and value.ndim == 2 else value
+
+
 def phi(y: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
     """(1 - exp(-y)) / y, continuous at y = 0, which makes a zero reversion speed legal."""
     small = y.abs() < 1e-4
@@ -243,25 +247,3 @@ def phi(y: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
         small, torch.ones_like(y), y
     )  # keeps the gradient of the unused branch finite
     return torch.where(small, 1 - y / 2 + y * y / 6, -torch.expm1(-safe) / safe)
-
-
-def check_bound(process: str, name: str, value: Value | None, bound: Bound) -> None:
-    """``UserError`` naming process, field, value and bound when some value is out of it."""
-    if not isinstance(value, int | float | Tensor) or isinstance(value, bool):
-        raise UserError(f"{process}.{name} = {value!r} is not a number or a tensor")
-    tensor = torch.as_tensor(value).detach()
-    low = tensor > bound.low if bound.above else tensor >= bound.low
-    bad = ~(low & (tensor <= bound.high) & torch.isfinite(tensor))
-    if bool(bad.any()):
-        first = tensor[bad].flatten()[0].item()
-        raise UserError(f"{process}.{name} = {first:g} is outside {bound}")
-
-
-def _check_request(paths: int, steps: int, years: float, dtype: torch.dtype) -> None:
-    for name, number in (("paths", paths), ("steps", steps)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise UserError(f"sample: {name} = {number!r} must be a whole number of at least 1")
-    if not (math.isfinite(years) and years > 0):
-        raise UserError(f"sample: years = {years!r} must be finite and above 0")
-    if dtype not in (torch.float32, torch.float64):
-        raise UserError(f"sample: dtype = {dtype} must be torch.float32 or torch.float64")

@@ -1,7 +1,7 @@
 """The default process: reversion, stochastic variance, memory and jumps from one regime."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Any, ClassVar
@@ -11,12 +11,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from parfait.regime import Regime
-from parfait.sde.accumulate import fill_reversion
+from parfait.sde.accumulate import ever, fading_compensators, fill_reversion
+from parfait.sde.checks import check_jumps
 from parfait.sde.columns import pick, put
 from parfait.sde.fractional import fractional_noise, reverting_variance
 from parfait.sde.jumps import merton_kbar, normal_sizes, scatter_jumps
-from parfait.sde.memory import MAX_STEPS, memory
-from parfait.sde.process import Chunk, Process, phi
+from parfait.sde.memory import GRID, MAX_STEPS, causal_noise, memory
+from parfait.sde.process import Chunk, Process, at_bar, at_start, phi
 from parfait.sde.qe import fill_qe
 from parfait.sde.streams import Purpose
 from parfait.utils.errors import UserError
@@ -39,21 +40,27 @@ class RegimeSDE(Process):
     v is the variance (kappa_v, sigma^2, xi, v_0) at the left of each bar, w_j = rho Z1_j + sqrt(1 -
     rho^2) Z2_j with Z1_j the normal that moves v_j. Volatility sits on the innovation, inside the
     memory filter: B is then deterministic and v_j known before w_j, so conditional expectations
-        telescope to the exact mean whatever the
-    memory, reversion, leverage and jumps. Reversion pulls jumps back too: a crash rebounds.
+    telescope to the exact mean whatever the memory, reversion, leverage and jumps. Reversion pulls
+    jumps back too: a crash rebounds.
+
+    All of it may change from bar to bar, the mean staying exact: a is that of bar k in the two
+    recursions, row k of L is that of the factor of H_k, and a jump of bar l has faded by the
+    product of the later a when Lambda_k compensates it. The variance goes on from one regime to the
+    next.
 
     Every path goes to the cheapest scheme that is exact for it. Without memory and reversion this
     is ``Bates`` (QE-M); with constant variance and no memory ``OU``, with memory and no reversion
-    ``FractionalGBM``. Where memory meets a moving variance H is rounded to 0.01; |H - 1/2| < 0.005
-    counts as no memory, kappa T < 0.001 as no reversion.
+    ``FractionalGBM``. Where memory meets a moving variance, or itself or the reversion changes, H
+    is rounded to 0.01; |H - 1/2| < 0.005 counts as no memory, kappa T < 0.001 as no reversion.
 
     Args:
-        regime: one regime, or a batch of shape ``(paths,)``.
+        regime: one regime, a batch of shape ``(paths,)``, or of shape ``(steps, paths)``, a regime
+            for every bar; its initial volatility is that of the first bar.
         compensate: ``False`` drops Lambda.
         compile: as in ``Heston``, for all paths whose variance moves.
 
     Raises:
-        UserError: ``sample`` with more than 4096 steps where memory meets a moving variance.
+        UserError: ``sample`` with more than 4096 steps where H is rounded to 0.01.
     """
 
     options: ClassVar[tuple[str, ...]] = ("compensate", "compile")
@@ -61,7 +68,7 @@ class RegimeSDE(Process):
     has_variance: ClassVar[bool] = True
     has_jumps: ClassVar[bool] = True
 
-    regime: Regime
+    regime: Regime = field(kw_only=False)
     compensate: bool = True
     compile: bool = False
 
@@ -73,32 +80,35 @@ class RegimeSDE(Process):
         return {"regime": regime, **options}
 
     def _rows(self, columns: slice) -> "RegimeSDE":
-        return replace(self, regime=self.regime[columns]) if self.regime.shape else self
+        return replace(self, regime=self.regime[..., columns]) if self.regime.shape else self
 
-    def _check_shapes(self, paths: int, steps: int) -> None:
-        if self.regime.shape not in ((), (paths,)):
+    def _changes(self) -> bool:
+        return len(self.regime.shape) == 2
+
+    def _check_grid(self, paths: int, steps: int, years: float) -> None:
+        if self.regime.shape not in ((), (paths,), (steps, paths)):
             raise UserError(
-                f"RegimeSDE.regime has shape {self.regime.shape}; "
-                f"give one regime or a batch of shape ({paths},)"
+                f"RegimeSDE.regime has shape {self.regime.shape}; give one regime or a batch of "
+                f"shape ({paths},) or ({steps}, {paths})"
             )
+        check_jumps("RegimeSDE", self.regime.jump_intensity, years)
 
     def _fill(self, chunk: Chunk) -> None:
         p = self.symbols(chunk.width, chunk.years, chunk.log_price.device)
         scatter_jumps(chunk, p["lam"], normal_sizes(chunk, p["m"], p["s"]))
         z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
         z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
-        moving = (p["xi"] > 0) | (p["v0"] != p["theta"])
-        remembers, reverting = p["hurst"] != 0.5, p["kappa"] > 0
-        for has_memory, moves in product((False, True), repeat=2):
-            rows = (remembers == has_memory) & (moving == moves)
-            if moves and not has_memory:
-                self._on_rows(chunk, rows & ~reverting, p, z1, z2, self._fill_qe)
-                rows = rows & reverting
-            fill = partial(self._fill_filtered, has_memory=has_memory, moves=moves)
+        kinds = Kinds.of(p)
+        self._on_rows(chunk, kinds.by_qe, p, z1, z2, self._fill_qe)
+        for memory_kind, moves in product(("none", "steady", "changing"), (False, True)):
+            rows = kinds.rows(memory_kind, moves) & ~kinds.by_qe
+            fill = partial(self._fill_filtered, kind=memory_kind, moves=moves)
             self._on_rows(chunk, rows, p, z1, z2, fill)
 
     def symbols(self, width: int, years: float, device: torch.device) -> Symbols:
-        """Parameters in paper symbols, float64, one per path; negligible ones neutral."""
+        """Parameters in paper symbols, float64, ``(width,)`` or ``(steps, width)``; negligible ones
+        neutral.
+        """
         r = self.regime
         assert r.initial_volatility is not None
         values: dict[str, Any] = {
@@ -112,14 +122,14 @@ class RegimeSDE(Process):
             "kappa_v": r.variance_reversion,
             "xi": r.vol_of_vol,
             "rho": r.leverage,
-            "v0": r.initial_volatility**2,
+            "v0": at_start(r.initial_volatility) ** 2,
         }
         exact = {
             n: torch.as_tensor(v, dtype=torch.float64, device=device) for n, v in values.items()
         }
-        p = {n: v.expand(width) for n, v in exact.items()}
-        still = p["kappa"] * years < NO_REVERSION
-        p["kappa"] = p["kappa"].masked_fill(still, 0.0)
+        p = {n: _steady_table(v) if v.ndim == 2 else v.expand(width) for n, v in exact.items()}
+        fastest = p["kappa"].amax(dim=0) if p["kappa"].ndim == 2 else p["kappa"]
+        p["kappa"] = p["kappa"].masked_fill(fastest * years < NO_REVERSION, 0.0)
         p["hurst"] = p["hurst"].masked_fill((p["hurst"] - 0.5).abs() < NO_MEMORY, 0.5)
         return p
 
@@ -144,7 +154,9 @@ class RegimeSDE(Process):
         x = torch.zeros_like(chunk.log_price[:, : index.numel()])
         v = torch.empty_like(x)
         part = replace(chunk, log_price=x, variance=v, jumps=pick(chunk.jumps, index))
-        fill(part, {n: v[index] for n, v in p.items()}, pick(z1, index), pick(z2, index), index)
+        fill(
+            part, {n: v[..., index] for n, v in p.items()}, pick(z1, index), pick(z2, index), index
+        )
         put(chunk.log_price, index, x)
         put(chunk.variance, index, v)
 
@@ -162,65 +174,98 @@ class RegimeSDE(Process):
         z2: Tensor,
         index: Index,
         *,
-        has_memory: bool,
+        kind: str,
         moves: bool,
     ) -> None:
         assert chunk.variance is not None
         assert chunk.jumps is not None
-        dt, kappa = chunk.dt, p["kappa"]
+        dt = chunk.dt
+        hurst, kappa = p["hurst"], p["kappa"]
+        if kind == "steady":
+            hurst, kappa = at_bar(hurst, 0), at_bar(kappa, 0)
         decay, spread = torch.exp(-kappa * dt), phi(2 * kappa * dt)
         if moves:
-            # Without leverage nothing of the price enters the variance; its price is overwritten.
-            none = torch.zeros_like(kappa)
+            none = torch.zeros_like(p["v0"])
             values = (p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
-            fill_qe(chunk, z1, z2, none, *values, compiled=self.compile)
+            fill_qe(chunk, z1, z2, none, *values, compiled=self.compile, price=False)
             rho = p["rho"]
             w = chunk.cast(rho) * z1 + chunk.cast((1 - rho**2).clamp(min=0).sqrt()) * z2
         else:
-            chunk.variance[:] = chunk.cast(p["theta"])
+            chunk.variance[:] = chunk.cast(p["v0"])
             w = z2
         v_dt = chunk.variance[:-1] * dt
-        if has_memory and moves:
-            _check_steps(chunk.steps)
-            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, p["hurst"], decay, spread)
-        elif has_memory:
-            white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]
-            bar = p["theta"] * dt * spread
-            noise = fractional_noise(white, p["hurst"]).mul_(chunk.cast(bar.sqrt()))
-            variances = reverting_variance(p["hurst"], decay, chunk.steps)
-            q = torch.stack([chunk.cast(bar * row) for row in variances])
-        else:
+        if kind == "none":
             v_dt.mul_(chunk.cast(spread))
             noise, q = v_dt.sqrt() * w, _sums(v_dt, chunk.cast(decay**2))
+        elif kind == "steady" and not moves:
+            bar = p["v0"] * dt * spread
+            if chunk.streams.joint:
+                hurst = (hurst / GRID).round() * GRID
+                noise = causal_noise(w, hurst)
+            else:
+                white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]
+                noise = fractional_noise(white, hurst)
+            noise = noise.mul_(chunk.cast(bar.sqrt()))
+            variances = reverting_variance(hurst, decay, chunk.steps)
+            q = torch.stack([chunk.cast(bar * row) for row in variances])
+        else:
+            _check_steps(chunk.steps)
+            by_bar = torch.broadcast_tensors(hurst, decay, spread)
+            noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, *by_bar)
         fill_reversion(chunk, kappa, noise.add_(chunk.jumps))
-        compensators = _jump_compensators(p, decay, dt, chunk.steps, self.compensate)
-        for k, compensator in enumerate(compensators, start=1):
-            mean = p["mu"] * (k * dt) - compensator
-            chunk.log_price[k].add_(chunk.cast(mean)).sub_(q[k - 1], alpha=0.5)
+        rate = p["lam"] * dt * float(self.compensate)
+        compensators = fading_compensators(rate, p["m"], p["s"], decay, chunk.steps)
+        drift, trend = p["mu"] * dt, torch.zeros_like(p["v0"])
+        for k, compensator in enumerate(compensators):
+            trend = trend + at_bar(drift, k)
+            mean = chunk.cast(trend - compensator)
+            chunk.log_price[k + 1].add_(mean).sub_(q[k], alpha=0.5)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which schemes the paths need, one flag per path.
+
+    Args:
+        remembers: H differs from 1/2 in some bar.
+        moves: the variance is not constant.
+        steady: neither H nor kappa changes.
+        by_qe: no memory, no reversion and a moving variance.
+    """
+
+    remembers: Bool[Tensor, " width"]
+    moves: Bool[Tensor, " width"]
+    steady: Bool[Tensor, " width"]
+    by_qe: Bool[Tensor, " width"]
+
+    @classmethod
+    def of(cls, p: Symbols) -> "Kinds":
+        remembers, reverting = ever(p["hurst"] != 0.5), ever(p["kappa"] > 0)
+        moves = ever(p["xi"] > 0) | ever(p["theta"] != p["v0"])
+        changes = [ever(p[name] != at_bar(p[name], 0)) for name in ("hurst", "kappa")]
+        return cls(remembers, moves, ~(changes[0] | changes[1]), moves & ~remembers & ~reverting)
+
+    def rows(self, kind: str, moves: bool) -> Bool[Tensor, " width"]:
+        """The paths with this kind of memory and variance."""
+        remembers = self.remembers & (self.steady if kind == "steady" else ~self.steady)
+        return (~self.remembers if kind == "none" else remembers) & (self.moves == moves)
+
+    @property
+    def on_grid(self) -> Bool[Tensor, " width"]:
+        """The paths whose H is rounded to the grid of ``memory``."""
+        return self.remembers & (self.moves | ~self.steady)
+
+
+def _steady_table(table: Tensor) -> Tensor:
+    """One row for a table whose rows are all the same: the same paths for less."""
+    return table[0] if bool((table == table[0]).all()) else table
 
 
 def _sums(rows: Tensor, weight: Tensor) -> Tensor:
     """Q_k = weight Q_(k-1) + row_k, in place."""
     for k in range(1, rows.shape[0]):
-        rows[k].addcmul_(rows[k - 1], weight)
+        rows[k].addcmul_(rows[k - 1], at_bar(weight, k))
     return rows
-
-
-def _jump_compensators(
-    p: Symbols, decay: Tensor, dt: float, steps: int, compensate: bool
-) -> Iterator[Tensor]:
-    """Lambda_k for k = 1 .. steps."""
-    total, faded = torch.zeros_like(decay), torch.ones_like(decay)
-    active = compensate and bool((p["lam"] > 0).any())
-    reverting = bool((decay < 1).any())
-    term = p["lam"] * dt * merton_kbar(p["m"], p["s"])
-    for k in range(steps):
-        if active:
-            if reverting and k > 0:
-                faded = faded * decay
-                term = p["lam"] * dt * merton_kbar(p["m"] * faded, p["s"] * faded)
-            total = total + term
-        yield total
 
 
 def _check_steps(steps: int) -> None:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
+from parfait.sde.checks import DRIFT, VARIANCE, Bound
 from parfait.sde.columns import pad_width
 from parfait.sde.fractional import HURST_GRID, hurst_levels
-from parfait.sde.process import Bound, Chunk, Process, Value
+from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
 
 MONTH = 1 / 12  # horizon at which a derived eta matches the log-variance of the regime
@@ -28,22 +29,24 @@ class RoughBergomi(Process):
 
     Args:
         mu: total drift [1/year].
-        hurst: roughness H in (0, 1/2], rounded to 0.001; typically 0.05 to 0.15.
-        eta: volatility of log variance [year^-H], at least 0; 0 is GBM.
+        hurst: roughness H in (0, 1/2], rounded to 0.001; typically 0.05 to 0.15; one per path.
+        eta: volatility of log variance [year^-H], at least 0; 0 is GBM; one per path.
         rho: corr(dW, dZ), in [-1, 1].
-        xi0: flat forward variance [1/year], at least 0: E[v_t] = xi0.
+        xi0: forward variance [1/year], at least 0: E[v_t] = xi0. As ``(steps, paths)`` it is the
+            forward curve: row k is that at point k, and the last one also that of the last point.
 
     Source: Bayer, Friz & Gatheral (2016); scheme of Bennedsen, Lunde & Pakkanen (2017, kappa = 1).
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
-        "mu": Bound(),
+        "mu": DRIFT,
         "hurst": Bound(HURST_GRID, 0.5),
-        "eta": Bound(0.0),
+        "eta": Bound(0.0, 1e6),
         "rho": Bound(-1.0, 1.0),
-        "xi0": Bound(0.0),
+        "xi0": VARIANCE,
     }
     options: ClassVar[tuple[str, ...]] = ("roughness", "eta")
+    whole_path: ClassVar[tuple[str, ...]] = ("hurst", "eta")
     has_variance: ClassVar[bool] = True
 
     mu: Value
@@ -54,18 +57,26 @@ class RoughBergomi(Process):
 
     @classmethod
     def _parameters(cls, regime: Regime, **options: Any) -> dict[str, Any]:
-        """``eta=None`` matches the sd of log v over a month: eta tau^H = (xi / sigma) sqrt(tau)."""
+        """``eta=None`` matches the sd of log v over a month: eta tau^H = (xi / sigma) sqrt(tau).
+
+        The forward variance starts at v0 and moves in proportion with the long-run variance.
+        """
         roughness, eta = options.get("roughness", 0.1), options.get("eta")
         assert regime.initial_volatility is not None
         assert regime.vol_of_vol is not None
         if eta is None:
-            eta = regime.vol_of_vol / regime.volatility * MONTH ** (0.5 - roughness)
+            relative = at_start(regime.vol_of_vol) / at_start(regime.volatility)
+            eta = relative * MONTH ** (0.5 - roughness)
+        growth = regime.volatility / at_start(regime.volatility)
+        forward = (at_start(regime.initial_volatility) * growth) ** 2
+        if isinstance(forward, Tensor):
+            forward = forward.clamp(max=VARIANCE.high)
         return {
             "mu": regime.drift,
             "hurst": roughness,
             "eta": eta,
             "rho": regime.leverage,
-            "xi0": regime.initial_volatility**2,
+            "xi0": forward,
         }
 
     def _fill(self, chunk: Chunk) -> None:
@@ -76,7 +87,9 @@ class RoughBergomi(Process):
         n, dt = chunk.steps, chunk.dt
         dz = chunk.streams.normal(Purpose.VARIANCE, n)  # in units of sqrt(dt), like all noise here
         y, variance_of_y = volterra(chunk, hurst.expand(chunk.width), dz)
-        chunk.variance[0] = chunk.cast(xi0)
+        chunk.variance[0] = chunk.cast(at_bar(xi0, 0))
+        if xi0.ndim == 2:
+            xi0 = torch.cat([xi0[1:], xi0[-1:]])
         y.mul_(chunk.cast(eta)).sub_(chunk.cast(0.5 * eta**2 * variance_of_y)).exp_()
         chunk.variance[1:] = y.mul_(chunk.cast(xi0))
         v = chunk.variance[:-1]

@@ -112,6 +112,26 @@ def diffusion_cf(years: float, sigma: float) -> Callable[[Tensor], Tensor]:
     return lambda u: torch.exp(-0.5 * sigma**2 * years * (u**2 + 1j * u))
 
 
+def matrix(*above: float) -> Tensor:
+    """A correlation matrix from its entries above the diagonal."""
+    size = round((1 + math.sqrt(1 + 8 * len(above))) / 2)
+    out = torch.eye(size, dtype=torch.float64)
+    rows, columns = torch.triu_indices(size, size, 1)
+    out[rows, columns] = out[columns, rows] = torch.tensor(above, dtype=torch.float64)
+    return out
+
+
+def realised(first: Paths, second: Paths) -> tuple[float, float]:
+    """Correlation of bar returns pooled over bars, its standard error over paths."""
+    a, b = (p.log_price.double().diff(dim=1) for p in (first, second))
+    a, b = a - a.mean(dim=0), b - b.mean(dim=0)
+    aa, bb, ab = ((x * y).mean(dim=1) for x, y in ((a, a), (b, b), (a, b)))
+    scale = (aa.mean() * bb.mean()).sqrt()
+    r = float(ab.mean() / scale)
+    influence = ab / scale - 0.5 * r * (aa / aa.mean() + bb / bb.mean())
+    return r, float(influence.std()) / math.sqrt(len(aa))
+
+
 class References:
     """The functions above, since test files cannot import each other."""
 
@@ -123,6 +143,8 @@ class References:
     merton_jumps_cf = staticmethod(merton_jumps_cf)
     kou_jumps_cf = staticmethod(kou_jumps_cf)
     diffusion_cf = staticmethod(diffusion_cf)
+    matrix = staticmethod(matrix)
+    realised = staticmethod(realised)
 
     @staticmethod
     def generator(seed: int = 0) -> torch.Generator:
