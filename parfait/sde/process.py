@@ -66,8 +66,12 @@ class Chunk:
         return self.years / self.steps
 
     def exact(self, value: Value) -> Tensor:
-        """The parameter in float64: constants are computed exactly, then cast."""
-        return torch.as_tensor(value, dtype=torch.float64, device=self.log_price.device)
+        """The parameter in float64: constants are computed exactly, then cast.
+
+        Of shape (), (width,) or (steps, width); a table that is one row repeated is that row.
+        """
+        exact = torch.as_tensor(value, dtype=torch.float64, device=self.log_price.device)
+        return exact[0] if exact.ndim == 2 and exact.stride(0) == 0 else exact
 
     def cast(self, constant: Tensor) -> Tensor:
         """A float64 constant in the precision of the paths."""

@@ -258,7 +258,8 @@ class Kinds:
 
 def _steady_table(table: Tensor) -> Tensor:
     """One row for a table whose rows are all the same: the same paths for less."""
-    return table[0] if bool((table == table[0]).all()) else table
+    repeated = table.stride(0) == 0 or bool((table == table[0]).all())
+    return table[0] if repeated else table
 
 
 def _sums(rows: Tensor, weight: Tensor) -> Tensor:
