@@ -1,5 +1,6 @@
 """The correlation of price noise that gives bar returns the correlation asked for."""
 
+import math
 from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import combinations
@@ -12,7 +13,8 @@ from parfait.sde.correlation import cholesky, repaired_where
 from parfait.sde.profile import Profile, overlap, reversion
 
 _TINY = 1e-30  # a product of variances below this has no correlation to speak of
-_NEWTON = 8  # steps that reach float64 from any start
+_STRAIGHT = 1e-9  # a bend below this moves no correlation
+_HALLEY = 4  # steps that reach 1e-9 from everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +128,33 @@ class Pair:
         """The d that gives the correlation asked for, or the nearest one."""
         low, high = self.range()
         target = (self.wanted - self.jumps) / self.slope.clamp(min=_TINY)
-        d = torch.minimum(torch.maximum(target, low), high)
-        for _ in range(_NEWTON if bool((self.bend != 0).any()) else 0):
-            growth = torch.exp(self.bend * d)
-            steepness = (growth * (1 + self.bend * d)).clamp(min=0.05)
-            d = torch.minimum(torch.maximum(d - (d * growth - target) / steepness, low), high)
+        bent = self.bend.abs() > _STRAIGHT
+        if bool(bent.any()):
+            bend = torch.where(bent, self.bend, 1.0)
+            d = torch.where(bent, lambert_w(bend * target) / bend, target)
+        else:
+            d = target
+        d = torch.minimum(torch.maximum(d, low), high)
         return torch.where(self.slope > _TINY, d, self.wanted)
 
     def result(self, d: Float64[Tensor, " paths"]) -> Float64[Tensor, " paths"]:
         """The correlation of bar returns."""
         result = self.slope * d * torch.exp(self.bend * d) + self.jumps
         return torch.where(self.real, result, self.wanted)
+
+
+def lambert_w(x: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
+    """The principal w with w exp(w) = x, -1 below -1/e, where there is none.
+
+    Halley's iteration (Corless et al. 1996).
+    """
+    x = x.clamp(min=-math.exp(-1))
+    w = torch.where(x < 0, (2 * (1 + math.e * x)).clamp(min=0).sqrt() - 1, torch.log1p(x))
+    for _ in range(_HALLEY):
+        growth = torch.exp(w)
+        error, beyond = w * growth - x, (w + 1).clamp(min=1e-6)
+        w = w - error / (growth * beyond - (w + 2) * error / (2 * beyond))
+    return w
 
 
 def _cosine(rho_a: Tensor, rho_b: Tensor) -> Tensor:

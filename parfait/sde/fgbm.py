@@ -11,7 +11,7 @@ from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
 from parfait.sde.checks import DRIFT, VOLATILITY, Bound
 from parfait.sde.fractional import HURST_GRID, fractional_noise, hurst_levels, summed_variance
-from parfait.sde.memory import GRID, causal_noise
+from parfait.sde.memory import causal_noise, on_grid
 from parfait.sde.process import Chunk, Process, SdeWarning, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
 from parfait.utils.errors import UserError
@@ -75,7 +75,7 @@ class FractionalGBM(Process):
     def _fill(self, chunk: Chunk) -> None:
         mu, sigma, hurst = (chunk.exact(v) for v in (self.mu, self.sigma, self.hurst))
         if chunk.streams.joint:
-            hurst = ((hurst / GRID).round() * GRID).clamp(GRID, 1 - GRID)
+            hurst = on_grid(hurst)
         levels, which = hurst_levels(hurst.expand(chunk.width))
         hurst, dt = levels[which], chunk.dt  # the mean below must be that of the rounded exponent
         bar_sd = sigma * (dt**0.5 if self.vol_anchor == "bar" else dt**hurst)

@@ -160,6 +160,11 @@ def _changing(
     return noise, q
 
 
+def on_grid(hurst: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
+    """The nearest exponents of which there is a factor."""
+    return ((hurst / GRID).round() * GRID).clamp(GRID, 1 - GRID)
+
+
 def causal_noise(
     white: Float[Tensor, "steps width"], hurst: Float64[Tensor, " width"]
 ) -> Float[Tensor, "steps width"]:
@@ -167,7 +172,7 @@ def causal_noise(
 
     Args:
         white: u, independent N(0, 1).
-        hurst: H, rounded to ``GRID``.
+        hurst: H, as ``on_grid`` gives it.
 
     Raises:
         UserError: more than 4096 steps.

@@ -1,5 +1,6 @@
 """What the correlation of two assets depends on: variances, jumps, leverage and memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,14 +8,15 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from parfait.sde.bates import Bates
 from parfait.sde.fgbm import FractionalGBM
 from parfait.sde.gbm import GBM
 from parfait.sde.heston import Heston
 from parfait.sde.kou import Kou
-from parfait.sde.memory import GRID, factor
+from parfait.sde.memory import GRID, factor, on_grid
 from parfait.sde.merton import Merton
 from parfait.sde.ou import OU
-from parfait.sde.process import Process, phi
+from parfait.sde.process import Process, at_bar, phi
 from parfait.sde.regime_sde import Kinds, RegimeSDE
 from parfait.sde.rough_bergomi import RoughBergomi
 from parfait.utils.errors import UserError
@@ -94,7 +96,7 @@ def profile(
         decay = torch.exp(-kappa[0] * dt)
         leverage, rate = torch.where(kinds.moves, p["rho"], 0.0), p["lam"]
         jumps = (rows(p["lam"]), rows(p["m"]), rows(p["s"]))
-        hurst = p["hurst"][0] if p["hurst"].ndim == 2 else p["hurst"]
+        hurst = at_bar(p["hurst"], 0)  # a memory that changes is taken for its first
     elif isinstance(process, GBM | Merton | Kou | OU | FractionalGBM):
         root = rows(process.sigma)
         if isinstance(process, OU):
@@ -113,21 +115,21 @@ def profile(
     elif isinstance(process, RoughBergomi):
         time = ((torch.arange(segments, device=device) + 0.5) / segments * years)[:, None]
         spread = rows(process.eta) * time.double() ** rows(process.hurst)
-        variance = rows(process.xi0).expand_as(spread)
+        variance, spread = torch.broadcast_tensors(rows(process.xi0), spread)
         root, leverage = variance.sqrt() * torch.exp(-0.125 * spread**2), exact(process.rho)
     else:
         raise UserError(f"MultiAsset: {type(process).__name__} is not a process it knows")
-    lam = getattr(process, "lam", None)
-    if lam is not None:
-        rate = exact(lam)
-        jumps = (rows(lam), *_sizes(process, rows))
+    if isinstance(process, Merton | Kou | Bates):
+        rate = exact(process.lam)
+        jumps = (rows(process.lam), *_sizes(process, rows))
     return Profile(variance, root, leverage, rate, *jumps, hurst, decay)
 
 
-def _sizes(process: Process, rows) -> tuple[Tensor, Tensor]:
+def _sizes(process: Process, rows: Callable[[object], Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the log jumps."""
-    if not isinstance(process, Kou):
-        return rows(getattr(process, "jump_mean")), rows(getattr(process, "jump_std"))  # noqa: B009
+    if isinstance(process, Merton | Bates):
+        return rows(process.jump_mean), rows(process.jump_std)
+    assert isinstance(process, Kou)
     p, up, down = rows(process.p_up), rows(process.eta_up), rows(process.eta_down)
     mean = p / up - (1 - p) / down
     return mean, (2 * p / up**2 + 2 * (1 - p) / down**2 - mean**2).sqrt()
@@ -171,7 +173,7 @@ def overlap(
 
     The mean over the bars k of sum_j L_kj L'_kj, 1 where the exponents are equal.
     """
-    level, other_level = ((h / GRID).round().long() for h in (hurst, other))
+    level, other_level = ((on_grid(h) / GRID).round().long() for h in (hurst, other))
     known, which = torch.unique(level * _LEVELS + other_level, return_inverse=True)
     rows = min(steps, _MEMORY_ROWS)
     pairs = (divmod(code, _LEVELS) for code in known.tolist())

@@ -16,7 +16,7 @@ from parfait.sde.checks import check_jumps
 from parfait.sde.columns import pick, put
 from parfait.sde.fractional import fractional_noise, reverting_variance
 from parfait.sde.jumps import merton_kbar, normal_sizes, scatter_jumps
-from parfait.sde.memory import GRID, MAX_STEPS, causal_noise, memory
+from parfait.sde.memory import MAX_STEPS, causal_noise, memory, on_grid
 from parfait.sde.process import Chunk, Process, at_bar, at_start, phi
 from parfait.sde.qe import fill_qe
 from parfait.sde.streams import Purpose
@@ -200,7 +200,7 @@ class RegimeSDE(Process):
         elif kind == "steady" and not moves:
             bar = p["v0"] * dt * spread
             if chunk.streams.joint:
-                hurst = (hurst / GRID).round() * GRID
+                hurst = on_grid(hurst)
                 noise = causal_noise(w, hurst)
             else:
                 white = chunk.streams.normal(Purpose.PRICE, 2 * chunk.steps)[:, index]

@@ -151,6 +151,58 @@ def test_paths_under_regimes_of_their_own(ref):
     assert abs(float(product.mean()) - 0.4) < 4 * float(product.std()) / math.sqrt(n) + 0.015
 
 
+def test_parameters_may_change_from_bar_to_bar(ref):
+    """Pooled over the bars, whatever the phases: rates, leverages and variances of each bar."""
+    n = 12_000
+
+    def phases(first, second):
+        table = torch.full((STEPS, n), first, dtype=torch.float64)
+        table[STEPS // 2 :] = second
+        return table
+
+    fields = {
+        "volatility": phases(0.1, 0.4),
+        "jump_intensity": phases(0.0, 10.0),
+        "leverage": phases(-0.8, 0.3),
+        "mean_reversion": phases(0.0, 6.0),
+    }
+    models = (
+        regime(**fields),
+        Heston(mu=0.0, kappa=3.0, theta=0.04, xi=0.4, rho=phases(0.2, -0.9), v0=0.04),
+        GBM(mu=phases(0.5, -0.5), sigma=phases(0.3, 0.1)),
+    )
+    wanted = ref.matrix(0.5, 0.3, 0.2)
+    paths = MultiAsset(models, wanted).sample(n, STEPS, YEARS, generator=ref.generator())
+    for i in range(3):
+        for j in range(i):
+            r, se = ref.realised(paths[i], paths[j])
+            assert abs(r - wanted[i, j]) < 4 * se + 0.015
+
+
+def test_every_shape_of_parameter_is_taken(ref):
+    """Numbers next to parameters by path, and exponents at the end of their range."""
+    n = 40
+    some = torch.linspace(0.02, 0.06, n, dtype=torch.float64)
+    models = (
+        RoughBergomi(mu=0.0, hurst=0.1, eta=1.0, rho=-0.5, xi0=some),
+        RoughBergomi(mu=0.0, hurst=some, eta=0.0, rho=1.0, xi0=0.0),
+        Heston(mu=0.0, kappa=0.0, theta=0.04, xi=some, rho=-1.0, v0=0.0),
+        OU(mu=0.0, sigma=0.0, kappa=some),
+        FractionalGBM(mu=0.0, sigma=some, hurst=0.001),
+        FractionalGBM(mu=0.0, sigma=0.2, hurst=1 - some / 20),
+        Kou(mu=0.0, sigma=0.1, lam=some, p_up=0.0, eta_up=50.0, eta_down=40.0),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SdeWarning)
+        model = MultiAsset(models, 0.4 + 0.6 * torch.eye(7))
+        found = model.correlations(n, 3, 0.1)
+        for paths in model.sample(n, 3, 0.1, generator=ref.generator()):
+            assert torch.isfinite(paths.log_price).all()
+    for table in (found.diffusive, found.attainable):
+        assert (table.abs() <= 1).all()
+        assert torch.isfinite(table).all()
+
+
 def test_different_memories_share_what_their_filters_share(ref):
     """The same innovations through two filters: mean over k of sum_j L_kj L'_kj."""
     model = MultiAsset((FractionalGBM(mu=0.0, sigma=0.2, hurst=0.85),) * 2, ref.matrix(1.0))

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from scipy import special
 
 from parfait.regime import Regime
 from parfait.sde import GBM, FractionalGBM, MultiAsset, RegimeSDE, SdeWarning, nearest_correlation
 from parfait.sde.correlation import cholesky
+from parfait.sde.diffusive import lambert_w
 from parfait.utils.errors import UserError
 
 MODELS = {
@@ -65,6 +67,15 @@ def test_cholesky_knows_singular_from_indefinite(ref):
     lower = lower.permute(2, 0, 1)[:3]
     torch.testing.assert_close(lower @ lower.mT, good)
     torch.testing.assert_close(lower[2], torch.linalg.cholesky(good[2]))
+
+
+def test_lambert_w_solves_its_equation():
+    near = -math.exp(-1) + torch.logspace(-12, -1, 50, dtype=torch.float64)
+    far = torch.cat([torch.linspace(-0.3, 0.3, 61), torch.logspace(-3, 8, 200)]).double()
+    for x, within in ((near, 1e-6), (far, 1e-9)):
+        exact = torch.from_numpy(special.lambertw(x.numpy()).real)
+        torch.testing.assert_close(lambert_w(x), exact, atol=within, rtol=within)
+    assert float(lambert_w(torch.tensor(-5.0).double())) == pytest.approx(-1, abs=1e-6)
 
 
 @pytest.mark.parametrize(
