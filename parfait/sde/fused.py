@@ -38,7 +38,7 @@ def fill_compiled(
     kernel = _compiled(like.dtype)
     rows = torch.stack(constants(chunk, parameters))
     few = like.new_ones((len(rows), BLOCK))
-    noise, (jumps, x, v) = like.new_zeros((2, BARS, BLOCK)), like.new_zeros((3, BARS, BLOCK))
+    first, second, jumps, x, v = like.new_zeros((5, BARS, BLOCK))
     missing = 0
     for block, columns in chunk.streams.blocks():
         width = columns.stop - columns.start
@@ -49,11 +49,11 @@ def fill_compiled(
         for k in range(0, chunk.steps, BARS):
             now = slice(k, min(k + BARS, chunk.steps))
             bars = now.stop - k
-            for reader, out in zip(readers, noise, strict=True):
+            for reader, out in zip(readers, (first, second), strict=True):
                 reader(now, out[:bars])
             if chunk.jumps is not None and price:
                 jumps[:bars, :width] = chunk.jumps[now, columns]
-            kernel(few, *noise, jumps, x, v, failed, _mask(bars, like.dtype))
+            kernel(few, first, second, jumps, x, v, failed, _mask(bars, like.dtype))
             if price:
                 chunk.log_price[k + 1 : k + bars + 1, columns] = x[:bars, :width]
             chunk.variance[k + 1 : k + bars + 1, columns] = v[:bars, :width]
@@ -94,9 +94,9 @@ def _compiled(dtype: torch.dtype) -> Callable[..., None]:
     tail = exact_tail if dtype == torch.float64 else partial(_fast_tail, _coefficients())
     kernel = torch.compile(partial(_bars, tail), fullgraph=True, dynamic=False)
     ones = torch.ones((len(Constants._fields), BLOCK), dtype=dtype)
-    buffers = ones.new_zeros((5, BARS, BLOCK))
+    z1, z2, jumps, x, v = ones.new_zeros((5, BARS, BLOCK))
     try:
-        kernel(ones, *buffers, ones.new_zeros(BLOCK), _mask(BARS, dtype))
+        kernel(ones, z1, z2, jumps, x, v, ones.new_zeros(BLOCK), _mask(BARS, dtype))
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(

@@ -88,13 +88,13 @@ def fill_qe(
     if compiled and rows.numel() < chunk.width:
         missing = fill_compiled(chunk, floored, z1, z2, price)
     if not compiled or rows.numel() > 0:
-        tables = [z.table() if isinstance(z, Draw) else z for z in (z1, z2)]
+        n1, n2 = (z.table() if isinstance(z, Draw) else z for z in (z1, z2))
         if graded or not on_cpu:
-            missing = _fill_dense(chunk, parameters, *tables)
+            missing = _fill_dense(chunk, parameters, n1, n2)
         else:
             if not compiled and rows.numel() < chunk.width:
-                missing = _fill_sparse(chunk, floored, *tables, price)
-            _refill(chunk, rows, parameters, *tables)
+                missing = _fill_sparse(chunk, floored, n1, n2, price)
+            _refill(chunk, rows, parameters, n1, n2)
     if missing > _MISSING_SHARE * chunk.steps * chunk.width:
         share = missing / (chunk.steps * chunk.width)
         text = f"QE-M: no martingale correction on {share:.1%} of the steps; take shorter steps"
@@ -210,6 +210,7 @@ def _fill_sparse(
         torch.div(share, a, out=a)
         torch.mul(mean, r, out=m)  # a b^2
         torch.sqrt(m, out=v_next).addcmul_(torch.sqrt(a, out=r), z).square_()
+        few = None
         if hot is not None:
             few = _exponential(mean[hot], h[hot], z[hot], c.minus_two_a[hot])
             v_next[hot] = few[0]
@@ -221,7 +222,7 @@ def _fill_sparse(
         if failed is not None:
             gap.masked_fill_(failed, 1)
         m.mul_(c.minus_two_a).div_(gap).add_(gap.log_()).mul_(0.5)
-        if hot is not None:
+        if few is not None:
             m[hot] = few[1]
             if failed is not None:
                 failed[hot] = ~few[2]
