@@ -17,7 +17,7 @@ from parfait.sde.qe_step import Constants, constants, exact_tail, step
 from parfait.sde.streams import BLOCK, Draw
 from parfait.utils.errors import UserError
 
-BARS = 6  # of one pass; compilation takes seconds for each
+BARS = 8  # of one pass; compilation takes seconds for each
 _DEGREE = 11
 
 
