@@ -1,34 +1,59 @@
 """Speed of the theory layer: µs of CPU per path of 252 steps, one thread, next to installed peers.
 
-    OMP_NUM_THREADS=1 python benchmarks/sde.py
+    OMP_NUM_THREADS=1 python benchmarks/sde.py [--rounds 7] [--no-compile]
 
-Prints two tables and asserts nothing: times depend on the machine, ratios less so. Every process
-has parameters of its own for every path, as scenarios need; peers get what they can take.
+Prints tables and asserts nothing: times depend on the machine, ratios less so. Every round runs
+every job once, so that all see the same load; a time is the best of the rounds, a ratio the median
+over rounds of what the two took in the same one. Every process has parameters of its own for every
+path, as scenarios need; peers get what they can take. Peers: ``pip install .[bench]``, and
+``pip install --no-deps pfhedge stochastic``, which ask for a numpy of before 2.0 and run with later
+ones.
 """
 
+import argparse
 import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-import torch
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import torch
+from torch import Tensor
+
+from _common import Table  # pyright: ignore[reportImplicitRelativeImport]
+from _sde_peers import (  # pyright: ignore[reportImplicitRelativeImport]
+    Job,
+    Market,
+    diffrax_heston,
+    fbm_noise,
+    final_variance,
+    naive_loop,
+    pfhedge_heston,
+    quantlib_heston,
+    stochastic_noise,
+    torchsde_heston,
+)
 from parfait.regime import Regime
-from parfait.sde import PROCESSES, Heston, RegimeSDE
-from parfait.sde.fractional import fractional_noise
+from parfait.sde import GBM, PROCESSES, Heston, RegimeSDE
+from parfait.sde.fractional import autocovariance, fractional_noise
+from parfait.sde.jumps import normal_sizes, scatter_jumps
+from parfait.sde.process import Chunk
+from parfait.sde.streams import Streams
+from parfait.utils.errors import UserError
 
 STEPS, YEARS, PATHS = 252, 1.0, 32_768
-
-
-def cost(run: Callable[[], Any], paths: int, repeats: int = 3) -> float:
-    """Best CPU time of some repeats, in µs per path."""
-    best = math.inf
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        best = min(best, time.process_time() - start)
-    return best / paths * 1e6
+LONG = 1024
+NORMALS = "normals only (2 x 252)"
+FULL = "regime: memory and reversion (all by path)"
+MANY_PATHS = 1_000_000
 
 
 def regimes(n: int, **fixed: float) -> Regime:
@@ -54,144 +79,228 @@ def regimes(n: int, **fixed: float) -> Regime:
     return Regime(**values)
 
 
-def ours() -> dict[str, float]:
+def ours(compiles: bool) -> dict[str, Job]:
     """Every process, and the classes of ``RegimeSDE``."""
 
-    def timed(process: Any) -> float:
-        return cost(
-            lambda: process.sample(PATHS, STEPS, YEARS, generator=torch.Generator().manual_seed(0)),
+    def job(process: Any) -> Job:
+        return Job(
             PATHS,
+            lambda: process.sample(PATHS, STEPS, YEARS, generator=torch.Generator().manual_seed(0)),
         )
 
-    rows = {"normals only (2 x 252)": cost(lambda: torch.randn(2 * STEPS, PATHS), PATHS)}
+    everything = regimes(PATHS)
+    jobs = {NORMALS: Job(PATHS, lambda: torch.randn(2 * STEPS, PATHS))}
     for name, process in PROCESSES.items():
         if name != "regime":
-            rows[name] = timed(process.from_regime(regimes(PATHS)))
-    rows["heston, scheme=euler"] = timed(Heston.from_regime(regimes(PATHS), scheme="euler"))
+            jobs[name] = job(process.from_regime(everything))
+    jobs["heston, scheme=euler"] = job(Heston.from_regime(everything, scheme="euler"))
     classes = {
-        "regime, neither memory nor reversion": {"hurst": 0.5, "mean_reversion": 0.0},
-        "regime, reversion": {"hurst": 0.5},
-        "regime, memory, constant variance": {"vol_of_vol": 0.0},
-        "regime, memory, one H": {"hurst": 0.6, "mean_reversion": 0.0},
-        "regime, memory, H by path": {"mean_reversion": 0.0},
-        "regime, memory and reversion": {},
+        "regime: neither memory nor reversion": {"hurst": 0.5, "mean_reversion": 0.0},
+        "regime: reversion": {"hurst": 0.5},
+        "regime: memory, constant variance": {"vol_of_vol": 0.0},
+        "regime: memory, one H": {"hurst": 0.6, "mean_reversion": 0.0},
+        "regime: memory, H by path": {"mean_reversion": 0.0},
+        FULL: {},
     }
     for name, fixed in classes.items():
-        rows[name] = timed(RegimeSDE.from_regime(regimes(PATHS, **fixed)))
-    white = torch.randn(2 * STEPS, PATHS)
-    for name, fixed in (("one H", {"hurst": 0.7}), ("H by path", {})):
-        hurst = torch.as_tensor(regimes(PATHS, **fixed).hurst)
-        noise = cost(lambda h=hurst: fractional_noise(white, h), PATHS)
-        rows[f"fractional noise, {name}"] = noise + rows["normals only (2 x 252)"]
-    return rows
+        jobs[name] = job(RegimeSDE.from_regime(regimes(PATHS, **fixed)))
+    if compiles:
+        for name, process in (("heston", Heston), ("regime", RegimeSDE)):
+            compiled = process.from_regime(everything, compile=True)
+            try:
+                compiled.sample(2, 2, 0.1, generator=torch.Generator())
+            except UserError as error:
+                print(error)
+                break
+            jobs[f"{name}, compiled" if name == "heston" else f"{FULL}, compiled"] = job(compiled)
+    for steps in (STEPS, LONG):
+        few = PATHS if steps == STEPS else PATHS // 4
+        for name, fixed in (("one H", {"hurst": 0.7}), ("H by path", {})):
+            hurst = torch.as_tensor(regimes(few, **fixed).hurst)
+            jobs[f"fractional noise {steps}, {name}"] = Job(few, noise(hurst, few, steps))
+    return jobs | jump_jobs()
 
 
-def torchsde_heston() -> float:
-    import torchsde  # pyright: ignore[reportMissingImports]
+def noise(hurst: Tensor, paths: int, steps: int) -> Callable[[], Tensor]:
+    """Fractional noise, its normals included."""
+    return lambda: fractional_noise(torch.randn(2 * steps, paths), hurst)
 
-    n = 4096
-    p = Heston.from_regime(regimes(n, jump_intensity=0.0, hurst=0.5, mean_reversion=0.0))
-    f = {k: torch.as_tensor(getattr(p, k)).float() for k in ("mu", "kappa", "theta", "xi", "v0")}
 
-    class Model(torch.nn.Module):
-        noise_type, sde_type = "diagonal", "ito"
-
-        def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            v = y[:, 1].clamp(min=0)
-            return torch.stack([f["mu"] - 0.5 * v, f["kappa"] * (f["theta"] - v)], dim=1)
-
-        def g(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            root = y[:, 1].clamp(min=0).sqrt()
-            return torch.stack([root, f["xi"] * root], dim=1)
-
-    start, times = torch.stack([torch.zeros(n), f["v0"]], 1), torch.linspace(0, YEARS, STEPS + 1)
-    return cost(
-        lambda: torchsde.sdeint(Model(), start, times, method="euler", dt=YEARS / STEPS), n, 2
+def jump_jobs() -> dict[str, Job]:
+    """The same compound Poisson law twice: scattered, and with a count for every bar."""
+    r = regimes(PATHS)
+    lam, mean, std = (
+        torch.as_tensor(v, dtype=torch.float64)
+        for v in (r.jump_intensity, r.jump_mean, r.jump_std)
     )
+    buffer = torch.zeros(STEPS, PATHS)
+
+    def scattered() -> Tensor:
+        streams = Streams(0, 0, PATHS, torch.float32, torch.device("cpu"))
+        chunk = Chunk(torch.zeros(STEPS + 1, PATHS), None, buffer, YEARS, streams)
+        scatter_jumps(chunk, lam, normal_sizes(chunk, mean, std))
+        return buffer
+
+    def by_bar() -> Tensor:
+        counts = torch.poisson((lam.float() * YEARS / STEPS).expand(STEPS, PATHS))
+        spread = counts.sqrt().mul_(std.float()).mul_(torch.randn(STEPS, PATHS))
+        return counts.mul_(mean.float()).add_(spread)
+
+    return {"jumps scattered": Job(PATHS, scattered), "jumps bar by bar": Job(PATHS, by_bar)}
 
 
-def quantlib_heston() -> float:
-    import QuantLib as ql  # pyright: ignore[reportMissingImports]
-
-    n = 200
-    today = ql.Date(1, 1, 2024)
-    ql.Settings.instance().evaluationDate = today
-    flat = ql.YieldTermStructureHandle(ql.FlatForward(today, 0.03, ql.Actual365Fixed()))
-    p = Heston.from_regime(regimes(n, jump_intensity=0.0, hurst=0.5, mean_reversion=0.0))
-    rows = [torch.as_tensor(v).tolist() for v in (p.v0, p.kappa, p.theta, p.xi, p.rho)]
-
-    def run() -> None:
-        grid, spot = ql.TimeGrid(YEARS, STEPS), ql.QuoteHandle(ql.SimpleQuote(1.0))
-        for v0, kappa, theta, xi, rho in zip(*rows, strict=True):
-            process = ql.HestonProcess(
-                flat,
-                flat,
-                spot,
-                v0,
-                kappa,
-                theta,
-                xi,
-                rho,
-                ql.HestonProcess.QuadraticExponentialMartingale,
-            )
-            uniform = ql.UniformRandomSequenceGenerator(2 * STEPS, ql.UniformRandomGenerator())
-            normal = ql.GaussianRandomSequenceGenerator(uniform)
-            paths = ql.GaussianMultiPathGenerator(process, list(grid), normal, False)
-            sample = paths.next()  # must outlive the value read from it
-            list(sample.value()[0])
-
-    return cost(run, n, 2)
+def peers() -> dict[str, Job | None]:
+    """Installed peers; ``None`` for the others."""
+    clean = regimes(8192, jump_intensity=0.0, hurst=0.5, mean_reversion=0.0)
+    market = Market(Heston.from_regime(clean), STEPS, YEARS)
+    hurst = torch.as_tensor(regimes(400).hurst).tolist()
+    one = [0.7] * 400
+    builders: dict[str, Callable[[], Job]] = {
+        "torchsde Euler": lambda: torchsde_heston(market, fresh=False),
+        "torchsde Euler, own Brownian motion": lambda: torchsde_heston(market, fresh=True),
+        "diffrax Euler, jit and vmap": lambda: diffrax_heston(market),
+        "QuantLib QE-M, by path from Python": lambda: quantlib_heston(market),
+        "pfhedge Heston, one parameter set": lambda: pfhedge_heston(market),
+        "loop over numpy scalars, GBM and jumps": lambda: naive_loop(market),
+        "stochastic 252, one H": lambda: stochastic_noise(one, STEPS),
+        "stochastic 252, H by path": lambda: stochastic_noise(hurst, STEPS),
+        "stochastic 1024, H by path": lambda: stochastic_noise(hurst, LONG),
+        "fbm 252, one H": lambda: fbm_noise(one[:60], STEPS),
+        "fbm 252, H by path": lambda: fbm_noise(hurst[:60], STEPS),
+        "fbm 1024, H by path": lambda: fbm_noise(hurst[:30], LONG),
+    }
+    jobs: dict[str, Job | None] = {}
+    for name, build in builders.items():
+        try:
+            jobs[name] = build()
+        except ImportError:
+            jobs[name] = None
+    check_laws(jobs, market, {n: h for n, h in (("one H", one), ("H by path", hurst))})
+    return jobs
 
 
-def pfhedge_heston() -> float:
-    from pfhedge.stochastic import generate_heston  # pyright: ignore[reportMissingImports]
+def check_laws(
+    jobs: dict[str, Job | None], market: Market, exponents: dict[str, list[float]]
+) -> None:
+    """Prints how far every peer is from what it was asked for, in standard errors."""
+    table = Table("what the peers simulate", ("peer", "mean price, z", "mean variance, z"))
+    for name, job in jobs.items():
+        made = None if job is None else job.run()
+        if isinstance(made, tuple):
+            x, v = made
+            n = len(x)
+            ratio = torch.exp(x.double() - market.tensors(n)["mu"].double() * market.years)
+            off = v.double() - final_variance(market, n).double()
+            z = [float(d.mean() / d.std() * math.sqrt(n)) for d in (ratio - 1, off)]
+            table.add(name, *(f"{score:+.1f}" for score in z))
+        elif isinstance(made, Tensor):
+            h = torch.tensor(exponents[name.split(", ")[1]][: len(made)], dtype=torch.float64)
+            lag = (made[:, 1:] * made[:, :-1]).mean(dim=1) - autocovariance(h, 2)[:, 1]
+            power = (made**2).mean(dim=1) - 1
+            z = [float(d.mean() / d.std() * math.sqrt(len(d))) for d in (lag, power)]
+            table.add(name, f"{z[0]:+.1f} (lag 1)", f"{z[1]:+.1f}")
+    table.print()
 
-    n = 4096
-    return cost(lambda: generate_heston(n, STEPS + 1, dt=YEARS / STEPS), n, 2)
+
+def measure(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
+    """µs of CPU per path of every job in every round."""
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            start = time.process_time()
+            job.run()
+            times[name].append((time.process_time() - start) / job.paths * 1e6)
+    return times
 
 
-def stochastic_noise() -> float:
-    from stochastic.processes.noise import FractionalGaussianNoise  # pyright: ignore[reportMissingImports]
-
-    n = 500
-    source = FractionalGaussianNoise(hurst=0.7, t=YEARS)
-    return cost(lambda: [source.sample(STEPS) for _ in range(n)], n, 2)
+def ratio(times: dict[str, list[float]], one: str, other: str) -> tuple[float, float, float]:
+    """(median, lowest, highest) over rounds of ``one`` over ``other``."""
+    ratios = [a / b for a, b in zip(times[one], times[other], strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)
 
 
-def fbm_noise() -> float:
-    from fbm import FBM  # pyright: ignore[reportMissingImports]
+# (numerator, denominator, target, at least or at most)
+TARGETS = [
+    ("torchsde Euler", "heston", 2.5, True),
+    ("torchsde Euler, own Brownian motion", "heston", 2.5, True),
+    ("diffrax Euler, jit and vmap", "heston", 2.5, True),
+    ("QuantLib QE-M, by path from Python", "heston", 20.0, True),
+    ("pfhedge Heston, one parameter set", "heston", 5.0, True),
+    ("loop over numpy scalars, GBM and jumps", "heston", 30.0, True),
+    ("heston", NORMALS, 6.0, False),
+    ("heston, compiled", NORMALS, 4.5, False),
+    ("heston, compiled", NORMALS, 2.0, False),
+    (FULL, "heston", 4.0, False),
+    ("stochastic 252, one H", "fractional noise 252, one H", 3.0, True),
+    ("stochastic 252, H by path", "fractional noise 252, H by path", 3.0, True),
+    ("stochastic 1024, H by path", "fractional noise 1024, H by path", 3.0, True),
+    ("fbm 252, one H", "fractional noise 252, one H", 100.0, True),
+    ("fbm 252, H by path", "fractional noise 252, H by path", 100.0, True),
+    ("fbm 1024, H by path", "fractional noise 1024, H by path", 100.0, True),
+    ("jumps bar by bar", "jumps scattered", 5.0, True),
+]
 
-    n = 100
-    source = FBM(n=STEPS, hurst=0.7, length=YEARS, method="daviesharte")
-    return cost(lambda: [source.fgn() for _ in range(n)], n, 2)
+
+def memory() -> tuple[float, float]:
+    """MB before and at the peak of a million paths of GBM, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--memory"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, peak = done.stdout.split()
+    return float(before), float(peak)
 
 
-PEERS: dict[str, tuple[Callable[[], float], str]] = {
-    "torchsde Euler Heston": (torchsde_heston, "heston"),
-    "QuantLib QE-M Heston, by path from Python": (quantlib_heston, "heston"),
-    "pfhedge Heston (one parameter set)": (pfhedge_heston, "heston"),
-    "stochastic fractional noise": (stochastic_noise, "fractional noise, one H"),
-    "fbm fractional noise": (fbm_noise, "fractional noise, one H"),
-}
+def print_memory() -> None:
+    """What ``memory`` reads: MB before and at the peak of the paths."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    model = GBM(mu=torch.zeros(MANY_PATHS), sigma=torch.full((MANY_PATHS,), 0.2))
+    model.sample(MANY_PATHS, STEPS, YEARS, generator=torch.Generator().manual_seed(0))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{before:.0f} {peak:.0f}")
 
 
 def main() -> None:
     """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    rows = ours()
-    floor = rows["normals only (2 x 252)"]
-    print(f"{'Parfait':<42}{'µs/path':>9}{'x normals':>11}")
-    for name, value in rows.items():
-        print(f"{name:<42}{value:>9.2f}{value / floor:>11.1f}")
-    print(f"\n{'peer':<42}{'µs/path':>9}{'x ours':>11}")
-    for name, (run, baseline) in PEERS.items():
-        try:
-            value = run()
-        except ImportError:
-            print(f"{name:<42}{'not installed':>20}")
+    if options.memory:
+        print_memory()
+        return
+    before, peak = memory()  # first: a process inherits the peak of the one that starts it
+    own, others = ours(not options.no_compile), peers()
+    jobs = own | {name: job for name, job in others.items() if job is not None}
+    times = measure(jobs, options.rounds)
+
+    table = Table("Parfait", ("process", "µs/path", "x normals"))
+    for name in own:
+        table.add(name, f"{min(times[name]):.2f}", f"{ratio(times, name, NORMALS)[0]:.2f}")
+    table.print()
+    table = Table("peers", ("peer", "µs/path"))
+    for name in others:
+        table.add(name, f"{min(times[name]):.1f}" if name in times else "not installed")
+    table.print()
+    table = Table("targets", ("ratio", "median", "range", "target", "reached"))
+    for one, other, target, least in TARGETS:
+        title = f"{one} / {other}"
+        bound = f"{'at least' if least else 'at most'} {target:g}"
+        if one not in times or other not in times:
+            table.add(title, "not installed", "", bound, "")
             continue
-        print(f"{name:<42}{value:>9.2f}{value / rows[baseline]:>11.1f}")
+        middle, low, high = ratio(times, one, other)
+        reached = middle >= target if least else middle <= target
+        table.add(title, f"{middle:.2f}", f"{low:.2f} to {high:.2f}", bound, "yes" if reached else "no")
+    paths_mb = MANY_PATHS * STEPS * 4 / 2**20
+    title = f"GBM, {MANY_PATHS:,} paths x {STEPS}: peak MB ({paths_mb:.0f} are paths, {before:.0f} imports)"
+    table.add(title, f"{peak:.0f}", "", "at most 3072", "yes" if peak <= 3072 else "no")
+    table.print()
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def fading_compensators(
     std: Float64[Tensor, "*#steps width"],
     decay: Float64[Tensor, "*#steps width"],
     steps: int,
-) -> Float64[Tensor, "steps width"]:
+    dtype: torch.dtype = torch.float64,
+) -> Float[Tensor, "steps width"]:
     """Lambda_k = log E exp(J_k) for k = 1 .. steps, of jumps that fade with the reverting price.
 
     A jump of bar l has faded by D_l = a_(l+1) ... a_(k-1) at point k, so Lambda_k = sum_(l<k)
@@ -52,7 +53,24 @@ def fading_compensators(
         rate: expected jumps of a bar, lambda dt.
         mean, std: m and s of the log jumps.
         decay: a of every bar, 1 without reversion.
+        dtype: of the result; where nothing changes, its terms have this precision too.
     """
+    parts = (rate, mean, std, decay)
+    changes = torch.zeros(decay.shape[-1], dtype=torch.bool, device=decay.device)
+    for part in parts:
+        changes = changes | ever(part != at_bar(part, 0))
+    lasting = _steady_compensators(*(at_bar(part, 0) for part in parts), steps=steps, dtype=dtype)
+    index = changes.nonzero().squeeze(1)
+    if index.numel() > 0:
+        some = (part[..., index] for part in parts)
+        lasting[:, index] = _changing_compensators(*some, steps=steps).to(dtype)
+    return lasting
+
+
+def _changing_compensators(
+    rate: Tensor, mean: Tensor, std: Tensor, decay: Tensor, *, steps: int
+) -> Tensor:
+    """The same for paths that change."""
     width = decay.shape[-1]
     parts = (rate, mean, std, decay)
     term = rate * torch.expm1(mean + 0.5 * std**2)
@@ -65,6 +83,23 @@ def fading_compensators(
     for some in fades.nonzero().squeeze(1).split(_BLOCK):
         lasting[:, some] = _fading_series(*(part[..., some] for part in parts), steps=steps)
     return lasting
+
+
+def _steady_compensators(
+    rate: Tensor, mean: Tensor, std: Tensor, decay: Tensor, *, steps: int, dtype: torch.dtype
+) -> Tensor:
+    """The same where every bar is alike: D_l = a^l, and only that needs float64 to stay exact."""
+    rows = torch.zeros((steps, decay.shape[0]), dtype=dtype, device=decay.device)
+    if not bool((rate > 0).any()):
+        return rows
+    m, half = mean.to(dtype), (0.5 * std**2).to(dtype)
+    faded, total, expected = torch.ones_like(decay), torch.zeros_like(decay), rate.to(dtype)
+    for row in rows:
+        d = faded.to(dtype)
+        total += torch.addcmul(m, half, d).mul_(d).expm1_().mul_(expected)
+        row.copy_(total)
+        faded *= decay
+    return rows
 
 
 def _fading_series(rate: Tensor, mean: Tensor, std: Tensor, decay: Tensor, *, steps: int) -> Tensor:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 _BLOCK = 512  # paths transformed at a time
+_BLOCK = 512
 HURST_GRID = 1e-3  # exponents this close share a spectrum; the sd of a bar is exact whatever H
 
 
@@ -45,13 +46,19 @@ def fractional_noise(
     spectrum = torch.fft.rfft(torch.cat([gamma, gamma[:, 1:n].flip(1)], dim=1)).real
     scale = (2 * n * spectrum.clamp(min=0)).sqrt()
     scale[:, 1:n] *= 0.5**0.5  # these are complex, with half the variance in each part
-    scale = scale.to(white.dtype)[which]
-    # Transforms of contiguous rows cost a third of transforms down the columns.
-    rows = white.T.contiguous()
-    real = rows[:, : n + 1] * scale
-    imaginary = torch.zeros_like(real)
-    imaginary[:, 1:n] = rows[:, n + 1 :] * scale[:, 1:n]
-    return torch.fft.irfft(torch.complex(real, imaginary), n=2 * n, dim=1)[:, :n].T.contiguous()
+    scale = scale.to(white.dtype)
+    noise = torch.empty_like(white[:n])
+    # Some paths at a time, within the cache, and with copies of contiguous tables, the only ones
+    # torch transposes fast: a quarter of the time of the whole table at once.
+    for start in range(0, white.shape[1], _BLOCK):
+        columns = slice(start, min(start + _BLOCK, white.shape[1]))
+        own = scale.index_select(0, which[columns])
+        rows = white[:, columns].contiguous().T.contiguous()
+        real = rows[:, : n + 1] * own
+        imaginary = torch.nn.functional.pad(rows[:, n + 1 :] * own[:, 1:n], (1, 1))
+        path = torch.fft.irfft(torch.complex(real, imaginary), n=2 * n, dim=1)[:, :n]
+        noise[:, columns] = path.contiguous().T.contiguous()
+    return noise
 
 
 def reverting_variance(

@@ -10,7 +10,7 @@ from parfait.regime import Regime
 from parfait.sde.checks import DRIFT, REVERSION, VARIANCE, VOL_OF_VOL, Bound
 from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
 from parfait.sde.qe import fill_qe
-from parfait.sde.streams import Purpose
+from parfait.sde.streams import Draw, Purpose
 from parfait.utils.errors import UserError
 
 SCHEMES = ("qe_m", "euler")
@@ -98,12 +98,11 @@ class Heston(Process):
 
     def _fill_heston(self, chunk: Chunk, mu: Tensor) -> None:
         values = (chunk.exact(v) for v in (self.kappa, self.theta, self.xi, self.rho, self.v0))
-        z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
-        z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
+        z1, z2 = (Draw(chunk.streams, p, chunk.steps) for p in (Purpose.VARIANCE, Purpose.PRICE))
         if self.scheme == "qe_m":
             fill_qe(chunk, z1, z2, mu, *values, compiled=self.compile)
         else:
-            fill_euler(chunk, z1, z2, mu, *values)
+            fill_euler(chunk, z1.table(), z2.table(), mu, *values)
 
 
 def fill_euler(

@@ -98,14 +98,14 @@ def _reverting_variance(lower: Tensor, which: Tensor, v_dt: Tensor, decay: Tenso
     With P the row before a pass of some bars, the row r bars later is a^(r+1) P + sum_i a^(r-i) L_i
     and its square, weighted by v, needs the inner products of P and L_i, and of L_i and L_j, alone:
     matrix products, whose sizes here are the same however many tiles there are. Powers of a start
-    anew in every pass, from float64: Q is within 2e-6 of its float64 value (252 steps).
+    anew in every pass, from float64: in float32 Q is within 3e-6 of its float64 value (252 steps).
     """
-    tile_count, steps, _ = v_dt.shape
+    steps = v_dt.shape[1]
     exponents = torch.arange(2 * _STRIDE + 1, device=decay.device)[:, None]
     power = (decay**exponents).to(v_dt.dtype)
     rising = list(power.unbind(1))
     falling = power.flip(1)
-    q, past = torch.empty_like(v_dt), v_dt[:, :0]
+    q, past, last = torch.empty_like(v_dt), v_dt[:, :0], torch.zeros_like(v_dt[:, 0])
     for k in range(0, steps, _STRIDE):
         bars = min(_STRIDE, steps - k)
         seen = k + bars
@@ -114,27 +114,20 @@ def _reverting_variance(lower: Tensor, which: Tensor, v_dt: Tensor, decay: Tenso
         pairs = rows.index_select(1, first) * rows.index_select(1, second)
         pairs, rows = pairs.index_select(0, which), rows.index_select(0, which)
         own = torch.bmm(pairs, v_dt[:, :seen])
-        if k:
-            cross = torch.bmm(rows[:, :, :k], past * v_dt[:, :k]).unbind(1)
-            before = q[:, k - 1]
+        cross = torch.bmm(rows[:, :, :k], past * v_dt[:, :k])
+        fresh = known = torch.zeros_like(last)  # of the new rows alone, and of them with the past
         entry = 0
         for r in range(bars):
             others, square = own[:, entry : entry + r], own[:, entry + r]
             entry += r + 1
-            if r == 0:
-                fresh = square
-            else:
-                mixed = (others * falling[:, -1 - r : -1]).sum(dim=1)
-                fresh = torch.addcmul(square, fresh, rising[2]).add_(mixed, alpha=2)
-            if k:
-                known = cross[0] if r == 0 else torch.addcmul(cross[r], known, rising[1])
-                total = torch.addcmul(fresh, before, rising[2 * r + 2])
-                q[:, k + r] = total.addcmul_(known, rising[r + 1], value=2)
-            else:
-                q[:, k + r] = fresh
+            mixed = (others * falling[:, -1 - r : -1]).sum(dim=1)
+            fresh = torch.addcmul(square, fresh, rising[2]).add_(mixed, alpha=2)
+            known = torch.addcmul(cross[:, r], known, rising[1])
+            total = torch.addcmul(fresh, last, rising[2 * r + 2])
+            q[:, k + r] = total.addcmul_(known, rising[r + 1], value=2)
+        last = q[:, seen - 1]
         longer = torch.bmm(rows.transpose(1, 2), falling[:, -bars:])
-        if k:
-            longer[:, :k].addcmul_(past, rising[bars][:, None])
+        longer[:, :k].addcmul_(past, rising[bars][:, None])
         past = longer
     return q
 

@@ -177,7 +177,8 @@ class Process(ABC):
         def buffer(rows: int, wanted: bool) -> Tensor | None:
             return torch.empty((rows, paths), dtype=dtype, device=device) if wanted else None
 
-        log_price = torch.zeros((steps + 1, paths), dtype=dtype, device=device)
+        log_price = torch.empty((steps + 1, paths), dtype=dtype, device=device)
+        log_price[0] = 0
         variance, jumps = buffer(steps + 1, self.has_variance), buffer(steps, self.has_jumps)
         with one_thread():
             widest = CHUNK_BY_BAR if self._changes() else CHUNK

@@ -25,6 +25,7 @@ from parfait.utils.errors import UserError
 Symbols = dict[str, Tensor]
 Index = Tensor | slice
 NO_MEMORY = 0.005  # |H - 1/2| below this counts as no memory
+NEARLY_ALL = 0.75  # picking paths out and putting them back costs as much as a third of a scheme
 NO_REVERSION = 1e-3  # kappa T below this counts as no reversion
 
 
@@ -99,10 +100,12 @@ class RegimeSDE(Process):
         z1 = chunk.streams.normal(Purpose.VARIANCE, chunk.steps)
         z2 = chunk.streams.normal(Purpose.PRICE, chunk.steps)
         kinds = Kinds.of(p)
-        self._on_rows(chunk, kinds.by_qe, p, z1, z2, self._fill_qe)
+        schemes: list[tuple[Tensor, Callable[..., None]]] = [(kinds.by_qe, self._fill_qe)]
         for memory_kind, moves in product(("none", "steady", "changing"), (False, True)):
             rows = kinds.rows(memory_kind, moves) & ~kinds.by_qe
-            fill = partial(self._fill_filtered, kind=memory_kind, moves=moves)
+            schemes.append((rows, partial(self._fill_filtered, kind=memory_kind, moves=moves)))
+        # The largest class first, in place: the paths of the others are overwritten afterwards.
+        for rows, fill in sorted(schemes, key=lambda scheme: -int(scheme[0].sum())):
             self._on_rows(chunk, rows, p, z1, z2, fill)
 
     def symbols(self, width: int, years: float, device: torch.device) -> Symbols:
@@ -142,11 +145,11 @@ class RegimeSDE(Process):
         z2: Tensor,
         fill: Callable[..., None],
     ) -> None:
-        """Runs a scheme on the paths that need it, in place where that is all of them."""
+        """Runs a scheme on the paths that need it, in place where that is nearly all of them."""
         index = rows.nonzero().squeeze(1)
         if index.numel() == 0:
             return
-        if index.numel() == chunk.width:
+        if index.numel() > NEARLY_ALL * chunk.width:
             fill(chunk, p, z1, z2, slice(None))
             return
         assert chunk.variance is not None
@@ -185,10 +188,9 @@ class RegimeSDE(Process):
             hurst, kappa = at_bar(hurst, 0), at_bar(kappa, 0)
         decay, spread = torch.exp(-kappa * dt), phi(2 * kappa * dt)
         if moves:
-            # Without leverage nothing of the price enters the variance; its price is overwritten.
             none = torch.zeros_like(p["v0"])
             values = (p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
-            fill_qe(chunk, z1, z2, none, *values, compiled=self.compile)
+            fill_qe(chunk, z1, z2, none, *values, compiled=self.compile, price=False)
             rho = p["rho"]
             w = chunk.cast(rho) * z1 + chunk.cast((1 - rho**2).clamp(min=0).sqrt()) * z2
         else:
@@ -215,7 +217,9 @@ class RegimeSDE(Process):
             noise, q = memory(w.mul_(v_dt.sqrt()), v_dt, *by_bar)
         fill_reversion(chunk, kappa, noise.add_(chunk.jumps))
         rate = p["lam"] * dt * float(self.compensate)
-        compensators = fading_compensators(rate, p["m"], p["s"], decay, chunk.steps)
+        compensators = fading_compensators(
+            rate, p["m"], p["s"], decay, chunk.steps, chunk.log_price.dtype
+        )
         drift, trend = p["mu"] * dt, torch.zeros_like(p["v0"])
         for k, compensator in enumerate(compensators):
             trend = trend + at_bar(drift, k)

@@ -202,6 +202,31 @@ class Streams:
         return torch.cat(pieces or [empty])[:count]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """``streams.normal(purpose, rows)``: all of it at once, or block by block when it is needed."""
+
+    streams: Streams
+    purpose: Purpose
+    rows: int
+
+    def table(self) -> Float[Tensor, "rows width"]:
+        """All of it."""
+        return self.streams.normal(self.purpose, self.rows)
+
+    @property
+    def by_block(self) -> bool:
+        """Whether a block's noise depends on nothing but its own generator."""
+        return not self.streams.joint
+
+    def reader(self, block: int) -> Callable[[Float[Tensor, "some 4096"]], Tensor]:
+        """Fills tables of float32 with the next rows of a block, bar after bar."""
+        if self.streams.still and self.purpose == Purpose.PRICE:
+            return torch.zero_
+        # Parts of whole rows of a block are parts of what a single draw gives.
+        return partial(torch.Tensor.normal_, generator=self.streams.generator(self.purpose, block))
+
+
 def _mix(value: int) -> int:
     """SplitMix64 (Steele, Lea & Flood 2014): neighbouring integers become unrelated seeds."""
     value = (value + 0x9E3779B97F4A7C15) & _MASK
