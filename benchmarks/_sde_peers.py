@@ -164,8 +164,7 @@ def quantlib_heston(market: Market) -> Job:
     rows = [values[k].tolist() for k in ("v0", "kappa", "theta", "xi", "rho")]
     grid = list(ql.TimeGrid(market.years, market.steps))
     spot, scheme = ql.QuoteHandle(ql.SimpleQuote(1.0)), ql.HestonProcess
-    uniform = ql.UniformRandomSequenceGenerator(2 * market.steps, ql.UniformRandomGenerator())
-    normal = ql.GaussianRandomSequenceGenerator(uniform)
+    seeds = iter(range(1, 1_000_000))
 
     def run() -> tuple[Tensor, Tensor]:
         ends = []
@@ -181,6 +180,10 @@ def quantlib_heston(market: Market) -> Job:
                 rho,
                 scheme.QuadraticExponentialMartingale,
             )
+            # A path generator copies its source of normals, so every path needs a seed of its own.
+            numbers = ql.UniformRandomGenerator(seed=next(seeds))
+            uniform = ql.UniformRandomSequenceGenerator(2 * market.steps, numbers)
+            normal = ql.GaussianRandomSequenceGenerator(uniform)
             source = ql.GaussianMultiPathGenerator(process, grid, normal, False)
             sample = source.next()  # must outlive the value read from it
             value = sample.value()

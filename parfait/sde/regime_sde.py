@@ -192,7 +192,8 @@ class RegimeSDE(Process):
             values = (p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
             fill_qe(chunk, z1, z2, none, *values, compiled=self.compile, price=False)
             rho = p["rho"]
-            w = chunk.cast(rho) * z1 + chunk.cast((1 - rho**2).clamp(min=0).sqrt()) * z2
+            w = chunk.cast(rho) * z1
+            w.addcmul_(chunk.cast((1 - rho**2).clamp(min=0).sqrt()), z2)
         else:
             chunk.variance[:] = chunk.cast(p["v0"])
             w = z2
