@@ -58,7 +58,8 @@ class RegimeSDE(Process):
         regime: one regime, a batch of shape ``(paths,)``, or of shape ``(steps, paths)``, a regime
             for every bar; its initial volatility is that of the first bar.
         compensate: ``False`` drops Lambda.
-        compile: as in ``Heston``, for all paths whose variance moves.
+        compile: as in ``Heston``, for all paths whose variance moves; it gains where they have
+            neither memory nor reversion.
 
     Raises:
         UserError: ``sample`` with more than 4096 steps where H is rounded to 0.01.

@@ -281,7 +281,7 @@ def test_forward_variance_of_a_regime_moves_with_its_level():
 
 
 def test_hurst_of_fractional_motion_is_that_of_the_first_bar(ref):
-    one, two = ref.batch(4, hurst=0.7), ref.batch(4, hurst=0.3)
+    one, two = (ref.batch(4, hurst=h, jump_intensity=0.0) for h in (0.7, 0.3))
     with pytest.warns(SdeWarning, match="hurst cannot change inside a path"):
         process = FractionalGBM.from_regime(by_bar([one, two], [3, 3]))
     assert process.hurst.tolist() == [0.7] * 4
