@@ -95,8 +95,12 @@ def torchsde_heston(market: Market, *, fresh: bool) -> Job:
     return Job(n, run)
 
 
-def diffrax_heston(market: Market) -> Job:
-    """Euler, compiled and mapped over paths, on the path of fresh normals that is its fastest."""
+def diffrax_heston(market: Market, *, batched: bool) -> Job:
+    """Euler, compiled, on the path of fresh normals that is its fastest.
+
+    ``batched``: all paths are one state, whose normals come from one key; else mapped over paths,
+    each with its key.
+    """
     import diffrax
     import jax
     import jax.numpy as jnp
@@ -124,15 +128,15 @@ def diffrax_heston(market: Market) -> Job:
             mixed = a["rho"] * control[1] + jnp.sqrt(1 - a["rho"] ** 2) * control[0]
             return root * jnp.stack([mixed, a["xi"] * control[1]])
 
-    def one(key: Any, a: Any) -> Any:
-        noise = diffrax.UnsafeBrownianPath(shape=(2,), key=key)
+    def solve(key: Any, a: Any) -> Any:
+        noise = diffrax.UnsafeBrownianPath(shape=(2, *a["v0"].shape), key=key)
         solution = diffrax.diffeqsolve(
             diffrax.MultiTerm(diffrax.ODETerm(drift), Diffusion(noise)),
             diffrax.Euler(),
             t0=0.0,
             t1=market.years,
             dt0=market.dt,
-            y0=jnp.stack([jnp.zeros(()), a["v0"]]),
+            y0=jnp.stack([jnp.zeros_like(a["v0"]), a["v0"]]),
             args=a,
             saveat=diffrax.SaveAt(steps=True),
             max_steps=market.steps + 2,
@@ -140,13 +144,15 @@ def diffrax_heston(market: Market) -> Job:
         )
         return solution.ys
 
-    many = jax.jit(jax.vmap(one))
+    many = jax.jit(solve if batched else jax.vmap(solve))
     count = iter(range(1_000_000))
 
     def run() -> tuple[Tensor, Tensor]:
-        ys = np.asarray(many(jax.random.split(jax.random.PRNGKey(next(count)), n), p))
-        last = torch.from_numpy(ys[:, market.steps - 1].copy())
-        return last[:, 0], last[:, 1].clamp(min=0)
+        key = jax.random.PRNGKey(next(count))
+        ys = np.asarray(many(key if batched else jax.random.split(key, n), p))
+        last = ys[market.steps - 1] if batched else ys[:, market.steps - 1].T
+        x, v = torch.from_numpy(last.copy())
+        return x, v.clamp(min=0)
 
     run()
     return Job(n, run)
@@ -164,8 +170,7 @@ def quantlib_heston(market: Market) -> Job:
     rows = [values[k].tolist() for k in ("v0", "kappa", "theta", "xi", "rho")]
     grid = list(ql.TimeGrid(market.years, market.steps))
     spot, scheme = ql.QuoteHandle(ql.SimpleQuote(1.0)), ql.HestonProcess
-    uniform = ql.UniformRandomSequenceGenerator(2 * market.steps, ql.UniformRandomGenerator())
-    normal = ql.GaussianRandomSequenceGenerator(uniform)
+    seeds = iter(range(1, 1_000_000))
 
     def run() -> tuple[Tensor, Tensor]:
         ends = []
@@ -181,6 +186,10 @@ def quantlib_heston(market: Market) -> Job:
                 rho,
                 scheme.QuadraticExponentialMartingale,
             )
+            # A path generator copies its source of normals, so every path needs a seed of its own.
+            numbers = ql.UniformRandomGenerator(seed=next(seeds))
+            uniform = ql.UniformRandomSequenceGenerator(2 * market.steps, numbers)
+            normal = ql.GaussianRandomSequenceGenerator(uniform)
             source = ql.GaussianMultiPathGenerator(process, grid, normal, False)
             sample = source.next()  # must outlive the value read from it
             value = sample.value()

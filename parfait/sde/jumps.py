@@ -34,8 +34,11 @@ def scatter_jumps(chunk: Chunk, lam: Float64[Tensor, "..."], sizes: SizeLaw) -> 
         width = jumps.columns.stop - jumps.columns.start
         bars = torch.zeros(chunk.steps * width, dtype=chunk.jumps.dtype, device=size.device)
         bars.index_add_(0, jumps.bar * width + jumps.owner, chunk.cast(size))
-        # Not in place: sizes may carry gradients.
-        chunk.jumps[:, jumps.columns] = chunk.jumps[:, jumps.columns] + bars.view(-1, width)
+        bars, own = bars.view(-1, width), chunk.jumps[:, jumps.columns]
+        if bars.requires_grad:  # autograd refuses a change in place
+            chunk.jumps[:, jumps.columns] = own + bars
+        else:
+            own += bars
 
 
 def normal_sizes(chunk: Chunk, mean: Value, std: Value) -> SizeLaw:

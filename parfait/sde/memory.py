@@ -49,10 +49,9 @@ def memory(
         columns = slice(start, start + count)
         start += count
         lower = factor(key // 2 * GRID, u.shape[0]).to(u.device)
-        torch.mm(lower.to(u.dtype), innovations[:, columns], out=noise[:, columns])
+        _lower_product(lower, innovations[:, columns], noise[:, columns])
         if not key % 2:
-            weights = (lower.cumsum(dim=0) ** 2).to(u.dtype)
-            torch.mm(weights, variances[:, columns], out=q[:, columns])
+            _lower_product(lower.cumsum(dim=0) ** 2, variances[:, columns], q[:, columns])
     _fill_reverting(q, variances, decay[order], names)
     return pick(noise, back).mul_(phi.sqrt().to(u.dtype)), pick(q, back).mul_(phi.to(u.dtype))
 
@@ -69,6 +68,15 @@ def _factor(hurst: float, steps: int) -> Tensor:
 
 
 _cached_factor = lru_cache(maxsize=128)(_factor)
+
+
+def _lower_product(lower: Tensor, columns: Tensor, out: Tensor) -> None:
+    """out = lower @ columns in four parts, which leave most of the zeros out."""
+    steps = lower.shape[0]
+    for rows in torch.arange(steps).chunk(4):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        weights = lower[part, : part.stop].to(columns.dtype)
+        torch.mm(weights, columns[: part.stop], out=out[part])
 
 
 def _fill_reverting(

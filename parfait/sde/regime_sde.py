@@ -58,7 +58,8 @@ class RegimeSDE(Process):
         regime: one regime, a batch of shape ``(paths,)``, or of shape ``(steps, paths)``, a regime
             for every bar; its initial volatility is that of the first bar.
         compensate: ``False`` drops Lambda.
-        compile: as in ``Heston``, for all paths whose variance moves.
+        compile: as in ``Heston``, for all paths whose variance moves; it gains where they have
+            neither memory nor reversion.
 
     Raises:
         UserError: ``sample`` with more than 4096 steps where H is rounded to 0.01.
@@ -192,7 +193,8 @@ class RegimeSDE(Process):
             values = (p["kappa_v"], p["theta"], p["xi"], none, p["v0"])
             fill_qe(chunk, z1, z2, none, *values, compiled=self.compile, price=False)
             rho = p["rho"]
-            w = chunk.cast(rho) * z1 + chunk.cast((1 - rho**2).clamp(min=0).sqrt()) * z2
+            w = chunk.cast(rho) * z1
+            w.addcmul_(chunk.cast((1 - rho**2).clamp(min=0).sqrt()), z2)
         else:
             chunk.variance[:] = chunk.cast(p["v0"])
             w = z2
