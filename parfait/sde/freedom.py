@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from parfait.sde.fgbm import FractionalGBM
-from parfait.sde.fractional import HURST_GRID
+from parfait.sde.fractional import HURST_GRID, power
 from parfait.sde.gbm import GBM
 from parfait.sde.heston import Heston
 from parfait.sde.kou import Kou
@@ -149,7 +149,7 @@ def freedom(process: Process, paths: Paths, years: float) -> Freedom:
         return Freedom(bars(exact(process.sigma) ** 2 * dt), decay, spread, half)
     if isinstance(process, FractionalGBM) and steps <= MAX_STEPS:
         hurst = _rounded(exact(process.hurst), HURST_GRID)
-        unit = dt if process.vol_anchor == "bar" else dt ** (2 * hurst)
+        unit = dt if process.vol_anchor == "bar" else power(dt, 2 * hurst)
         # Volatility scales the noise after its memory, hence the place of the spread.
         scale = bars(exact(process.sigma) ** 2 * unit)
         return Freedom(torch.ones_like(scale), one, scale, hurst)

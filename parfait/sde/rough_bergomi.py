@@ -11,7 +11,7 @@ from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
 from parfait.sde.checks import DRIFT, VARIANCE, Bound
 from parfait.sde.columns import pad_width
-from parfait.sde.fractional import HURST_GRID, hurst_levels
+from parfait.sde.fractional import HURST_GRID, hurst_levels, power
 from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
 
@@ -112,8 +112,8 @@ def volterra(
     h = levels[:, None]
     alpha = h - 0.5
     i = torch.arange(1, n + 1, dtype=torch.float64, device=h.device)
-    cells = dt**alpha * (i ** (alpha + 1) - (i - 1) ** (alpha + 1)) / (alpha + 1)
-    c12, c22 = dt ** (alpha + 1) / (alpha + 1), dt ** (2 * h) / (2 * h)
+    cells = power(dt, alpha) * (i ** (alpha + 1) - (i - 1) ** (alpha + 1)) / (alpha + 1)
+    c12, c22 = power(dt, alpha + 1) / (alpha + 1), power(dt, 2 * h) / (2 * h)
     older = cells.clone()
     older[:, 0] = 0
     variance = 2 * h * (c22 + dt * torch.cumsum(older**2, dim=1))

@@ -75,6 +75,29 @@ def test_paths_do_not_depend_on_how_many_follow(process, ref):
         assert few.variance is None or torch.equal(few.variance, whole.variance[:part])
 
 
+@pytest.mark.parametrize(
+    ("process", "options"),
+    [(p, {}) for p in PROCESSES if p is not RegimeSDE] + [(FractionalGBM, {"vol_anchor": "year"})],
+)
+def test_nor_do_they_in_double_precision(process, options, ref):
+    """Instructions for the last few numbers of a table round differently in the last bit."""
+    n = 400
+    regime = ref.mixed(n, seed=4)
+    exponents = torch.linspace(0.05, 0.45, n, dtype=torch.float64)
+
+    def paths(part):
+        fields = dict(options)
+        if process is RoughBergomi:
+            fields["roughness"] = exponents[:part]
+        model = from_regime(process, regime.replace(hurst=exponents)[:part], **fields)
+        return model.sample(part, 6, 6 / 252, generator=ref.generator(9), dtype=torch.float64)
+
+    whole = paths(n)
+    for part in range(1, 60):
+        few = paths(part)
+        assert torch.equal(few.log_price, whole.log_price[:part]), part
+
+
 @pytest.mark.parametrize("process", PROCESSES)
 def test_threads_change_no_bit(process, ref):
     regime = ref.mixed(2000)
