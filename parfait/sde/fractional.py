@@ -25,9 +25,8 @@ def power(
     The last few numbers of a table go through other instructions in torch's own power, which round
     differently, and a path must not depend on how many others come along.
     """
-    return torch.exp(
-        exponent * torch.as_tensor(base, dtype=exponent.dtype, device=exponent.device).log()
-    )
+    exact = torch.as_tensor(base, dtype=exponent.dtype, device=exponent.device)
+    return torch.exp(exponent * exact.log())
 
 
 def hurst_levels(
