@@ -103,6 +103,13 @@ class Process(ABC):
             value: Value | None = getattr(self, name)
             if value is not None or getattr(type(self), name, self) is not None:  # not left out
                 check_bound(type(self).__name__, name, value, bound)
+                if not isinstance(value, Tensor):
+                    object.__setattr__(self, name, float(value))
+
+        for name in ("compensate", "compile"):
+            switch = getattr(self, name, False)
+            if not isinstance(switch, bool):
+                raise UserError(f"{type(self).__name__}.{name} = {switch!r} must be true or false")
 
     @classmethod
     def from_regime(cls: type[P], regime: Regime, **options: Any) -> P:
