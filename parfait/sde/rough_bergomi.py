@@ -9,7 +9,7 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
-from parfait.sde.checks import DRIFT, VARIANCE, Bound
+from parfait.sde.checks import DRIFT, VARIANCE, Bound, check_bound
 from parfait.sde.columns import pad_width
 from parfait.sde.fractional import HURST_GRID, hurst_levels, power
 from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
@@ -62,6 +62,7 @@ class RoughBergomi(Process):
         The forward variance starts at v0 and moves in proportion with the long-run variance.
         """
         roughness, eta = options.get("roughness", 0.1), options.get("eta")
+        check_bound(cls.__name__, "roughness", roughness, cls.bounds["hurst"])
         assert regime.initial_volatility is not None
         assert regime.vol_of_vol is not None
         if eta is None:
