@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -313,7 +314,7 @@ def parse_json_object(text: str, what: str) -> dict[str, Any]:
 
 
 def _plain_float(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise UserError(f"Regime.{name} = {value!r} is not a number")
     try:
         return float(value)

@@ -1,6 +1,7 @@
 """What a parameter or a request may be, and the sentences for what it may not."""
 
 import math
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
@@ -41,7 +42,7 @@ MOST_YEARS = 10_000.0
 
 def check_bound(process: str, name: str, value: Value | None, bound: Bound) -> None:
     """``UserError`` naming process, field, value and bound when some value is out of it."""
-    if not isinstance(value, int | float | Tensor) or isinstance(value, bool):
+    if not isinstance(value, Real | Tensor) or isinstance(value, bool):
         raise UserError(f"{process}.{name} = {value!r} is not a number or a tensor")
     if isinstance(value, Tensor) and (value.is_complex() or value.dtype == torch.bool):
         raise UserError(f"{process}.{name} holds {value.dtype}; give a tensor of real numbers")
@@ -80,9 +81,9 @@ def check_jumps(process: str, lam: Value, years: float) -> None:
 def check_request(paths: int, steps: int, years: float, dtype: torch.dtype) -> None:
     """``UserError`` naming what ``sample`` cannot do."""
     for name, number in (("paths", paths), ("steps", steps)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
             raise UserError(f"sample: {name} = {number!r} must be a whole number of at least 1")
-    if isinstance(years, bool) or not isinstance(years, int | float):
+    if isinstance(years, bool) or not isinstance(years, Real):
         raise UserError(f"sample: years = {years!r} must be a number")
     if not 0 < years <= MOST_YEARS:
         raise UserError(f"sample: years = {years!r} must be above 0 and at most {MOST_YEARS:,.0f}")

@@ -10,7 +10,13 @@ from torch import Tensor
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
 from parfait.sde.checks import DRIFT, VOLATILITY, Bound
-from parfait.sde.fractional import HURST_GRID, fractional_noise, hurst_levels, summed_variance
+from parfait.sde.fractional import (
+    HURST_GRID,
+    fractional_noise,
+    hurst_levels,
+    power,
+    summed_variance,
+)
 from parfait.sde.memory import causal_noise, on_grid
 from parfait.sde.process import Chunk, Process, SdeWarning, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
@@ -78,7 +84,7 @@ class FractionalGBM(Process):
             hurst = on_grid(hurst)
         levels, which = hurst_levels(hurst.expand(chunk.width))
         hurst, dt = levels[which], chunk.dt  # the mean below must be that of the rounded exponent
-        bar_sd = sigma * (dt**0.5 if self.vol_anchor == "bar" else dt**hurst)
+        bar_sd = sigma * (dt**0.5 if self.vol_anchor == "bar" else power(dt, hurst))
         noise = self._unit_noise(chunk, hurst).mul_(chunk.cast(bar_sd))
         fill_sums(chunk, noise)
         drift, trend = mu * dt, chunk.exact(0.0)
@@ -95,15 +101,15 @@ class FractionalGBM(Process):
 
 def _variances(sd: Tensor, levels: Tensor, which: Tensor, steps: int) -> Iterator[Tensor]:
     """Var(x_k) for k = 1 .. steps, in closed form for every path whose volatility is constant."""
-    powers = (k ** (2 * levels) for k in range(1, steps + 1))
+    powers = (power(float(k), 2 * levels) for k in range(1, steps + 1))
     first = at_bar(sd, 0)
     moved = (sd != first).any(dim=0).nonzero().squeeze(1) if sd.ndim == 2 else which[:0]
     if moved.numel() == 0:
-        yield from (first**2 * power[which] for power in powers)
+        yield from (first**2 * row[which] for row in powers)
         return
     changing = summed_variance(sd[:, moved], levels[which[moved]])
-    for power, row in zip(powers, changing, strict=True):
-        yield (first**2 * power[which]).index_copy(0, moved, row)
+    for steady, row in zip(powers, changing, strict=True):
+        yield (first**2 * steady[which]).index_copy(0, moved, row)
 
 
 def _steady_hurst(hurst: Value) -> Value:

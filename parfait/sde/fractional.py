@@ -18,6 +18,18 @@ def autocovariance(hurst: Float64[Tensor, "*batch"], lags: int) -> Float64[Tenso
     return 0.5 * ((k + 1) ** power - 2 * k**power + (k - 1).abs() ** power)
 
 
+def power(
+    base: float | Float64[Tensor, "*#shape"], exponent: Float64[Tensor, "*#shape"]
+) -> Float64[Tensor, "*#shape"]:
+    """base^exponent, each number by itself.
+
+    The last few numbers of a table go through other instructions in torch's own power, which round
+    differently, and a path must not depend on how many others come along.
+    """
+    exact = torch.as_tensor(base, dtype=exponent.dtype, device=exponent.device)
+    return torch.exp(exponent * exact.log())
+
+
 def hurst_levels(
     hurst: Float64[Tensor, " width"],
 ) -> tuple[Float64[Tensor, " levels"], Int64[Tensor, " width"]]:

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from parfait.sde.columns import TILE
 from parfait.sde.fgbm import FractionalGBM
-from parfait.sde.fractional import HURST_GRID
+from parfait.sde.fractional import HURST_GRID, power
 from parfait.sde.gbm import GBM
 from parfait.sde.heston import Heston
 from parfait.sde.kou import Kou
@@ -117,7 +118,10 @@ class Freedom:
             own = bars[members][:, None, :]
             lower = factor(hurst, rows.shape[-1]).to(rows.device)
             some = rows[members]
-            out[members] += (some * own) @ lower if transposed else (some @ lower.T) * own
+            if transposed:
+                out[members] += _product(some * own, lower)
+            else:
+                out[members] += _product(some, lower.T) * own
         return out
 
 
@@ -149,7 +153,7 @@ def freedom(process: Process, paths: Paths, years: float) -> Freedom:
         return Freedom(bars(exact(process.sigma) ** 2 * dt), decay, spread, half)
     if isinstance(process, FractionalGBM) and steps <= MAX_STEPS:
         hurst = _rounded(exact(process.hurst), HURST_GRID)
-        unit = dt if process.vol_anchor == "bar" else dt ** (2 * hurst)
+        unit = dt if process.vol_anchor == "bar" else power(dt, 2 * hurst)
         # Volatility scales the noise after its memory, hence the place of the spread.
         scale = bars(exact(process.sigma) ** 2 * unit)
         return Freedom(torch.ones_like(scale), one, scale, hurst)
@@ -189,6 +193,14 @@ def _of_regime(process: RegimeSDE, paths: Paths, years: float) -> Freedom:
         hurst if known else torch.full_like(hurst, 0.5),
         exact=known,
     )
+
+
+def _product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """rows @ matrix in tiles of one size, since products of other sizes round differently."""
+    flat = rows.flatten(0, -2)
+    padded = torch.nn.functional.pad(flat, (0, 0, 0, -len(flat) % TILE)).unflatten(0, (-1, TILE))
+    product = torch.bmm(padded, matrix.expand(len(padded), -1, -1))
+    return product.flatten(0, 1)[: len(flat)].view_as(rows)
 
 
 def _columns(value: Tensor, paths: int) -> Float64[Tensor, "paths columns"]:

@@ -1,6 +1,7 @@
 """The guide: the price path that generated bars must pass through, and where they must."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float64
@@ -78,7 +79,8 @@ def make_guide(
     _check_arguments(spot, every, jump_sigmas)
     level = spot * torch.exp(paths.log_price[:, 1:].to(torch.float64))
     anchored = torch.zeros_like(level, dtype=torch.bool)
-    anchored[:, every - 1 :: every] = True
+    if every < anchored.shape[1]:  # slices take no larger number than a machine word
+        anchored[:, every - 1 :: every] = True
     anchored[:, -1] = True
     notes: list[str] = []
     if paths.jumps is not None:
@@ -106,5 +108,6 @@ def _check_arguments(spot: float, every: int, jump_sigmas: float) -> None:
         raise UserError(f"make_guide: spot = {spot} must be finite and above 0")
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise UserError(f"sde.guide.every = {every!r} must be a whole number of at least 1")
-    if not jump_sigmas >= 0:
-        raise UserError(f"sde.guide.jump_sigmas = {jump_sigmas} must be at least 0")
+    number = isinstance(jump_sigmas, Real) and not isinstance(jump_sigmas, bool)
+    if not number or not jump_sigmas >= 0:
+        raise UserError(f"sde.guide.jump_sigmas = {jump_sigmas!r} must be a number of at least 0")

@@ -100,9 +100,16 @@ class Process(ABC):
 
     def __post_init__(self) -> None:
         for name, bound in self.bounds.items():
-            value: Value | None = getattr(self, name)
+            value: Any = getattr(self, name)
             if value is not None or getattr(type(self), name, self) is not None:  # not left out
                 check_bound(type(self).__name__, name, value, bound)
+                if value is not None and not isinstance(value, Tensor):
+                    object.__setattr__(self, name, float(value))
+
+        for name in ("compensate", "compile"):
+            switch = getattr(self, name, False)
+            if not isinstance(switch, bool):
+                raise UserError(f"{type(self).__name__}.{name} = {switch!r} must be true or false")
 
     @classmethod
     def from_regime(cls: type[P], regime: Regime, **options: Any) -> P:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from parfait.sde.bates import Bates
 from parfait.sde.fgbm import FractionalGBM
+from parfait.sde.fractional import power
 from parfait.sde.gbm import GBM
 from parfait.sde.heston import Heston
 from parfait.sde.kou import Kou
@@ -105,7 +106,7 @@ def profile(
         if isinstance(process, FractionalGBM):
             hurst = exact(process.hurst).reshape(-1)
             if process.vol_anchor == "year":
-                root = root * dt ** (hurst - 0.5)
+                root = root * power(dt, hurst - 0.5)
         variance = root**2
     elif isinstance(process, Heston):
         kappa_v, theta, xi = (rows(v) for v in (process.kappa, process.theta, process.xi))
@@ -113,8 +114,8 @@ def profile(
         variance, root = _square_root_variance(kappa_v, theta, xi, v0, years, segments)
         leverage = exact(process.rho)
     elif isinstance(process, RoughBergomi):
-        time = ((torch.arange(segments, device=device) + 0.5) / segments * years)[:, None]
-        spread = rows(process.eta) * time.double() ** rows(process.hurst)
+        time = (exact(range(segments)) + 0.5)[:, None] * (years / segments)
+        spread = rows(process.eta) * power(time, rows(process.hurst))
         variance, spread = torch.broadcast_tensors(rows(process.xi0), spread)
         root, leverage = variance.sqrt() * torch.exp(-0.125 * spread**2), exact(process.rho)
     else:
@@ -196,7 +197,7 @@ def reversion(
         """Mean over k of 1 + (1 - a)(1 - b)(1 - (ab)^(k-1)) / (1 - ab)."""
         still = (a == 1) | (b == 1)
         q = torch.where(still, 0.0, a * b)
-        past = 1 - (1 - q**steps) / (steps * (1 - q))
+        past = 1 - (1 - power(q, torch.full_like(q, steps))) / (steps * (1 - q))
         return 1 + torch.where(still, 0.0, (1 - a) * (1 - b) * past / (1 - q))
 
     return covariance(a, b) / (covariance(a, a) * covariance(b, b)).sqrt()

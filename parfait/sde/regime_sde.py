@@ -75,6 +75,9 @@ class RegimeSDE(Process):
     compile: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.regime, Regime):
+            raise UserError(f"RegimeSDE.regime: {type(self.regime).__name__} is not a Regime")
         object.__setattr__(self, "regime", self.regime.resolve())
 
     @classmethod

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from parfait.regime import Regime
 from parfait.sde.accumulate import fill_sums
-from parfait.sde.checks import DRIFT, VARIANCE, Bound
+from parfait.sde.checks import DRIFT, VARIANCE, Bound, check_bound
 from parfait.sde.columns import pad_width
-from parfait.sde.fractional import HURST_GRID, hurst_levels
+from parfait.sde.fractional import HURST_GRID, hurst_levels, power
 from parfait.sde.process import Chunk, Process, Value, at_bar, at_start
 from parfait.sde.streams import Purpose
 
@@ -62,6 +62,7 @@ class RoughBergomi(Process):
         The forward variance starts at v0 and moves in proportion with the long-run variance.
         """
         roughness, eta = options.get("roughness", 0.1), options.get("eta")
+        check_bound(cls.__name__, "roughness", roughness, cls.bounds["hurst"])
         assert regime.initial_volatility is not None
         assert regime.vol_of_vol is not None
         if eta is None:
@@ -112,8 +113,8 @@ def volterra(
     h = levels[:, None]
     alpha = h - 0.5
     i = torch.arange(1, n + 1, dtype=torch.float64, device=h.device)
-    cells = dt**alpha * (i ** (alpha + 1) - (i - 1) ** (alpha + 1)) / (alpha + 1)
-    c12, c22 = dt ** (alpha + 1) / (alpha + 1), dt ** (2 * h) / (2 * h)
+    cells = power(dt, alpha) * (i ** (alpha + 1) - (i - 1) ** (alpha + 1)) / (alpha + 1)
+    c12, c22 = power(dt, alpha + 1) / (alpha + 1), power(dt, 2 * h) / (2 * h)
     older = cells.clone()
     older[:, 0] = 0
     variance = 2 * h * (c22 + dt * torch.cumsum(older**2, dim=1))

@@ -361,3 +361,19 @@ def test_targets_that_mean_nothing_are_refused(call, word):
 def test_requests_that_cannot_be_met_are_refused(ref, target, mode, word):
     with pytest.raises(UserError, match=word):
         conditioned(GBM(mu=0.0, sigma=0.2), target, 4, 8, 0.1, generator=ref.generator(), mode=mode)
+
+
+@pytest.mark.parametrize("process", [GBM, OU, Heston, FractionalGBM, RegimeSDE])
+@pytest.mark.parametrize("target", [POINTS, Target(drawdown=0.1)])
+def test_pinned_paths_do_not_depend_on_how_many_follow(ref, process, target):
+    # A constant variance: the noise of RegimeSDE with memory and a moving one is tested elsewhere.
+    regime = ref.mixed(300, vol_of_vol=0.0, jump_intensity=0.0, initial_volatility=0.2)
+    regime = regime.replace(volatility=torch.full((300,), 0.2, dtype=torch.float64))
+
+    def pinned(part):
+        how = {"generator": ref.generator(5), "dtype": torch.float64}
+        return conditioned(process.from_regime(regime[:part]), target, part, 20, 20 / 252, **how)
+
+    whole = pinned(300)
+    for part in (1, 2, 5, 63, 100, 299):
+        assert torch.equal(pinned(part).paths.log_price, whole.paths.log_price[:part]), part

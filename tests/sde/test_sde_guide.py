@@ -71,7 +71,9 @@ def test_a_process_without_jumps_needs_no_threshold():
     [
         ({"spot": 0.0}, "make_guide: spot = 0.0 must be finite and above 0"),
         ({"every": 0}, "sde.guide.every = 0 must be a whole number of at least 1"),
-        ({"jump_sigmas": -1.0}, "sde.guide.jump_sigmas = -1.0 must be at least 0"),
+        ({"jump_sigmas": -1.0}, "sde.guide.jump_sigmas = -1.0 must be a number of at least 0"),
+        ({"jump_sigmas": "x"}, "sde.guide.jump_sigmas = 'x' must be a number of at least 0"),
+        ({"jump_sigmas": None}, "sde.guide.jump_sigmas = None must be a number of at least 0"),
         ({"bar_sd": 0.0}, "make_guide: bar_sd must be finite and above 0"),
     ],
 )
@@ -80,6 +82,12 @@ def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(UserError) as caught:
         make_guide(paths_with(torch.zeros(1, 4)), **request)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("every", [4, 10**30])
+def test_anchors_farther_apart_than_the_path_leave_the_last_one(every):
+    guide, _ = make_guide(paths_with(torch.zeros(1, 4)), 100.0, every=every, bar_sd=0.01)
+    assert anchors(guide) == [4]
 
 
 def test_a_price_beyond_the_floats_is_refused():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -75,6 +76,29 @@ def test_paths_do_not_depend_on_how_many_follow(process, ref):
         assert few.variance is None or torch.equal(few.variance, whole.variance[:part])
 
 
+@pytest.mark.parametrize(
+    ("process", "options"),
+    [(p, {}) for p in PROCESSES if p is not RegimeSDE] + [(FractionalGBM, {"vol_anchor": "year"})],
+)
+def test_nor_do_they_in_double_precision(process, options, ref):
+    """Instructions for the last few numbers of a table round differently in the last bit."""
+    n = 400
+    regime = ref.mixed(n, seed=4)
+    exponents = torch.linspace(0.05, 0.45, n, dtype=torch.float64)
+
+    def paths(part):
+        fields = dict(options)
+        if process is RoughBergomi:
+            fields["roughness"] = exponents[:part]
+        model = from_regime(process, regime.replace(hurst=exponents)[:part], **fields)
+        return model.sample(part, 6, 6 / 252, generator=ref.generator(9), dtype=torch.float64)
+
+    whole = paths(n)
+    for part in range(1, 60):
+        few = paths(part)
+        assert torch.equal(few.log_price, whole.log_price[:part]), part
+
+
 @pytest.mark.parametrize("process", PROCESSES)
 def test_threads_change_no_bit(process, ref):
     regime = ref.mixed(2000)
@@ -141,6 +165,31 @@ def test_both_precisions_see_the_same_normals(process, ref):
         for dtype in (torch.float32, torch.float64)
     )
     assert (single - double).square().mean().sqrt() < 2e-5
+
+
+def test_scalars_of_numpy_are_numbers(ref):
+    plain, scalars = (
+        Merton(mu=kind(0.5), sigma=kind(0.25), lam=kind(2), jump_mean=kind(0), jump_std=kind(0.125))
+        for kind in (float, np.float32)
+    )
+    expected = plain.sample(7, 5, 0.25, generator=ref.generator())
+    size = (np.int64(7), np.int32(5), np.float32(0.25))
+    assert torch.equal(
+        scalars.sample(*size, generator=ref.generator()).log_price, expected.log_price
+    )
+    regime = Regime(drift=np.float32(0.5), volatility=np.float32(0.25), jump_intensity=np.int64(2))
+    assert regime == Regime(drift=0.5, volatility=0.25, jump_intensity=2.0)
+
+
+@pytest.mark.parametrize("process", [Merton, Kou, Bates, RegimeSDE])
+def test_a_switch_is_true_or_false(process, ref):
+    with pytest.raises(UserError, match=rf"{process.__name__}\.compensate = 'no' must be true or"):
+        from_regime(process, ref.batch(3), compensate="no")
+
+
+def test_what_is_no_regime_is_named():
+    with pytest.raises(UserError, match="dict is not a Regime"):
+        RegimeSDE({"drift": 0.1})
 
 
 def test_layout_and_start(ref):

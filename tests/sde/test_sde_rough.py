@@ -8,6 +8,7 @@ import torch
 
 from parfait.regime import Regime
 from parfait.sde import RoughBergomi, SdeWarning
+from parfait.utils.errors import UserError
 
 N = 40_000
 
@@ -70,3 +71,9 @@ def test_eta_is_derived_from_the_regime_unless_given():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RoughBergomi.from_regime(regime.replace(hurst=0.51))
+
+
+@pytest.mark.parametrize("roughness", ["abc", None, 0.9])
+def test_a_roughness_that_cannot_be_is_named(roughness):
+    with pytest.raises(UserError, match=r"RoughBergomi\.roughness = ('abc'|None|0\.9) is "):
+        RoughBergomi.from_regime(Regime(drift=0.0, volatility=0.2), roughness=roughness)
