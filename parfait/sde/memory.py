@@ -71,12 +71,16 @@ _cached_factor = lru_cache(maxsize=128)(_factor)
 
 
 def _lower_product(lower: Tensor, columns: Tensor, out: Tensor) -> None:
-    """out = lower @ columns in four parts, which leave most of the zeros out."""
-    steps = lower.shape[0]
-    for rows in torch.arange(steps).chunk(4):
+    """out = lower @ columns in four parts, which leave most of the zeros out.
+
+    Tile by tile: products of other widths round differently, in double precision on some
+    processors even where the width is a multiple of ``TILE``.
+    """
+    for rows in torch.arange(lower.shape[0]).chunk(4):
         part = slice(int(rows[0]), int(rows[-1]) + 1)
         weights = lower[part, : part.stop].to(columns.dtype)
-        torch.mm(weights, columns[: part.stop], out=out[part])
+        past = by_tile(columns[: part.stop])
+        by_tile(out[part]).copy_(torch.bmm(weights.expand(len(past), -1, -1), past))
 
 
 def _fill_reverting(
@@ -191,6 +195,6 @@ def causal_noise(
     for level, count in zip(levels.tolist(), (TILE * counts).tolist(), strict=True):
         columns = slice(start, start + count)
         start += count
-        lower = factor(level * GRID, white.shape[0]).to(white)
-        torch.mm(lower, innovations[:, columns], out=noise[:, columns])
+        lower = factor(level * GRID, white.shape[0]).to(white.device)
+        _lower_product(lower, innovations[:, columns], noise[:, columns])
     return pick(noise, back)
