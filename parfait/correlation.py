@@ -134,7 +134,12 @@ def read_correlation(given: Given, pasts: Sequence[History]) -> Request:
 
 
 def realised_correlation(returns: Sequence[Float64[Tensor, "paths steps"]]) -> Matrix:
-    """Pearson correlation of the bar log returns of every pair, pooled over paths and bars."""
+    """Pearson correlation of the bar log returns of every pair, pooled over paths and bars.
+
+    NaN off the diagonal where a single return is all there is.
+    """
+    if returns[0].numel() < 2:
+        return torch.full((len(returns), len(returns)), math.nan).double().fill_diagonal_(1.0)
     with one_thread():  # sums of several threads round differently
         return _unit_diagonal(torch.corrcoef(torch.stack([r.flatten() for r in returns])))
 

@@ -73,7 +73,7 @@ def check_jumps(process: str, lam: Value, years: float) -> None:
     expected = float((rate.mean(dim=0) if rate.ndim == 2 else rate).max()) * years
     if expected > MOST_JUMPS:
         raise UserError(
-            f"{process}: {expected:,.0f} expected jumps per path (lambda times years) are above "
+            f"{process}: {expected:,.6g} expected jumps per path (lambda times years) are above "
             f"{MOST_JUMPS:,}; lower the jump intensity, or put it into the volatility"
         )
 

@@ -108,7 +108,7 @@ def conditioned(
         process, paths, steps, years, generator, dtype: as ``Process.sample`` takes them; rejection
             draws rounds of ``paths`` paths.
         wanted: accepted paths to find, ``paths`` unless given; at most so many are returned.
-        pool: paths that rejection draws at most.
+        pool: rejection begins no further round once it has drawn so many paths.
 
     Raises:
         UserError: an unknown mode, a target beyond the last step, weights asked for a drawdown or

@@ -23,7 +23,7 @@ from parfait.sde.jumps import merton_kbar
 from parfait.sde.kou import Kou
 from parfait.sde.merton import Merton
 from parfait.sde.ou import OU
-from parfait.sde.process import Process, Value, phi
+from parfait.sde.process import Process, phi
 from parfait.utils.errors import UserError
 
 _NODES = 40  # of the Gauss-Legendre rule; the integrands are entire functions of time
@@ -70,7 +70,7 @@ def characteristic_function(
         (1976); Kou (2002).
     """
     _refuse_changing(process)
-    return torch.exp(_exponent(process, u.to(torch.complex128), steps, years))
+    return torch.exp(_exponent(process, u.to(_device(process), torch.complex128), steps, years))
 
 
 def quantile(process: Process, q: float, steps: int, years: float) -> Float64[Tensor, "*paths"]:
@@ -90,7 +90,7 @@ def quantile(process: Process, q: float, steps: int, years: float) -> Float64[Te
     sd = variance.sqrt()
     if bool((sd == 0).any()):
         raise UserError("quantile: a process without noise has no distribution to invert")
-    grid = (torch.arange(_POINTS, dtype=torch.float64) + 0.5) * _STEP
+    grid = (torch.arange(_POINTS, dtype=torch.float64, device=sd.device) + 0.5) * _STEP
     u = (grid / sd[..., None]).to(torch.complex128)  # every path on a grid of its own scale
     transform = torch.exp(_exponent(process, u, steps, years) - 1j * u * mean[..., None]) / grid
     low, high = torch.full_like(sd, -40.0), torch.full_like(sd, 40.0)
@@ -102,8 +102,18 @@ def quantile(process: Process, q: float, steps: int, years: float) -> Float64[Te
     return mean + sd * 0.5 * (low + high)
 
 
-def _exact(*values: Value) -> list[Tensor]:
-    return [torch.as_tensor(v, dtype=torch.float64) for v in values]
+def _exact(process: Process, *names: str) -> list[Tensor]:
+    """Parameters in float64, all of them where one of them is a tensor."""
+    device = _device(process)
+    return [
+        torch.as_tensor(getattr(process, name), dtype=torch.float64, device=device)
+        for name in names
+    ]
+
+
+def _device(process: Process) -> torch.device:
+    values = (getattr(process, name) for name in process.bounds)
+    return next((v.device for v in values if isinstance(v, Tensor)), torch.device("cpu"))
 
 
 def _refuse_changing(process: Process) -> None:
@@ -127,28 +137,28 @@ def _moments(process: Process, steps: int, years: float) -> tuple[Tensor, Tensor
 
 @_moments.register
 def _(process: GBM, steps: int, years: float) -> tuple[Tensor, Tensor]:
-    return _diffusion_moments(process.mu, process.sigma, years)
+    return _diffusion_moments(process, years)
 
 
 @_moments.register(Merton)
 @_moments.register(Kou)
 def _(process: Merton | Kou, steps: int, years: float) -> tuple[Tensor, Tensor]:
-    mean, variance = _diffusion_moments(process.mu, process.sigma, years)
+    mean, variance = _diffusion_moments(process, years)
     return _with_jumps(process, mean, variance, years)
 
 
 @_moments.register
 def _(process: OU, steps: int, years: float) -> tuple[Tensor, Tensor]:
-    mu, sigma, kappa = _exact(process.mu, process.sigma, process.kappa)
+    mu, sigma, kappa = _exact(process, "mu", "sigma", "kappa")
     variance = sigma**2 * years * phi(2 * kappa * years)
     if process.theta is None:
         return mu * years - 0.5 * variance, variance
-    return _exact(process.theta)[0] * -torch.expm1(-kappa * years), variance
+    return _exact(process, "theta")[0] * -torch.expm1(-kappa * years), variance
 
 
 @_moments.register
 def _(process: FractionalGBM, steps: int, years: float) -> tuple[Tensor, Tensor]:
-    mu, sigma, hurst = _exact(process.mu, process.sigma, process.hurst)
+    mu, sigma, hurst = _exact(process, "mu", "sigma", "hurst")
     hurst = (hurst / HURST_GRID).round() * HURST_GRID
     unit = years / steps * steps ** (2 * hurst)
     variance = sigma**2 * (unit if process.vol_anchor == "bar" else years ** (2 * hurst))
@@ -158,12 +168,11 @@ def _(process: FractionalGBM, steps: int, years: float) -> tuple[Tensor, Tensor]
 @_moments.register
 def _(process: Heston, steps: int, years: float) -> tuple[Tensor, Tensor]:
     mu, kappa, theta, xi, rho, v0 = (
-        p[..., None]
-        for p in _exact(
-            process.mu, process.kappa, process.theta, process.xi, process.rho, process.v0
-        )
+        p[..., None] for p in _exact(process, "mu", "kappa", "theta", "xi", "rho", "v0")
     )
-    nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(_NODES))
+    nodes, weights = (
+        torch.from_numpy(a).to(mu.device) for a in np.polynomial.legendre.leggauss(_NODES)
+    )
     s, ds = 0.5 * years * (nodes + 1), 0.5 * years * weights
     expected = theta + (v0 - theta) * torch.exp(-kappa * s)
     g = (years - s) * phi(kappa * (years - s))
@@ -172,21 +181,21 @@ def _(process: Heston, steps: int, years: float) -> tuple[Tensor, Tensor]:
     return _with_jumps(process, mean, variance, years)
 
 
-def _diffusion_moments(mu: Value, sigma: Value, years: float) -> tuple[Tensor, Tensor]:
-    drift, deviation = _exact(mu, sigma)
-    variance = deviation**2 * years
-    return drift * years - 0.5 * variance, variance
+def _diffusion_moments(process: GBM | Merton | Kou, years: float) -> tuple[Tensor, Tensor]:
+    mu, sigma = _exact(process, "mu", "sigma")
+    variance = sigma**2 * years
+    return mu * years - 0.5 * variance, variance
 
 
 def _with_jumps(
     process: Process, mean: Tensor, variance: Tensor, years: float
 ) -> tuple[Tensor, Tensor]:
     if isinstance(process, Kou):
-        lam, p, up, down = _exact(process.lam, process.p_up, process.eta_up, process.eta_down)
+        lam, p, up, down = _exact(process, "lam", "p_up", "eta_up", "eta_down")
         first = p / up - (1 - p) / down
         second = 2 * p / up**2 + 2 * (1 - p) / down**2
     elif isinstance(process, Merton | Bates):
-        lam, first, s = _exact(process.lam, process.jump_mean, process.jump_std)
+        lam, first, s = _exact(process, "lam", "jump_mean", "jump_std")
         second = first**2 + s**2
     else:
         return mean, variance
@@ -196,9 +205,9 @@ def _with_jumps(
 
 def _kbar(process: Merton | Kou | Bates) -> Tensor:
     if isinstance(process, Kou):
-        p, up, down = _exact(process.p_up, process.eta_up, process.eta_down)
+        p, up, down = _exact(process, "p_up", "eta_up", "eta_down")
         return p * up / (up - 1) + (1 - p) * down / (down + 1) - 1
-    return merton_kbar(*_exact(process.jump_mean, process.jump_std))
+    return merton_kbar(*_exact(process, "jump_mean", "jump_std"))
 
 
 @singledispatch
@@ -218,17 +227,14 @@ def _(process: GBM | OU | FractionalGBM, u: Tensor, steps: int, years: float) ->
 @_exponent.register(Merton)
 @_exponent.register(Kou)
 def _(process: Merton | Kou, u: Tensor, steps: int, years: float) -> Tensor:
-    mean, variance = (m[..., None] for m in _diffusion_moments(process.mu, process.sigma, years))
+    mean, variance = (m[..., None] for m in _diffusion_moments(process, years))
     return 1j * u * mean - 0.5 * u**2 * variance + _jump_exponent(process, u, years)
 
 
 @_exponent.register
 def _(process: Heston, u: Tensor, steps: int, years: float) -> Tensor:
     mu, kappa, theta, xi, rho, v0 = (
-        p[..., None]
-        for p in _exact(
-            process.mu, process.kappa, process.theta, process.xi, process.rho, process.v0
-        )
+        p[..., None] for p in _exact(process, "mu", "kappa", "theta", "xi", "rho", "v0")
     )
     calm = xi < _CALM
     xi = torch.where(calm, 1.0, xi)
@@ -254,11 +260,11 @@ def _phi(y: Tensor) -> Tensor:
 
 def _jump_exponent(process: Merton | Kou | Bates, u: Tensor, years: float) -> Tensor:
     if isinstance(process, Kou):
-        p, up, down = (v[..., None] for v in _exact(process.p_up, process.eta_up, process.eta_down))
+        p, up, down = (v[..., None] for v in _exact(process, "p_up", "eta_up", "eta_down"))
         size = p * up / (up - 1j * u) + (1 - p) * down / (down + 1j * u)
     else:
-        m, s = (v[..., None] for v in _exact(process.jump_mean, process.jump_std))
+        m, s = (v[..., None] for v in _exact(process, "jump_mean", "jump_std"))
         size = torch.exp(1j * u * m - 0.5 * u**2 * s**2)
-    lam = _exact(process.lam)[0][..., None]
+    lam = _exact(process, "lam")[0][..., None]
     paid = 1j * u * _kbar(process)[..., None] if process.compensate else 0.0
     return lam * years * (size - 1 - paid)

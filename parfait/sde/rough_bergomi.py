@@ -67,7 +67,7 @@ class RoughBergomi(Process):
         assert regime.vol_of_vol is not None
         if eta is None:
             relative = at_start(regime.vol_of_vol) / at_start(regime.volatility)
-            eta = relative * MONTH ** (0.5 - roughness)
+            eta = relative * power(MONTH, 0.5 - torch.as_tensor(roughness, dtype=torch.float64))
         growth = regime.volatility / at_start(regime.volatility)
         forward = (at_start(regime.initial_volatility) * growth) ** 2
         if isinstance(forward, Tensor):
@@ -113,7 +113,7 @@ def volterra(
     h = levels[:, None]
     alpha = h - 0.5
     i = torch.arange(1, n + 1, dtype=torch.float64, device=h.device)
-    cells = power(dt, alpha) * (i ** (alpha + 1) - (i - 1) ** (alpha + 1)) / (alpha + 1)
+    cells = power(dt, alpha) * (power(i, alpha + 1) - power(i - 1, alpha + 1)) / (alpha + 1)
     c12, c22 = power(dt, alpha + 1) / (alpha + 1), power(dt, 2 * h) / (2 * h)
     older = cells.clone()
     older[:, 0] = 0
