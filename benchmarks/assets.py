@@ -2,8 +2,8 @@
 
     python benchmarks/assets.py
 
-First the main job: 500 paths of 20 bars after the embedded S&P 500 and NASDAQ, three sentences, five
-requests. Then the network alone: bars of both under correlated Brownian guides, 1000 paths of 20
+First the main job: 500 paths of 20 bars after the embedded S&P 500 and NASDAQ, three sentences,
+five requests. Then the network alone: bars of both under correlated Brownian guides, 1000 paths of 20
 bars, volatility 18 and 28 %, by the spacing of the anchors; ``between`` is what is left of a return
 when the mean of its segment is taken away. Last the schedule: realised volatility of 400 paths
 asked for 60 % for ten bars and for 15 % after them.
@@ -16,7 +16,7 @@ import torch
 from _common import Table  # pyright: ignore[reportImplicitRelativeImport]
 from torch import Tensor
 
-from parfait import Pipeline
+from parfait import Basket, Pipeline, Simulation
 from parfait.bars import bars_to_tensor
 from parfait.data import embedded_bars
 from parfait.microstructure import Microstructure, Mix
@@ -46,6 +46,7 @@ def main_job(pipeline: Pipeline) -> None:
             found = pipeline.run(
                 sentence, embedded_bars(), n_paths=500, horizon=STEPS, seed=1, correlation=request
             )
+            assert isinstance(found, Basket)
             text = f"{float(found.realised[0, 1]):.2f}"
             cells.append(text if request is not None else f"{text} of {found.requested[0, 1]:.2f}")
         table.add(name, *cells)
@@ -122,6 +123,7 @@ def schedule(pipeline: Pipeline) -> None:
     for every in (1, 4, 8):
         plan = Schedule(((wild, 10 / BARS_PER_YEAR), (calm, None)))
         run = pipeline.run(plan, n_paths=400, horizon=40, seed=1, guide_every=every)
+        assert isinstance(run, Simulation)
         close = run.column("close").log()
         start = torch.full_like(close[:, :1], math.log(run.spot))
         squares = torch.cat([start, close], dim=1).diff(dim=1).square() * BARS_PER_YEAR
