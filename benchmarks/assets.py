@@ -3,10 +3,10 @@
     python benchmarks/assets.py
 
 First the main job: 500 paths of 20 bars after the embedded S&P 500 and NASDAQ, three sentences,
-five requests. Then the network alone: bars of both under correlated Brownian guides, 1000 paths of 20
-bars, volatility 18 and 28 %, by the spacing of the anchors; ``between`` is what is left of a return
-when the mean of its segment is taken away. Last the schedule: realised volatility of 400 paths
-asked for 60 % for ten bars and for 15 % after them.
+five requests. Then the network alone: bars of both under correlated Brownian guides, 1000 paths of
+20 bars, volatility 18 and 28 %, by the spacing of the anchors; ``between`` is what is left of a
+return when the mean of its segment is taken away. Last the schedule: realised volatility of 400
+paths asked for 60 % for ten bars and for 15 % after them.
 """
 
 import math
