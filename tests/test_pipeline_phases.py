@@ -10,7 +10,15 @@ import torch
 from rich.console import Console
 
 from parfait import Pipeline
-from parfait.regime import Component, Condition, Phase, Regime, RegimeDistribution, mean_volatility
+from parfait.regime import (
+    Component,
+    Condition,
+    Phase,
+    Regime,
+    RegimeDistribution,
+    mean_volatility,
+    volatility_course,
+)
 from parfait.sde import Guide, Schedule
 from parfait.stages.simulate import show
 from parfait.targets import plan
@@ -106,6 +114,20 @@ def test_paths_do_not_depend_on_the_batch_or_their_number(pipeline: Pipeline):
     parts = pipeline.run(scenarios, n_paths=70, batch_size=64, **how)
     assert many.bars.equals(parts.bars)
     assert many.bars.filter(pl.col("path") < 5).equals(few.bars)
+
+
+def test_averages_over_bars_do_not_depend_on_the_other_paths():
+    generator = torch.Generator().manual_seed(0)
+    sigma = 0.1 + 0.5 * torch.rand((24, 130), generator=generator, dtype=torch.float64)
+    regime = Regime(sigma - 0.3, sigma, variance_reversion=9.0, initial_volatility=0.2)
+    whole = regime.over(3, 20)
+    for width in (1, 3, 5, 17, 64, 70):
+        few = regime[:, :width]
+        assert few.over(3, 20) == whole[:width]
+        asked = (3 * DT, 20 * DT, DT)
+        assert torch.equal(mean_volatility(few, *asked), mean_volatility(regime, *asked)[:width])
+        course = volatility_course(regime, 3, 20, DT)
+        assert torch.equal(volatility_course(few, 3, 20, DT), course[:, :width])
 
 
 def test_a_sentence_becomes_bars(pipeline: Pipeline, tmp_path):

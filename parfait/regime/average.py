@@ -5,6 +5,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from parfait.regime.regime import Regime
+from parfait.regime.rows import mean_of_rows
 
 
 def mean_volatility(
@@ -39,7 +40,7 @@ def mean_volatility(
     assert dt is not None
     steady = _steadily(theta, kappa)
     if not bool(steady.all()):
-        changing = _changing(theta, kappa, v0[0], begin, end, dt).mean(0)
+        changing = mean_of_rows(_changing(theta, kappa, v0[0], begin, end, dt))
         mean = torch.where(steady, mean, changing)
     return mean.clamp_min(1e-8).sqrt()
 
@@ -63,7 +64,7 @@ def volatility_course(
         v0 = torch.as_tensor(regime.initial_volatility, dtype=torch.float64)[0].square()
         course = _changing(theta, kappa, v0, begin, end, dt)
     course = course.clamp_min(1e-8)
-    return torch.where(_steadily(theta, kappa), 1.0, (course / course.mean(0)).sqrt())
+    return torch.where(_steadily(theta, kappa), 1.0, (course / mean_of_rows(course)).sqrt())
 
 
 def _steadily(theta: Tensor, kappa: Tensor) -> Tensor:
@@ -92,4 +93,4 @@ def _decay(y: Tensor) -> Tensor:
 
 def _mean(rows: Tensor) -> Tensor:
     """Mean over bars; exactly the value where it is constant."""
-    return torch.where((rows == rows[0]).all(0), rows[0], rows.mean(0))
+    return torch.where((rows == rows[0]).all(0), rows[0], mean_of_rows(rows))

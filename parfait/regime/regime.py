@@ -20,6 +20,7 @@ from parfait.regime.fields import (
     from_coordinate,
     to_coordinate,
 )
+from parfait.regime.rows import mean_of_rows
 from parfait.utils.errors import UserError
 
 Value = float | Tensor
@@ -185,11 +186,11 @@ class Regime:
                 continue
             rows = torch.as_tensor(value)[begin:end]
             if name == "volatility":
-                mean = rows.square().mean(0).sqrt()
+                mean = mean_of_rows(rows.square()).sqrt()
             elif name in ("drift", "jump_intensity"):
-                mean = rows.mean(0)
+                mean = mean_of_rows(rows)
             else:
-                mean = from_coordinate(name, to_coordinate(name, rows).mean(0))
+                mean = from_coordinate(name, mean_of_rows(to_coordinate(name, rows)))
             columns[name] = torch.where((rows == rows[0]).all(0), rows[0], mean)
         return Regime(**columns)
 
