@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from parfait.labels import label_windows
+from parfait.labels import total_variance
 from parfait.regime import Regime, mean_volatility
 
 MIN_BARS_FOR_VOLATILITY = (
@@ -140,8 +140,7 @@ def alignment(
     if bars.shape[1] >= MIN_BARS_FOR_VOLATILITY:
         # The label layer uses the first bar of a window for its close alone.
         first = torch.full_like(bars[:, :1], spot)
-        label = label_windows(torch.cat([first, bars], dim=1), bars_per_year).mean
-        measured = torch.as_tensor(label.volatility).square()
+        measured = total_variance(torch.cat([first, bars], dim=1)) * bars_per_year
     groups: list[int | None] = [*scenario.unique().tolist(), None]
     found = []
     for group in groups:

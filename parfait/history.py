@@ -134,7 +134,7 @@ class History:
     def context(
         self, bars_per_year: float | None, asset: str | None, *, settled: bool = False
     ) -> MarketContext:
-        """Present volatility and trend, labelled on the most recent bars.
+        """Present total volatility and trend, labelled on the most recent bars.
 
         Args:
             bars_per_year: bar frequency; ``None`` estimates it from the timestamps.
@@ -150,11 +150,11 @@ class History:
         if self.bars.height < MIN_BARS_FOR_LABELS:
             return known
         recent = bars_to_tensor(self.bars.tail(CONTEXT_BARS)).unsqueeze(0)
-        label = label_windows(recent, frequency).mean
+        label = label_windows(recent, frequency)
         return replace(
             known,
-            volatility=float(torch.as_tensor(label.volatility)[0]),
-            trend=float(torch.as_tensor(label.drift)[0]),
+            volatility=float(label.total_volatility[0]),
+            trend=float(torch.as_tensor(label.mean.drift)[0]),
         )
 
 

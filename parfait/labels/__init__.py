@@ -1,7 +1,7 @@
 """From windows of bars to posteriors over regimes."""
 
-from parfait.labels.estimate import label_windows
-from parfait.labels.posterior import Labels, RegimeSd
+from parfait.labels.estimate import label_windows, total_variance
+from parfait.labels.posterior import FLAGS, Labels, RegimeSd
 from parfait.labels.volatility import yang_zhang
 
-__all__ = ["Labels", "RegimeSd", "label_windows", "yang_zhang"]
+__all__ = ["FLAGS", "Labels", "RegimeSd", "label_windows", "total_variance", "yang_zhang"]

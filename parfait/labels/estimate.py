@@ -1,116 +1,257 @@
-"""``label_windows``: windows of bars -> posteriors over regimes, in closed form."""
+"""``label_windows``: windows of bars -> posteriors over regimes, in closed form or on grids."""
+
+import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from parfait.labels.posterior import Labels
-from parfait.labels.volatility import log_returns, volatility_posterior
-from parfait.regime import FIELD_NAMES, FIELDS, Regime
-from parfait.regime.fields import to_coordinate
+from parfait.labels.hurst import hurst_posterior
+from parfait.labels.jump_posterior import JumpPosterior, jump_posterior
+from parfait.labels.jumps import Split, split_jumps
+from parfait.labels.posterior import FLAGS, Labels
+from parfait.labels.prior import NONE, PRIOR, VOL_OF_VOL, prior_coordinates
+from parfait.labels.reversion import reversion_posterior
+from parfait.labels.volatility import WindowParts, window_parts
+from parfait.regime import FIELD_NAMES
+from parfait.regime.fields import field_named, to_coordinate
 from parfait.utils.errors import UserError
 
+METHODS = ("closed",)
+UNMEASURED = ("variance_reversion", "vol_of_vol", "leverage")
+SHORT = 15  # returns: below, most of what a label says is its prior
 SHARPE_SD = 1.0  # prior spread of log drift / volatility, 1/sqrt(year): most assets live below 1
-MEASURED = ("drift", "volatility", "initial_volatility")
-
-# Centre (natural units) and spread (unconstrained units) of what a window does not tell.
-# Twenty daily bars hold 0.08 years: jumps a few times a year, mean reversion and the variance
-# process leave next to no trace there, so the prior is what is known.
-_PRIOR = {
-    "drift": (0.0, 1.0),
-    "volatility": (0.2, 0.8),
-    "jump_intensity": (2.0, 1.5),
-    "jump_mean": (0.0, 0.03),
-    "jump_std": (0.03, 0.6),
-    "mean_reversion": (0.5, 1.5),
-    "hurst": (0.5, 0.4),
-    "variance_reversion": (5.0, 1.0),
-    "vol_of_vol": (0.4, 0.9),
-    "leverage": (-0.4, 0.4),
-    "initial_volatility": (0.2, 0.8),
-}
+EVIDENCE = math.log(3.0)  # for reversion against its rivals: "substantial" (Jeffreys 1961)
 _Z95 = 1.6448536269514722
-_LEAST_SD = 1e-7  # per bar: below this, prices do not move and nothing is measured
+_CHUNK = 100_000  # bars at a time, so that the steps of the search stay in the cache
 
 
 def label_windows(
     bars: Float64[Tensor, "windows n 5"],
     bars_per_year: float | Float64[Tensor, " windows"],
     before: Float64[Tensor, "windows m 5"] | None = None,
+    method: Literal["closed"] = "closed",
+    range_correction: float = 1.0,
 ) -> Labels:
-    """Posterior over the regime of every window.
+    """Posterior over the regime of every window, Gaussian in each unconstrained coordinate.
 
-    Volatility: Yang-Zhang of the window's n - 1 returns, Gaussian in ln sigma. It is the *total*
-    volatility: a jump inside the window counts as diffusion, so the jump fields, which keep their
-    prior, must not be added to it.
+    Volatility (diffusive) and jumps: ``split_jumps`` and ``jump_posterior``. Hurst exponent and
+    mean reversion: ``hurst_posterior`` and ``reversion_posterior`` of the returns without their
+    jumps. The two explain the same thing, so one of them is set to none: H where the evidence for
+    reversion is three times that for memory and for a random walk, else kappa.
 
-    Drift: with mean log return g/year over T years and prior g ~ N(0, (S sigma)^2), S = 1,
-    g | window ~ N(T g / (T + 1/S^2), sigma^2 / (T + 1/S^2)) and mu = g + sigma^2 / 2; the Gaussian
-    in the drift coordinate has the same 5 % and 95 % quantiles.
+    Drift: with mean log return g over T years and prior g ~ N(0, (S sigma)^2), S = 1, sigma total,
+    g | window ~ N(g T/f / (T/f + 1/S^2), sigma^2 / (T/f + 1/S^2)), f = E n^{2H-1} for memory, and
+    mu = g + sigma^2/2 + lambda (e^{m + s^2/2} - 1 - m) with the diffusive sigma; the Gaussian in
+    the drift coordinate has the same 5 % and 95 % quantiles.
 
-    Initial volatility: Yang-Zhang of the bars ``before`` the window, of the window itself without.
+    Initial volatility: the diffusive one of the bars ``before``, of the window itself without,
+    widened by what a variance moves in that time. The variance process keeps its prior, with xi
+    centred at 2 sigma.
 
     Args:
         bars: valid bars as ``BAR_FIELDS``; the first serves as "before" only.
         bars_per_year: frequency, one for all windows or one each.
         before: the bars that precede each window.
+        method: "closed" is what this says.
+        range_correction: factor on volatilities from ranges, sqrt(sum var_close / sum var_range)
+            of a symbol; ticks make ranges too small.
 
     Raises:
-        UserError: fewer than 3 bars, a wrong shape, invalid prices, or ``bars_per_year`` <= 0.
+        UserError: fewer than 3 bars, a wrong shape, invalid prices, ``bars_per_year`` or
+            ``range_correction`` <= 0, or an unknown method.
     """
-    _check(bars, "bars")
-    windows = bars.shape[0]
-    frequency = torch.as_tensor(bars_per_year, dtype=torch.float64).expand(windows)
+    if method not in METHODS:
+        raise UserError(f"method = {method!r} is unknown; use one of {', '.join(METHODS)}")
+    check_windows(bars, "bars")
+    if before is not None:
+        check_windows(before, "before")
+        if len(before) != len(bars):
+            raise UserError(f"before has {len(before)} windows, bars has {len(bars)}")
+    if not (math.isfinite(range_correction) and range_correction > 0):
+        raise UserError(f"range_correction = {range_correction} must be finite and above 0")
+    frequency = torch.as_tensor(bars_per_year, dtype=torch.float64).expand(len(bars))
     if not bool(((frequency > 0) & torch.isfinite(frequency)).all()):
         raise UserError(f"bars_per_year = {bars_per_year} must be finite and above 0")
-    prior_loc, prior_scale = _prior()
-    loc, scale = prior_loc.repeat(windows, 1), prior_scale.repeat(windows, 1)
+    size = max(_CHUNK // bars.shape[1], 1)
+    chunks = []
+    for i in range(0, max(len(bars), 1), size):
+        earlier = None if before is None else before[i : i + size]
+        chunk = bars[i : i + size], frequency[i : i + size], earlier
+        chunks.append(_label(*chunk, range_correction))
+    return Labels.concatenate(chunks)
 
-    sigma, error, fallback = _annual_volatility(bars, frequency)
-    start, start_error = sigma, error
-    if before is not None:
-        _check(before, "before")
-        start, start_error, _ = _annual_volatility(before, frequency)
-    years = (bars.shape[1] - 1) / frequency
-    growth = log_returns(bars).mean(dim=1) * frequency
-    precision = years + 1 / SHARPE_SD**2
-    centre = years * growth / precision + sigma.square() / 2
-    spread = sigma / precision.sqrt()
-    high = to_coordinate("drift", centre + _Z95 * spread)
-    low = to_coordinate("drift", centre - _Z95 * spread)
 
-    measured = {
-        "drift": ((high + low) / 2, (high - low) / (2 * _Z95)),
-        "volatility": (to_coordinate("volatility", sigma), error),
-        # ln(sqrt(v0) + shift) moves by less than ln sqrt(v0) does, the more so near zero.
-        "initial_volatility": (
-            to_coordinate("initial_volatility", start),
-            start_error * start / to_coordinate("initial_volatility", start).exp(),
-        ),
+def total_variance(
+    bars: Float64[Tensor, "windows n 5"], range_correction: float = 1.0
+) -> Float64[Tensor, " windows"]:
+    """Variance per bar of all that moved the closes, diffusion and jumps (``Split.total``)."""
+    check_windows(bars, "bars")
+    size = max(_CHUNK // bars.shape[1], 1)
+    chunks = []
+    for i in range(0, max(len(bars), 1), size):
+        split, parts = _split(bars[i : i + size], range_correction)
+        chunks.append(_total(parts, split)[0])
+    return torch.cat(chunks)
+
+
+def _label(
+    bars: Tensor, frequency: Tensor, before: Tensor | None, range_correction: float
+) -> Labels:
+    windows, n = bars.shape[0], bars.shape[1] - 1
+    split, parts = _split(bars, range_correction)
+    jumps = jump_posterior(split, parts.returns, frequency)
+    cleaned = split.cleaned(parts.returns)
+    # Without its jumps a return keeps the drift that made up for them.
+    drifting = (split.variance + jumps.variance) / frequency * SHARPE_SD**2
+    drifting = drifting + (jumps.typical[0].square() * jumps.second)
+    memory = hurst_posterior(cleaned, drifting / split.variance)
+    pull = reversion_posterior(cleaned)
+    reverting = pull.log_bayes > memory.log_bayes.clamp_min(0) + EVIDENCE
+
+    loc, scale = prior_coordinates(frequency)
+    column = {name: j for j, name in enumerate(FIELD_NAMES)}
+
+    def write(name: str, centre: Tensor, spread: Tensor, keep: Tensor | None = None) -> None:
+        """Puts a posterior in place of the prior where prices moved."""
+        j = column[name]
+        missing = parts.still if keep is None else keep
+        loc[:, j] = torch.where(missing, loc[:, j], centre)
+        scale[:, j] = torch.where(missing, scale[:, j], spread)
+
+    sigma, error = _annual(split.variance, split.relative, frequency, parts.still)
+    write("volatility", sigma.log(), error)
+    write("jump_intensity", *jumps.intensity)
+    write("jump_mean", *jumps.mean)
+    write("jump_std", *jumps.size)
+
+    h = to_coordinate("hurst", memory.values)
+    write("hurst", *_instead("hurst", reverting, memory.moments(h)))
+    kappa = (pull.values * frequency[:, None] + 0.05).log()
+    write("mean_reversion", *_instead("mean_reversion", ~reverting, pull.moments(kappa)))
+
+    total, total_relative = _total(parts, split)
+    level, spread = _annual(total, total_relative, frequency, parts.moving == 0)
+    stretch = memory.weights @ (float(n) ** (2 * memory.values - 1))
+    stretch = torch.where(reverting, 1.0, stretch)
+    expected = (sigma.square() + jumps.variance * frequency).sqrt()
+    write("drift", *_drift(parts, sigma, expected, stretch, jumps, frequency))
+
+    start = (split, parts) if before is None else _split(before, range_correction)
+    write("initial_volatility", *_initial(*start, frequency), keep=start[1].still)
+    loc[:, column["vol_of_vol"]] = to_coordinate(
+        "vol_of_vol", (VOL_OF_VOL * sigma).clamp_max(field_named("vol_of_vol").high)
+    )
+
+    heavy = (split.probability.sum(dim=1) > 0.5) & (split.variance < 0.5 * split.total)
+    flags = {
+        "closes": split.closes,
+        "still": parts.still,
+        "short": torch.full((windows,), n < SHORT),
+        "jumps": heavy & ~parts.still,
+        "reverting": reverting & ~parts.still,
     }
-    for name, (centres, spreads) in measured.items():
-        j = FIELD_NAMES.index(name)
-        loc[:, j], scale[:, j] = centres, spreads
-    identified = torch.tensor([name in MEASURED for name in FIELD_NAMES])
-    return Labels(loc, scale, identified, fallback)
+    above = (pull.values > math.log(2) / n).to(torch.float64)
+    return Labels(
+        loc,
+        scale,
+        identified=torch.tensor([name not in UNMEASURED for name in FIELD_NAMES]),
+        flags=torch.stack([flags[name] for name in FLAGS], dim=1),
+        n_eff=parts.moving,
+        total_volatility=level,
+        total_spread=spread,
+        reversion_probability=pull.weights @ above,
+        log_bayes=torch.where(
+            parts.still[:, None], 0.0, torch.stack([memory.log_bayes, pull.log_bayes], dim=1)
+        ),
+        method="closed",
+    )
 
 
-def _annual_volatility(bars: Tensor, frequency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    sd, error, fallback = volatility_posterior(bars)
-    still = sd < _LEAST_SD
-    centre, spread = _PRIOR["volatility"]
-    field = FIELDS[FIELD_NAMES.index("volatility")]
-    sigma = torch.where(still, centre, (sd * frequency.sqrt()).clamp(field.low, field.high))
-    return sigma, torch.where(still, spread, error), fallback | still
+def _split(bars: Tensor, range_correction: float) -> tuple[Split, WindowParts]:
+    parts = window_parts(bars, range_correction)
+    return split_jumps(parts), parts
 
 
-def _prior() -> tuple[Float64[Tensor, "11"], Float64[Tensor, "11"]]:
-    centre = Regime(**{name: value for name, (value, _) in _PRIOR.items()})
-    spread = torch.tensor([_PRIOR[name][1] for name in FIELD_NAMES], dtype=torch.float64)
-    return centre.to_unconstrained(), spread
+def _initial(split: Split, parts: WindowParts, frequency: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and spread of the initial volatility's coordinate."""
+    sigma, error = _annual(split.variance, split.relative, frequency, parts.still)
+    # A square-root variance is, over a time T, xi sqrt(T/3) / 2 away from its mean in ln sigma.
+    wander = (VOL_OF_VOL / 2) ** 2 * parts.returns.shape[1] / (3 * frequency)
+    width = (error.square() + wander).sqrt().clamp_max(PRIOR["initial_volatility"][1])
+    start = to_coordinate("initial_volatility", sigma)
+    # ln(sqrt(v0) + shift) moves by less than ln sqrt(v0) does, the more so near zero.
+    return start, width * sigma / start.exp()
 
 
-def _check(bars: Tensor, what: str) -> None:
+def _drift(
+    parts: WindowParts,
+    sigma: Tensor,
+    total: Tensor,
+    stretch: Tensor,
+    jumps: JumpPosterior,
+    frequency: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Centre and spread of the drift's coordinate."""
+    years = parts.returns.shape[1] / frequency / stretch
+    growth = parts.returns.mean(dim=1) * frequency
+    precision = years + 1 / SHARPE_SD**2
+    intensity, mean, size = jumps.typical
+    sizes = torch.expm1((mean + size.square() / 2).clamp_max(2.0)) - mean
+    compensation = intensity * frequency * sizes
+    centre = years * growth / precision + sigma.square() / 2 + compensation
+    known = jumps.intensity[1].square() + (2 * jumps.size[1]).square()
+    spread = (total.square() / precision + compensation.square() * known).sqrt()
+    low, high = field_named("drift").low, field_named("drift").high
+    centre = centre.clamp(low, high)
+    upper = to_coordinate("drift", centre + _Z95 * spread)
+    lower = to_coordinate("drift", centre - _Z95 * spread)
+    return (upper + lower) / 2, (upper - lower) / (2 * _Z95)
+
+
+def _instead(
+    name: str, replaced: Tensor, posterior: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The posterior, or "none" where the other explanation is better."""
+    value, spread = NONE[name]
+    none = float(to_coordinate(name, torch.tensor(value)))
+    return (
+        torch.where(replaced, none, posterior[0]),
+        torch.where(replaced, spread, posterior[1]),
+    )
+
+
+def _annual(
+    variance: Tensor, relative: Tensor, frequency: Tensor, unknown: Tensor
+) -> tuple[Tensor, Tensor]:
+    """exp(E ln sigma) a year and the sd of ln sigma; the prior where ``unknown``.
+
+    An estimate v that behaves as sigma^2 chi^2_nu / nu with 2 / nu = r has E ln sigma =
+    ln sqrt(v) + r/4 and variance (r + r^2/2) / 4, to second order in r.
+    """
+    prior, widest = PRIOR["volatility"]
+    field = field_named("volatility")
+    relative = relative.clamp_max(1.0)
+    sigma = (variance * frequency).sqrt() * torch.exp(relative / 4)
+    error = ((relative + relative.square() / 2).sqrt() / 2).clamp_max(widest)
+    sigma = torch.where(unknown, prior, sigma.clamp(field.low, field.high))
+    return sigma, torch.where(unknown, widest, error)
+
+
+def _total(parts: WindowParts, split: Split) -> tuple[Tensor, Tensor]:
+    """Total variance per bar and its relative variance; of closes where prices hardly move."""
+    n = parts.returns.shape[1]
+    closes = parts.returns.var(dim=1)
+    relative = (parts.kurtosis.clamp_min(3) - 1) / max(n - 1, 1)
+    return (
+        torch.where(parts.still, closes, split.total),
+        torch.where(parts.still, relative, split.total_relative),
+    )
+
+
+def check_windows(bars: Tensor, what: str) -> None:
+    """``UserError`` unless these are windows of at least 3 valid bars."""
     if bars.ndim != 3 or bars.shape[2] != 5:
         raise UserError(f"{what} has shape {tuple(bars.shape)} instead of (windows, bars, 5)")
     if bars.shape[1] < 3:

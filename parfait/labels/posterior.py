@@ -1,5 +1,6 @@
 """``Labels``: what a set of windows says about its regimes, as Gaussians in regime coordinates."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,15 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from parfait.regime import FIELD_NAMES, Regime
-from parfait.regime.fields import from_coordinate
+from parfait.regime.fields import COORDINATES_VERSION, from_coordinate
 from parfait.utils.errors import UserError
 
 _NODES = 64  # Gauss-Hermite nodes: drift and volatility moments to 1e-10 at prior-sized spreads
+
+# closes: volatility from closes alone, since bars are flat or most of them jump; still: prices
+# hardly move, every field holds its prior; short: fewer than 15 returns; jumps: they make most of
+# the variance; reverting: mean reversion explains the window better than memory or a random walk.
+FLAGS = ("closes", "still", "short", "jumps", "reverting")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +48,52 @@ class Labels:
         loc: (windows, 11) float64, centres; columns as ``FIELD_NAMES``.
         scale: (windows, 11) float64, standard deviations.
         identified: (11,), which fields the windows were measured for; the others hold the prior.
-        fallback: (windows,), windows whose volatility is a weaker estimate than the usual one:
-            from closes because bars are flat, or the prior because prices do not move.
+        flags: (windows, 5), columns as ``FLAGS``.
+        n_eff: (windows,), returns whose bar moved at all: what the window holds at most.
+        total_volatility: (windows,) [1/sqrt(year)], diffusion and jumps together; not a field.
+        total_spread: (windows,), sd of its logarithm.
+        reversion_probability: (windows,), P(kappa > ln 2 / T): a half-life within the window,
+            given that there is reversion and no memory.
+        log_bayes: (windows, 2), ln evidence of memory and of reversion against a random walk.
+        method: how the posteriors were found.
+        coordinates: version of the map between fields and coordinates.
     """
 
     loc: Float64[Tensor, "windows 11"]
     scale: Float64[Tensor, "windows 11"]
     identified: Bool[Tensor, "11"]
-    fallback: Bool[Tensor, " windows"]
+    flags: Bool[Tensor, "windows 5"]
+    n_eff: Float64[Tensor, " windows"]
+    total_volatility: Float64[Tensor, " windows"]
+    total_spread: Float64[Tensor, " windows"]
+    reversion_probability: Float64[Tensor, " windows"]
+    log_bayes: Float64[Tensor, "windows 2"]
+    method: str = "closed"
+    coordinates: int = COORDINATES_VERSION
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Labels"]) -> "Labels":
+        """Labels of the windows of all parts, which were made by one method."""
+        first = parts[0]
+        if any(p.method != first.method or p.coordinates != first.coordinates for p in parts):
+            raise UserError("labels of different methods or coordinates cannot be joined")
+        columns = {
+            name: torch.cat([getattr(p, name) for p in parts])
+            for name, value in vars(first).items()
+            if isinstance(value, Tensor) and name != "identified"
+        }
+        return cls(
+            identified=first.identified,
+            method=first.method,
+            coordinates=first.coordinates,
+            **columns,
+        )
+
+    def flagged(self, name: str) -> Bool[Tensor, " windows"]:
+        """Windows with that flag, one of ``FLAGS``."""
+        if name not in FLAGS:
+            raise UserError(f"label flag {name!r} is unknown; use one of {', '.join(FLAGS)}")
+        return self.flags[:, FLAGS.index(name)]
 
     def __len__(self) -> int:
         return self.loc.shape[0]

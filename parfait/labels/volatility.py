@@ -1,6 +1,7 @@
 """Volatility of a window of bars, and how well it is known."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float64
@@ -8,6 +9,8 @@ from torch import Tensor
 
 # Bars whose high equals their low carry no range: beyond this share the range understates.
 FLAT_SHARE = 0.1
+MOVING_SHARE = 0.2  # below this share of bars that move, nothing is measured
+LEAST_SD = 1e-7  # per bar: below this, prices do not move
 RANGE_VARIANCE = 0.331  # of u (u - c) + d (d - c) for Brownian motion without drift, unit variance
 
 
@@ -35,39 +38,79 @@ def log_returns(bars: Float64[Tensor, "windows n 5"]) -> Float64[Tensor, "window
     return bars[..., 3].log().diff(dim=1)
 
 
-def volatility_posterior(
-    bars: Float64[Tensor, "windows n 5"],
-) -> tuple[Float64[Tensor, " windows"], Float64[Tensor, " windows"], Bool[Tensor, " windows"]]:
-    """Centre exp(E[ln sigma]) per bar, standard deviation of ln sigma, and fallback.
+@dataclass(frozen=True, eq=False)
+class WindowParts:
+    """What the bars of each window hold, computed once.
 
-    The variance estimate v behaves as sigma^2 chi^2_nu / nu with 2 / nu = r its relative variance,
-    so that ln sigma has mean ln sqrt(v) + r/4 and variance (r + r^2/2) / 4 to second order in r.
-
-    v is Yang-Zhang with r = 2 [f^2 + (1-f)^2 k^2] / (n-1) + 0.331 (1-f)^2 (1-k)^2 / n at overnight
-    share f, 0.331 being the relative variance of one bar's range term (Rogers, Satchell & Yoon
-    1994): sigma to 0.034 sqrt(60/n). Where more than 10 % of the bars are flat the
-    variance is that of closes, with r = (kurtosis - 1) / (n - 1).
+    Args:
+        returns: log returns of closes.
+        overnight, session: o and c of each bar.
+        ranged: the range term u (u - c) + d (d - c).
+        closes: windows whose ranges say nothing, because more than 10 % of the bars are flat.
+        still: windows whose prices hardly move, so that nothing is measured.
+        moving: bars that moved.
+        kurtosis: of the returns.
+        correction: square of the correction of range volatilities.
     """
-    n = bars.shape[1] - 1
-    variance, overnight, k = _yang_zhang_parts(bars)
-    share = (overnight / variance.clamp_min(1e-300)).clamp(0, 1)
-    day = (1 - share).square()
-    relative = 2 * (share.square() + day * k**2) / (n - 1)
-    relative = relative + RANGE_VARIANCE * day * (1 - k) ** 2 / n
 
-    returns = log_returns(bars)
-    deviation = returns - returns.mean(dim=1, keepdim=True)
-    second = deviation.square().mean(dim=1)
-    kurtosis = deviation.pow(4).mean(dim=1) / second.square().clamp_min(1e-300)
-    # A sample kurtosis below the Gaussian one is chance, not precision.
-    closes_relative = (kurtosis.clamp_min(3) - 1) / (n - 1)
+    returns: Float64[Tensor, "windows n"]
+    overnight: Float64[Tensor, "windows n"]
+    session: Float64[Tensor, "windows n"]
+    ranged: Float64[Tensor, "windows n"]
+    closes: Bool[Tensor, " windows"]
+    still: Bool[Tensor, " windows"]
+    moving: Float64[Tensor, " windows"]
+    kurtosis: Float64[Tensor, " windows"]
+    correction: float
 
-    flat = (bars[:, 1:, 1] == bars[:, 1:, 2]).to(torch.float64).mean(dim=1) > FLAT_SHARE
-    flat = flat | (variance <= 0)
-    variance = torch.where(flat, close_to_close(bars), variance)
-    r = torch.where(flat, closes_relative, relative)
-    centre = variance.clamp_min(0).sqrt() * torch.exp(r / 4)
-    return centre, (r + r.square() / 2).sqrt() / 2, flat
+
+def window_parts(
+    bars: Float64[Tensor, "windows bars 5"], range_correction: float = 1.0
+) -> WindowParts:
+    """The parts of windows of n + 1 bars; of the first bar only the close is used."""
+    log = bars[..., :4].contiguous().log_()
+    returns = log[..., 3].diff(dim=1)
+    o = log[:, 1:, 0] - log[:, :-1, 3]
+    u, d, c = (log[:, 1:, j] - log[:, 1:, 0] for j in (1, 2, 3))
+    ranged = u * (u - c) + d * (d - c)
+    flat = bars[:, 1:, 1] == bars[:, 1:, 2]
+    moving = (~flat | (returns != 0)).to(torch.float64).sum(dim=1)
+    deviation = (returns - returns.mean(dim=1, keepdim=True)).square()
+    second = deviation.mean(dim=1)
+    kurtosis = deviation.square().mean(dim=1) / second.square().clamp_min(1e-300)
+    useless = (flat.to(torch.float64).mean(dim=1) > FLAT_SHARE) | (ranged.mean(dim=1) <= 0)
+    few = moving < max(2.0, MOVING_SHARE * returns.shape[1])
+    still = few | (second.sqrt() < LEAST_SD)
+    correction = range_correction**2
+    return WindowParts(returns, o, c, ranged, useless, still, moving, kurtosis, correction)
+
+
+def truncated_variance(
+    returns: Float64[Tensor, "windows n"], cut: float = 3.5, rounds: int = 4
+) -> Float64[Tensor, " windows"]:
+    """Variance per bar of what is left when returns beyond ``cut`` sd are taken out.
+
+    Starts at MedRV, pi / (6 - 4 sqrt 3 + pi) mean(med(|x_{t-1}|, |x_t|, |x_{t+1}|)^2) (Andersen,
+    Dobrev & Schaumburg 2012), with x the returns less their median; then v <- mean(x^2 where
+    |x| <= cut sqrt v) / f, f the share of a normal's variance within the cut (Mancini 2009).
+    """
+    size = (returns - returns.median(dim=1, keepdim=True).values).abs()
+    square = size.square()
+    mean = square.mean(dim=1)
+    if size.shape[1] < 3:
+        return mean
+    a, b, c = size[:, :-2], size[:, 1:-1], size[:, 2:]
+    middle = torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
+    v = math.pi / (6 - 4 * math.sqrt(3) + math.pi) * middle.square().mean(dim=1)
+    # Where most returns are zero the medians are, too.
+    v = torch.where(v > 0, v, mean)
+    density = math.exp(-cut * cut / 2) / math.sqrt(2 * math.pi)
+    inside = 1 - 2 * cut * density / math.erf(cut / math.sqrt(2))
+    for _ in range(rounds):
+        kept = (square <= cut**2 * v[:, None]).to(square.dtype)
+        new = (kept * square).sum(dim=1) / kept.sum(dim=1).clamp_min(1) / inside
+        v = torch.where(new > 0, new, v)
+    return v
 
 
 def _yang_zhang_parts(

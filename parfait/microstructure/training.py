@@ -147,10 +147,14 @@ def draw_labels(
     A draw, not the mean, so that the network does not trust a regime more than a label deserves. A
     label is what a window *realised*, at inference it is what a process *expects*: the difference
     between the two comes from the guide.
+
+    The volatility is the total one: it is the unit of all returns of the window.
     """
     labels = label_windows(future, bars_per_year)
     noise = torch.randn(labels.loc.shape, generator=generator, dtype=torch.float64)
-    return labels.loc + labels.scale * noise
+    z = labels.loc + labels.scale * noise
+    z[:, VOLATILITY] = labels.total_volatility.log() + labels.total_spread * noise[:, VOLATILITY]
+    return z
 
 
 def _keep(
