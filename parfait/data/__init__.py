@@ -1,5 +1,6 @@
 """From raw files to clean segments and windows."""
 
+from parfait.data.conversion import Conversion, convert
 from parfait.data.embedded import embedded_bars, fingerprint
 from parfait.data.load import load_bars
 from parfait.data.report import LoadReport
@@ -12,10 +13,12 @@ from parfait.data.windows import (
 )
 
 __all__ = [
+    "Conversion",
     "LoadReport",
     "Segment",
     "WindowIndex",
     "aggregate_segment",
+    "convert",
     "embedded_bars",
     "fingerprint",
     "load_bars",

@@ -1,62 +1,140 @@
-"""Rows with parsed cells -> valid bars, every dropped or repaired row counted."""
+"""Rows of one series with parsed cells -> valid bars, every dropped or repaired row counted."""
 
+import numpy as np
 import polars as pl
 
+from parfait.data.factors import find_factors
 from parfait.data.options import LoadOptions
 from parfait.data.report import LoadReport
+from parfait.data.zones import DAY, repeated_hour
 from parfait.utils.errors import UserError
 
 _PRICES = ["open", "high", "low", "close"]
 _TOLERANCE = 1e-3  # relative; vendors round high and low apart from open and close
 _UNUSABLE = 0.05
+_OUTSIDE = "open or close outside high and low"
+_SUSPENDED = "no volume and no range (suspended)"
+# Rows left out as asked, or because nothing was traded yet or then: no sign of a misread file.
+_ASKED = (
+    "before the first price",
+    "after the last price",
+    "outside the session",
+    "range over max_range",
+    _SUSPENDED,
+)
 
 
 def clean_rows(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
     """Drops, widens, sorts, removes duplicates and adjusts, in this order.
 
     Adjusting multiplies open, high, low and close of bar i by (A_i / C_i) / (A_n / C_n), with A the
-    adjusted close, C the close and n the symbol's last bar: the last bar keeps its traded price,
-    whatever day the vendor adjusted to, and returns are those of the adjusted closes.
+    adjusted close, C the close and n the last bar: the last bar keeps its traded price, whatever
+    day the vendor adjusted to, and returns are those of the adjusted closes. A factor file does the
+    same with A_i / C_i = price factor x split factor, and divides volume by the split factor.
 
     Args:
-        frame: columns row, time (microseconds), open, high, low, close, volume, symbol, too_long,
-            unreadable, and adjusted where the file has it; null marks an absent value.
+        frame: as ``rows.typed_rows`` returns it, of one symbol.
 
     Returns:
-        Columns row, timestamp, open, high, low, close, volume, symbol; valid bars by symbol.
+        Columns row, timestamp, open, high, low, close, volume; quoted, the close as written; ratio
+        and split, what the last bar's prices and volume would have been scaled by. Valid bars.
 
     Raises:
-        UserError: more than 5 % of the rows are unusable, or the asked symbol is absent.
+        UserError: more than 5 % of the rows are unusable, or fewer bars than asked for are left.
     """
-    frame = _one_symbol(frame, options, report)
+    _count_readings(frame, options, report)
+    frame = _fill(frame, options, report)
+    hint = _mixed_prices(frame, report)
     frame = _with_ratio(frame, options, report)
     frame = _drop_unusable(frame, report)
+    frame = _drop_untraded(frame, options, report)
     frame = _widen(frame, report)
     frame = _sort(frame, report)
     frame = _adjust(frame, report)
-    _refuse_if_mostly_unusable(report)
-    if frame.height < 2:
-        raise UserError(f"{frame.height} usable bar(s); at least 2 are needed")
+    _refuse_if_mostly_unusable(report, hint)
+    if frame.height < options.min_rows:
+        raise UserError(
+            f"{frame.height} usable bar(s) of {report.rows_in} rows; at least {options.min_rows} "
+            "are needed (min_rows)"
+        )
     time = pl.col("time").cast(pl.Datetime("us")).alias("timestamp")
-    return frame.select("row", time, *_PRICES, "volume", "symbol")
+    return frame.select("row", time, *_PRICES, "volume", "quoted", "ratio", "split")
 
 
-def _one_symbol(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
-    if options.symbol is None or "symbol" not in report.columns:
-        return frame
-    mine = frame.filter(pl.col("symbol") == options.symbol)
-    if mine.is_empty():
-        held = ", ".join(frame["symbol"].unique().sort().head(10).to_list())
-        raise UserError(f"symbol {options.symbol!r} is not in the file; it holds {held}")
-    report.rows_in = mine.height
-    report.notes.append(f"{frame.height - mine.height} rows of other symbols left out")
-    return mine
+def _count_readings(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> None:
+    row = frame["row"]
+    for category, reason, mark in (
+        ("repaired", "thousands separators", "grouped"),
+        ("repaired", "decimal commas", "comma"),
+        ("repaired", "numbers with a suffix", "suffixed"),
+        ("flagged", "bid above ask", "crossed"),
+    ):
+        if frame[mark].any():
+            report.count(category, reason, row.filter(frame[mark]).to_list())
+    if options.price_scale != 1:
+        report.count("repaired", "prices multiplied by price_scale", row.to_list())
+    if options.date_shift:
+        report.count("repaired", "dates moved by date_shift", row.to_list())
+
+
+def _fill(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
+    """Absent columns: volume 0; open, high and low from the close where that is asked for."""
+    if options.close_only:
+        absent = [n for n in _PRICES[:3] if n not in frame.columns]
+        frame = frame.with_columns(pl.lit(None, pl.Float64).alias(n) for n in absent)
+        made = pl.any_horizontal(pl.col(_PRICES[:3]).is_null()) & pl.col("close").is_not_null()
+        filled = frame.filter(made)["row"].to_list()
+        report.count("repaired", "open, high or low taken from the close", filled)
+        frame = frame.with_columns(pl.col(_PRICES[:3]).fill_null(pl.col("close")))
+    if "volume" not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, pl.Float64).alias("volume"))
+    return frame
+
+
+def _mixed_prices(frame: pl.DataFrame, report: LoadReport) -> str:
+    """What to say if many closes stand outside their bars: some columns are adjusted, some not."""
+    inside = {
+        name: (pl.col(name) >= pl.col("low") * (1 - _TOLERANCE))
+        & (pl.col(name) <= pl.col("high") * (1 + _TOLERANCE))
+        for name in ("open", "close", "adjusted")
+        if name in frame.columns
+    }
+    shares = frame.select(rule.mean().fill_null(1).alias(n) for n, rule in inside.items()).row(0)
+    share = dict(zip(inside, shares, strict=True))
+    if share["open"] < 0.9 or share["close"] > 0.95:
+        return "mend the file, or name its columns as in columns={'close': 'NAME'}"
+    if share.get("adjusted", 0) > 0.95:
+        name = report.columns["adjusted"]
+        return (
+            "open, high and low are adjusted like the adjusted close and the close is not; use it "
+            f"with columns={{'close': {name!r}}}"
+        )
+    odd = frame.filter(~inside["close"])
+    return (
+        f"adjusted and raw prices are mixed (row {odd['row'][0]}: close {odd['close'][0]:g}, low "
+        f"{odd['low'][0]:g}, high {odd['high'][0]:g}); name another close with "
+        "columns={'close': 'NAME'}, or give up the ranges with columns that hold only the close "
+        "and close_only=True"
+    )
 
 
 def _with_ratio(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
-    """Adds ``ratio``, adjusted close over close; 1 where prices stay as traded."""
-    frame = frame.with_columns(pl.col(_PRICES) * options.price_scale, pl.lit(1.0).alias("ratio"))
-    if "adjusted" not in frame.columns:
+    """Adds ``ratio``, which multiplies prices, and ``split``, which divides volume."""
+    frame = frame.with_columns(
+        pl.col("close").alias("quoted"),
+        pl.col(_PRICES) * options.price_scale,
+        pl.lit(1.0).alias("ratio"),
+        pl.lit(1.0).alias("split"),
+    )
+    adjusted = "adjusted" in frame.columns
+    if options.factors is not None:
+        if adjusted and options.adjust:
+            raise UserError(
+                f"prices could be adjusted by the column {report.columns['adjusted']!r} and by "
+                "factors; keep the factors with adjust=False, or leave out factors"
+            )
+        frame = _with_factors(frame, options, report)
+    if not adjusted:
         return frame
     if not options.adjust:
         report.notes.append("adjusted closes ignored, prices as traded")
@@ -70,16 +148,38 @@ def _with_ratio(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -
     return frame.with_columns(pl.when(usable).then(prices).otherwise(prices * pl.col("ratio")))
 
 
+def _with_factors(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
+    symbol = report.symbols[0]
+    factors = find_factors(str(options.factors), symbol)
+    if factors is None:
+        report.notes.append(f"no factor file for {symbol}, prices as traded")
+        return frame
+    days = frame.select((pl.col("local") // DAY).fill_null(0))["local"].to_numpy()
+    price, split = factors.at(days)
+    return frame.with_columns(pl.Series("ratio", price * split), pl.Series("split", split))
+
+
+def _drop(frame: pl.DataFrame, reason: str, rule: pl.Expr, report: LoadReport) -> pl.DataFrame:
+    bad = frame.select(rule.fill_null(False).alias("bad"))["bad"]
+    if bad.any():
+        report.count("dropped", reason, frame.filter(bad)["row"].to_list())
+        frame = frame.filter(~bad)
+    return frame
+
+
 def _drop_unusable(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
+    """Rows without a time or without possible prices, each counted under its first reason."""
     prices = [pl.col(name) for name in _PRICES]
-    opened, high, low, close = prices
-    above, below = pl.max_horizontal(opened, close), pl.min_horizontal(opened, close)
-    absent = pl.all_horizontal(p.is_null() for p in prices)
-    first = pl.col("row").filter(~absent).min().over("symbol")
+    high, low = pl.col("high"), pl.col("low")
+    above, below = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    absent = pl.all_horizontal(p.is_null() for p in prices) & ~pl.col("unreadable")
+    priced = pl.col("time").filter(~absent)
     reasons = {
-        # A column that begins later than the file is no fault of its rows.
-        "before the first price": absent & (pl.col("row") < first),
+        # A series that begins later than its file, or ends earlier, is no fault of its rows.
+        "before the first price": absent & (pl.col("time") < priced.min()),
+        "after the last price": absent & (pl.col("time") > priced.max()),
         "too many cells": pl.col("too_long"),
+        "time skipped by daylight saving": pl.col("skipped"),
         "unreadable time": pl.col("time").is_null(),
         "unreadable number": pl.col("unreadable"),
         "missing price": pl.any_horizontal(p.is_null() for p in prices),
@@ -87,68 +187,108 @@ def _drop_unusable(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
         "negative price": pl.any_horizontal(p < 0 for p in prices),
         "zero price": pl.any_horizontal(p == 0 for p in prices),
         "high below low": high < low * (1 - _TOLERANCE),
-        "open or close outside high and low": (above > high * (1 + _TOLERANCE))
-        | (below < low * (1 - _TOLERANCE)),
+        _OUTSIDE: (above > high * (1 + _TOLERANCE)) | (below < low * (1 - _TOLERANCE)),
         "negative volume": pl.col("volume") < 0,
         "volume not finite": ~pl.col("volume").is_finite(),
     }
-    for reason, rule in reasons.items():
-        bad = frame.select(rule.fill_null(False).alias("bad"))["bad"]
-        report.count("dropped", reason, frame.filter(bad)["row"].to_list())
-        frame = frame.filter(~bad)
-    void = frame.filter(pl.col("volume").is_null())["row"].to_list()
-    report.count("flagged", "volume missing, set to 0", void)
-    return frame.with_columns(pl.col("volume").fill_null(0.0))
+    broken = frame.select(r.fill_null(False).alias(n) for n, r in reasons.items()).to_numpy()
+    bad = broken.any(axis=1)
+    if bad.any():
+        rows, first = frame["row"].to_numpy(), broken.argmax(axis=1)
+        for i, reason in enumerate(reasons):
+            report.count("dropped", reason, rows[bad & (first == i)].tolist())
+        frame = frame.filter(np.logical_not(bad))
+    if frame["volume"].null_count():
+        void = frame.filter(pl.col("volume").is_null())["row"].to_list()
+        report.count("flagged", "volume missing, set to 0", void)
+    return frame.with_columns(
+        pl.col("volume").fill_null(0.0), pl.col("volume").is_null().alias("void")
+    )
+
+
+def _drop_untraded(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
+    """Bars outside the session, with an impossible range, or of days without trading."""
+    limits = options.session_limits()
+    if limits is not None:
+        clock, (start, end) = pl.col("local") % DAY, limits
+        after, before = clock >= start, clock < end
+        inside = (after & before) if start < end else (after | before)
+        frame = _drop(frame, "outside the session", ~inside, report)
+    if options.max_range is not None:
+        wide = pl.col("high") > options.max_range * pl.col("low")
+        frame = _drop(frame, "range over max_range", wide, report)
+    drop = options.drop_suspended
+    if drop is None:
+        # Markets open at weekends, and vendors without volumes, say nothing by a volume of 0.
+        weekday = (pl.col("time") // DAY + 3) % 7
+        drop = frame.select(
+            (weekday < 5).all() & ((pl.col("volume") > 0).mean().fill_null(0) > 0.5)
+        ).item()
+    if drop:
+        still = (pl.col("volume") == 0) & ~pl.col("void") & (pl.col("high") == pl.col("low"))
+        frame = _drop(frame, _SUSPENDED, still, report)
+    return frame
 
 
 def _widen(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
     high, low = pl.max_horizontal(_PRICES), pl.min_horizontal(_PRICES)
     off = frame.filter((pl.col("high") < high) | (pl.col("low") > low))["row"].to_list()
+    if not off:
+        return frame
     report.count("repaired", "high or low widened over open and close", off)
     return frame.with_columns(high.alias("high"), low.alias("low"))
 
 
 def _sort(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
-    """By symbol and time; of equal times exact copies count as repaired, others as dropped."""
-    step = frame.select(pl.col("time").diff().over("symbol").alias("step"), "row")
-    report.count("repaired", "rows out of order", step.filter(pl.col("step") < 0)["row"].to_list())
-    order = frame["symbol"].unique(maintain_order=True)
-    rank = pl.col("symbol").replace_strict(order, pl.Series(range(len(order))), default=0)
-    content = ["symbol", "time", *_PRICES, "volume", "ratio"]
-    unique = frame.unique(content, keep="last", maintain_order=True)
-    copies = frame.join(unique.select("row"), on="row", how="anti")["row"].to_list()
-    report.count("repaired", "exact duplicates", copies)
-    last = unique.unique(["symbol", "time"], keep="last", maintain_order=True)
-    older = unique.join(last.select("row"), on="row", how="anti")["row"].to_list()
-    report.count("dropped", "other row for the same time, last kept", older)
-    return last.sort(rank, "time")
+    """By time; of equal times exact copies count as repaired, others as dropped."""
+    step = frame["time"].diff()
+    back = frame.filter((step < 0).fill_null(False))["row"].to_list()
+    report.count("repaired", "rows out of order", back)
+    if not back and bool((step.drop_nulls() > 0).all()):
+        return frame
+    content = ["time", *_PRICES, "volume", "ratio", "split"]
+    copy = ~frame.select(pl.struct(content).is_last_distinct().alias("last"))["last"]
+    report.count("repaired", "exact duplicates", frame.filter(copy)["row"].to_list())
+    unique = frame.filter(~copy)
+    if (sentence := repeated_hour(unique, report.timezone)) is not None:
+        report.notes.append(sentence)
+    older = pl.col("time").is_last_distinct().not_()
+    reason = "other row for the same time, last kept"
+    return _drop(unique, reason, older, report).sort("time")
 
 
 def _adjust(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
-    """Scales every bar to the adjusted closes, relative to the last bar of its symbol."""
-    last = pl.col("ratio").last().over("symbol")
-    frame = frame.with_columns(last.alias("last_ratio"), (pl.col("ratio") / last).alias("factor"))
-    moved = frame.filter((pl.col("factor") - 1).abs() > 1e-9)["row"].to_list()
-    report.count("repaired", "prices scaled to the adjusted close", moved)
-    rebased = frame.filter((pl.col("last_ratio") - 1).abs() > 1e-9)
-    if not rebased.is_empty():
+    """Scales every bar to the adjusted closes or the factors, relative to the last bar."""
+    if frame.is_empty():
+        return frame
+    last, split = frame["ratio"][-1], frame["split"][-1]
+    factor, shares = pl.col("ratio") / last, pl.col("split") / split
+    moved = frame.filter((factor - 1).abs() > 1e-9)["row"].to_list()
+    by = "the adjusted close" if "adjusted" in report.columns else "the factors"
+    report.count("repaired", f"prices scaled to {by}", moved)
+    if abs(last - 1) > 1e-9:
         report.notes.append(
-            f"the last adjusted close is {rebased['last_ratio'][-1]:.6g} of the close; adjusted "
-            "prices were divided by that ratio, so that the last bar keeps its traded price"
+            f"the last adjusted close is {last:.6g} of the close; adjusted prices were divided by "
+            "that ratio, so that the last bar keeps its traded price"
         )
-    return frame.with_columns(pl.col(_PRICES) * pl.col("factor"))
+    return frame.with_columns(
+        pl.col(_PRICES) * factor,
+        pl.col("volume") / shares,
+        pl.lit(last).alias("ratio"),
+        pl.lit(split).alias("split"),
+    )
 
 
-def _refuse_if_mostly_unusable(report: LoadReport) -> None:
-    late = report.dropped.get("before the first price", {"count": 0})["count"]
-    unusable, rows = report.dropped_rows - late, report.rows_in - late
+def _refuse_if_mostly_unusable(report: LoadReport, hint: str) -> None:
+    asked = sum(entry["count"] for r, entry in report.dropped.items() if r in _ASKED)
+    unusable, rows = report.dropped_rows - asked, report.rows_in - asked
     if unusable > _UNUSABLE * rows:
         reasons = ", ".join(
             f"{reason} {entry['count']} (first in row {entry['rows'][0]})"
             for reason, entry in report.dropped.items()
-            if reason != "before the first price"
+            if reason not in _ASKED
         )
+        seen = "".join(f" ({note})" for note in report.notes if note.endswith("is no number"))
         raise UserError(
-            f"{unusable} of {rows} rows are unusable, more than 5 %: {reasons}; "
-            "mend the file, or name its columns as in columns={'close': 'NAME'}"
+            f"{unusable} of {rows} rows are unusable, more than 5 %: {reasons}{seen}; {hint}"
         )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from parfait.data.options import ROLES
+from parfait.data.options import QUOTES, ROLES
 from parfait.utils.errors import UserError
 
 _ALIASES = {
@@ -17,6 +17,13 @@ _ALIASES = {
     "symbol": "symbol ticker code asset 代码 股票代码",
 }
 _ROLE_OF = {alias: role for role, names in _ALIASES.items() for alias in names.split()}
+_ROLE_OF |= {
+    plain: f"{side} {name}"
+    for side in ("bid", "ask")
+    for name in ("open", "high", "low", "close")
+    for short in (name, name[0])
+    for plain in (f"{side}{short}", f"{short}{side}")
+} | {"bid": "bid close", "ask": "ask close", "offer": "ask close"}
 _DATES, _CLOCKS = ("date", "日期", "day", "交易日期"), ("time", "时间")
 _WIDE = re.compile(r"^(.+?)[:/|](\w+)$")
 HEADERLESS = ("time", "open", "high", "low", "close", "volume")
@@ -37,39 +44,47 @@ def role_of(name: str) -> str | None:
 def is_header(cells: Sequence[str]) -> bool:
     """Names a close and something else that bars have, for one symbol or for several."""
     roles = {role_of(cell) for cell in cells}
+    if {"bid close", "ask close"} <= roles:
+        return True
     wide = {role_of(match[2]) for cell in cells if (match := _WIDE.match(cell))}
     return any("close" in found and len(found - {None}) > 1 for found in (roles, wide))
 
 
-def select_symbol(header: Sequence[str], symbol: str | None) -> list[str]:
-    """Headers like "BTC:open" reduced to those of one symbol; others are left as they are.
+def side_by_side(header: Sequence[str], symbol: str | None) -> dict[str, dict[int, str]]:
+    """Symbol -> position -> name, for headers like "BTC:open"; empty without such.
+
+    "bid:open" is no symbol's column.
 
     Raises:
-        UserError: several symbols stand side by side and ``symbol`` names none of them.
+        UserError: ``symbol`` is asked for and not there.
     """
-    found = {i: m for i, cell in enumerate(header) if (m := _WIDE.match(cell)) and role_of(m[2])}
-    symbols = list(dict.fromkeys(match[1] for match in found.values()))
-    if not symbols or any(role_of(cell) == "close" for cell in header):
-        return list(header)
-    if symbol is None and len(symbols) > 1:
-        raise UserError(
-            f"columns of several symbols ({', '.join(symbols)}); choose one, as in "
-            f"symbol={symbols[0]!r}"
-        )
-    chosen = symbols[0] if symbol is None else symbol
-    if chosen not in symbols:
-        raise UserError(f"symbol {chosen!r} is not in the file; it holds {', '.join(symbols)}")
-    return [
-        found[i][2] if i in found and found[i][1] == chosen else ("" if i in found and i else cell)
-        for i, cell in enumerate(header)
-    ]
+    found: dict[str, dict[int, str]] = {}
+    for i, cell in enumerate(header):
+        if (match := _WIDE.match(cell)) and role_of(match[2]):
+            found.setdefault(match[1], {})[i] = match[2]
+    if {s.casefold() for s in found} <= {"bid", "ask"}:
+        return {}
+    if any(role_of(cell) == "close" for cell in header):
+        return {}
+    if symbol is None:
+        return found
+    if symbol not in found:
+        held = ", ".join(list(found)[:20])
+        raise UserError(f"symbol {symbol!r} is not in the file; it holds {held}")
+    return {symbol: found[symbol]}
+
+
+def shared_header(header: Sequence[str]) -> list[str]:
+    """The header with "" for columns that belong to one symbol."""
+    return ["" if (m := _WIDE.match(cell)) and role_of(m[2]) else cell for cell in header]
 
 
 def assign_roles(header: Sequence[str], columns: Mapping[str, str] | None) -> dict[str, int]:
     """Role -> column position; "clock" is the time of day beside a date.
 
     Raises:
-        UserError: a role with two candidates, a name in ``columns`` that is not there, or no close.
+        UserError: a role with two candidates, a name in ``columns`` that is not there, or neither
+            a close nor a bid and an ask.
     """
     chosen: dict[str, int] = {}
     for role, name in (columns or {}).items():
@@ -99,7 +114,11 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str] | None) -> di
                 f"choose one, as in columns={{'{role}': {header[positions[0]]!r}}}"
             )
         chosen[role] = positions[0]
-    if "close" not in chosen:
+    quotes = {"bid close", "ask close"} <= set(chosen)
+    if "close" in chosen or not quotes:
+        # With trades or one side alone, quotes are other columns like any.
+        chosen = {role: i for role, i in chosen.items() if role not in QUOTES}
+    if "close" not in chosen and not quotes:
         raise UserError(
             f"no close column; the columns are {listed(header)}: "
             "name it with columns={'close': 'NAME'}"
@@ -118,5 +137,6 @@ def _split_date_and_clock(header: Sequence[str], candidates: dict[str, list[int]
 
 def listed(header: Sequence[str]) -> str:
     """Column names for a sentence, cut where they are many or long."""
-    shown = ", ".join(repr(cell[:40]) for cell in header[:20])
-    return shown + (", ..." if len(header) > 20 else "")
+    named = [cell for cell in header if cell] or header
+    shown = ", ".join(repr(cell[:40]) for cell in named[:20])
+    return shown + (", ..." if len(named) > 20 else "")

@@ -13,6 +13,7 @@ _GROUPED = {  # digits in groups of three, by decimal mark
     ".": r"^[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$",
     ",": r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?$",
 }
+_MARKS = ("unreadable", "grouped", "comma", "suffixed")
 _NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?$"
 
 
@@ -52,6 +53,19 @@ def parse_numbers(text: pl.Series, decimal: str) -> pl.DataFrame:
     ``unreadable``: neither a number nor a null marker; ``grouped``: held thousands separators;
     ``comma``: a decimal comma; ``suffixed``: a factor as in 1.2M.
     """
+    if decimal == ",":  # where 1.234 is not what it seems
+        return _parse_any(text, decimal)
+    plain = text.cast(pl.Float64, strict=False)
+    odd = ~(plain.is_not_null() & plain.is_finite()).fill_null(False)
+    frame = pl.DataFrame({"value": plain}).with_columns(pl.lit(False).alias(m) for m in _MARKS)
+    if not odd.any():
+        return frame
+    rows = odd.arg_true()
+    rest = _parse_any(text.gather(rows), decimal)
+    return frame.with_columns(frame[n].scatter(rows, rest[n]) for n in ("value", *_MARKS))
+
+
+def _parse_any(text: pl.Series, decimal: str) -> pl.DataFrame:
     cell, body = pl.col("cell"), pl.col("body")
     parts = r"^(.*?)\s*([kmbt万亿])?$"
     close = cell.str.replace_all(r"(\d)[\s'’](\d)", "${1}${2}")

@@ -1,6 +1,7 @@
 """What a loader did to a file: counted, with the first rows concerned, never silent."""
 
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SHOWN_ROWS = 5
@@ -50,6 +51,25 @@ class LoadReport:
             entry = getattr(self, category).setdefault(reason, {"count": 0, "rows": []})
             entry["count"] += len(rows)
             entry["rows"] = sorted({*entry["rows"], *rows})[:SHOWN_ROWS]
+
+    def merge(self, other: "LoadReport") -> "LoadReport":
+        """The account of both: two series of one file. The longer series gives the frequency."""
+        longer = max(self, other, key=lambda report: report.rows_out)
+        total = replace(
+            deepcopy(self),
+            rows_in=self.rows_in + other.rows_in,
+            rows_out=self.rows_out + other.rows_out,
+            symbols=[*self.symbols, *other.symbols],
+            bars_per_year=longer.bars_per_year,
+            segments=self.segments + other.segments,
+            notes=[*self.notes, *other.notes],
+        )
+        for category in ("repaired", "dropped", "flagged"):
+            for reason, entry in getattr(other, category).items():
+                mine = getattr(total, category).setdefault(reason, {"count": 0, "rows": []})
+                mine["count"] += entry["count"]
+                mine["rows"] = sorted({*mine["rows"], *entry["rows"]})[:SHOWN_ROWS]
+        return total
 
     @property
     def dropped_rows(self) -> int:

@@ -1,92 +1,160 @@
-"""A file -> a table of text cells with the row number of each row."""
+"""A CSV or Parquet file -> columns of text cells with the row number of each row."""
 
 import csv
-import gzip
-import hashlib
 import io
-import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
 
+from parfait.data.archive import RawFile, read_raw
+from parfait.data.options import LoadOptions
+from parfait.data.parquet import ParquetCells
 from parfait.utils.errors import UserError
 
-MAX_BYTES = 1 << 28  # of text after decompression: a small archive can hold a disk of zeros
-MAX_CELLS = 50_000_000  # the same for Parquet, whose constant columns compress without limit
+MAX_COLUMNS = 10_000
+CELL_BYTES = 5  # of a file's allowance that each cell takes at least: empty cells cost memory too
 _DELIMITERS = "\t;|,"  # comma last: it is also a decimal mark in files separated otherwise
 _SAMPLE_LINES = 50
+_UNIT = "\x1f"  # the separator of ASCII that no file of bars uses
+_BATCH = 100_000  # records
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Records of a text file, one string each.
+
+    Args:
+        text: cells joined by ``separator``; blank records are left out.
+        separator: what stands between cells.
+        numbers: line number of each record in the file, from 1.
+    """
+
+    text: pl.Series
+    separator: str
+    numbers: pl.Series
+
+    def columns(self, positions: Sequence[int], first: int, width: int) -> pl.DataFrame:
+        """Stripped cells at ``positions`` of the records from ``first`` on, named "0", "1", ...
+
+        Besides ``row``, and ``too_long`` where a cell beyond ``width`` holds something; an absent
+        cell is "".
+        """
+        text = self.text.slice(first)
+        fields = text.str.splitn(self.separator, width + 1).struct.unnest()
+        fields.columns = [str(i) for i in range(width)] + ["beyond"]
+        beyond = pl.col("beyond").fill_null("").str.replace_all(self.separator, "", literal=True)
+        absent = [pl.lit("").alias(str(i)) for i in positions if i >= width]
+        cells = [pl.col(str(i)).fill_null("").str.strip_chars() for i in positions if i < width]
+        return fields.select(
+            self.numbers.slice(first).alias("row"),
+            (beyond.str.strip_chars() != "").alias("too_long"),
+            *cells,
+            *absent,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class TextTable:
     """Cells as text.
 
     Args:
-        rows: every record, the header included where there is one.
-        numbers: row number of each record for messages.
+        cells: where they are cut from.
+        height: number of records, the header included where there is one.
+        head: the first records.
         delimiter: what separated cells; "" for Parquet.
         header: the names where the file format itself has them (Parquet).
         sha256: of the file.
+        names: of the file and of the archive member inside it.
         notes: what was decided on the way.
     """
 
-    rows: list[list[str]]
-    numbers: list[int]
+    cells: Lines | ParquetCells
+    height: int
+    head: list[list[str]]
     delimiter: str
     header: list[str] | None
     sha256: str
+    names: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    def numbers(self, count: int) -> list[int]:
+        """Line numbers of the first records."""
+        return self.cells.numbers.head(count).to_list()
 
-def read_table(path: Path) -> TextTable:
-    """Reads CSV (plain or gzip, any common delimiter and encoding) or Parquet.
+
+def read_table(path: Path, options: LoadOptions) -> TextTable:
+    """Reads CSV (plain, gzip or zip, any common delimiter and encoding) or Parquet.
 
     Raises:
         UserError: missing, unreadable, empty, binary or too large.
     """
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give a CSV or Parquet file")
-    try:
-        raw = _read_capped(path.open("rb"), path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; give the path of a CSV or Parquet file") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    sha256 = hashlib.sha256(raw).hexdigest()
-    if raw[:4] == b"PAR1":
-        return _parquet(path, raw, sha256)
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(io.BytesIO(raw)) as stream:
-                raw = _read_capped(stream, path)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path} is a damaged gzip file: {error}") from error
-    text, encoding = _decode(raw, path)
+    raw = read_raw(path, options.max_bytes, options.member)
+    if raw.data[:4] == b"PAR1":
+        cells = ParquetCells.open(raw.data, path, options.max_bytes)
+        height = len(cells.numbers)
+        _check_size(path, height, len(cells.names), options.max_bytes)
+        if height == 0:
+            raise UserError(f"{path} is empty; give a file with rows of bars")
+        return TextTable(cells, height, [], "", list(cells.names), raw.sha256, raw.names)
+    return _read_text(raw, path, options.max_bytes)
+
+
+def _read_text(raw: RawFile, path: Path, max_bytes: int) -> TextTable:
+    text, encoding = _decode(raw.data, path)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     delimiter = _sniff(text)
-    rows, numbers = [], []
+    lines = _quoted(text, delimiter, path) if '"' in text else _plain(text, delimiter)
+    if lines.text.is_empty():
+        raise UserError(f"{path} is empty; give a file with a header and rows of bars")
+    head = [
+        [cell.strip() for cell in line.split(lines.separator)]
+        for line in lines.text.head(_SAMPLE_LINES)
+    ]
+    _check_size(path, lines.text.len(), max(map(len, head)), max_bytes)
+    notes = () if encoding == "utf-8" else (f"text read as {encoding}",)
+    return TextTable(lines, lines.text.len(), head, delimiter, None, raw.sha256, raw.names, notes)
+
+
+def _check_size(path: Path, height: int, width: int, max_bytes: int) -> None:
+    if width > MAX_COLUMNS:
+        raise UserError(f"{path} has {width} columns, more than {MAX_COLUMNS}; split it")
+    if height * width > max_bytes // CELL_BYTES:
+        raise UserError(
+            f"{path} holds more than {max_bytes // CELL_BYTES} cells; split it, thin it out, or "
+            f"allow more with max_bytes={2 * CELL_BYTES * height * width}"
+        )
+
+
+def _plain(text: str, delimiter: str) -> Lines:
+    """Without quotes every line is a record."""
+    frame = pl.DataFrame({"text": pl.Series([text]).str.split("\n").explode()})
+    frame = frame.with_row_index("row", offset=1)
+    bare = pl.col("text").str.replace_all(delimiter, "", literal=True).str.strip_chars()
+    frame = frame.filter(bare != "")
+    return Lines(frame["text"], delimiter, frame["row"].cast(pl.Int64))
+
+
+def _quoted(text: str, delimiter: str, path: Path) -> Lines:
+    """Quotes may hide delimiters and line ends: a reader undoes them, batch by batch."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    parts, texts, numbers = [], [], []
+    schema = {"text": pl.String, "row": pl.Int64}
     try:
         for record in reader:
             if any(cell.strip() for cell in record):
-                rows.append([cell.strip() for cell in record])
+                texts.append(_UNIT.join(cell.replace(_UNIT, " ") for cell in record))
                 numbers.append(reader.line_num)
+            if len(texts) == _BATCH:
+                parts.append(pl.DataFrame({"text": texts, "row": numbers}, schema))
+                texts, numbers = [], []
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from error
-    if not rows:
-        raise UserError(f"{path} is empty; give a file with a header and rows of bars")
-    notes = () if encoding == "utf-8" else (f"text read as {encoding}",)
-    return TextTable(rows, numbers, delimiter, None, sha256, notes)
-
-
-def _read_capped(stream: io.IOBase | gzip.GzipFile, path: Path) -> bytes:
-    with stream:
-        raw = stream.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise UserError(f"{path} holds more than {MAX_BYTES} bytes; split it or thin it out")
-    return raw
+    frame = pl.concat([*parts, pl.DataFrame({"text": texts, "row": numbers}, schema)])
+    return Lines(frame["text"], _UNIT, frame["row"])
 
 
 def _decode(raw: bytes, path: Path) -> tuple[str, str]:
@@ -118,27 +186,3 @@ def _sniff(text: str) -> str:
         if width > 1 and count > best_score + 0.1 * len(lines):
             best, best_score = delimiter, count
     return best
-
-
-def _parquet(path: Path, raw: bytes, sha256: str) -> TextTable:
-    try:
-        source = pl.scan_parquet(io.BytesIO(raw))
-        height, names = source.select(pl.len()).collect().item(), source.collect_schema().names()
-        if height * max(len(names), 1) > MAX_CELLS:
-            raise UserError(f"{path} holds more than {MAX_CELLS} cells; split it or thin it out")
-        frame = source.collect()
-        for name, dtype in frame.schema.items():
-            if isinstance(dtype, pl.Datetime) and dtype.time_zone:
-                naive = pl.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-                frame = frame.with_columns(naive)
-        text = frame.select(pl.all().cast(pl.String, strict=False).fill_null(""))
-    except PolarsError as error:
-        raise UserError(f"{path} is not readable as Parquet: {str(error)[:200]}") from error
-    except (MemoryError, OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is not readable as Parquet: {str(error)[:200]}") from error
-    rows = [list(row) for row in text.iter_rows()]
-    if not rows:
-        raise UserError(f"{path} is empty; give a file with rows of bars")
-    return TextTable(rows, list(range(1, len(rows) + 1)), "", names, sha256)

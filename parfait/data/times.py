@@ -1,6 +1,7 @@
 """Times as vendors write them -> microseconds since 1970, one form for the whole column."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,43 +28,85 @@ _EPOCHS = (  # magnitude below, microseconds per unit, name
     (float("inf"), 1e-3, "epoch nanoseconds"),
 )
 _DAY_MS = 86_400_000
+UNKNOWN_ZONE = "none given, taken as UTC"
 _EARLIEST, _LATEST = -5_364_662_400_000_000, 7_258_118_400_000_000  # years 1800 and 2200
+_FAST = {  # whole columns of these need no closer look
+    "%Y-%m-%d": (r"^\d{4}-\d{2}-\d{2}$", "YYYY-MM-DD"),
+    "%Y-%m-%d %H:%M": (r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}$", "YYYY-MM-DD with time"),
+    "%Y-%m-%d %H:%M:%S": (r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}$", "YYYY-MM-DD with time"),
+    "%Y-%m-%dT%H:%M:%S": (r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}$", "YYYY-MM-DD with time"),
+}
 _ALLOWED = 0.01  # share of times that may be unreadable before the form itself is in doubt
 
 
 @dataclass(frozen=True)
 class Times:
-    """Result: microseconds (null where unreadable), the form, and what the clock was taken for."""
+    """Result.
+
+    Args:
+        values: microseconds, null where unreadable.
+        form: how times were written.
+        timezone: what their clock was taken for.
+        absolute: whether they are UTC by what the file says of itself.
+    """
 
     values: pl.Series
     form: str
     timezone: str
+    absolute: bool = False
 
 
-def parse_times(text: pl.Series, options: LoadOptions, file_name: str) -> Times:
+def parse_times(
+    text: pl.Series, rows: pl.Series, options: LoadOptions, file_names: Sequence[str]
+) -> Times:
     """Decides the form on the whole column and reads it.
 
+    Args:
+        text: cells.
+        rows: their row numbers, for messages.
+        options: what the user knows of them.
+        file_names: where the date of times of day may stand.
+
     Raises:
-        UserError: no form reads 99 % of the column; day and month cannot be told apart; UTC
-            offsets differ; a time of day without a date.
+        UserError: no form reads 99 % of the column (or all but one of it); day and month cannot be
+            told apart; UTC offsets differ; a time of day without a date.
     """
     cells = text.str.strip_chars()
+    times = _parse_fast(cells) or _parse_any(cells, rows, options, file_names)
+    bad = (times.values.is_null() & (cells != "")).arg_true()
+    if len(bad) > _allowed(len(cells)):
+        raise UserError(
+            f"{len(bad)} of {len(cells)} times are none ({times.form}), first "
+            f"{cells[bad[0]][:40]!r} in row {rows[bad[0]]}; mend them, or name another column with "
+            "columns={'time': 'NAME'}"
+        )
+    return times
+
+
+def _allowed(count: int) -> float:
+    """How many times may be unreadable: a footer in a short file is no doubt of its form."""
+    return max(_ALLOWED * count, float(count >= 20))
+
+
+def _parse_any(
+    cells: pl.Series, rows: pl.Series, options: LoadOptions, file_names: Sequence[str]
+) -> Times:
     known = cells.filter(cells != "")
     if known.is_empty():
         raise UserError("the time column is empty")
-    enough = (1 - _ALLOWED) * len(known)
+    enough = len(known) - _allowed(len(known))
     numeric = known.str.contains(r"^-?\d+(\.\d*)?(e\+?\d+)?$").sum()
     compact = known.str.contains(r"^(1[89]|2[01])\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])$").sum()
     if numeric >= enough > compact:
-        return _numeric(cells, options, file_name)
+        return _numeric(cells, options, file_names)
     shares = {form: int(known.str.contains(regex).sum()) for form, regex in _FORMS.items()}
     form = max(shares, key=lambda name: shares[name])
     if shares[form] < enough:
-        odd = known.filter(~known.str.contains(_FORMS[form]))
+        odd = ((cells != "") & ~cells.str.contains(_FORMS[form])).arg_true()
         raise UserError(
-            f"{len(odd)} of {len(known)} times are not of one known form, first {odd[0][:40]!r}; "
-            "use YYYY-MM-DD HH:MM:SS or an epoch, or name the time column with "
-            "columns={'time': 'NAME'}"
+            f"{len(odd)} of {len(known)} times are not of one known form, first "
+            f"{cells[odd[0]][:40]!r} in row {rows[odd[0]]}; use YYYY-MM-DD HH:MM:SS or an epoch, "
+            "or name the time column with columns={'time': 'NAME'}"
         )
     parts = cells.str.extract_groups(_FORMS[form]).struct.rename_fields(list(_PARTS))
     frame = parts.struct.unnest()
@@ -75,18 +118,36 @@ def parse_times(text: pl.Series, options: LoadOptions, file_name: str) -> Times:
         order = ("a", "b", "c")
     moments = _assemble(frame, order)
     offsets = frame["zone"].drop_nulls().unique().sort().to_list()
+    if len(offsets) > 1 and options.local_time is None:
+        zone = frame["zone"]
+        changed = int((zone != zone.drop_nulls()[0]).fill_null(False).arg_max() or 0)
+        raise UserError(
+            f"times have differing UTC offsets ({', '.join(offsets[:3])}, see {cells[changed]!r} "
+            f"in row {rows[changed]}); keep the file's clock with local_time=True or convert to "
+            "UTC with local_time=False"
+        )
     moments, timezone = _to_utc(moments, frame["zone"], offsets, options)
-    return Times(_in_range(moments), form + (" with time" if _has_clock(frame) else ""), timezone)
+    form += " with time" if frame["hour"].is_not_null().any() else ""
+    return Times(_in_range(moments), form, timezone, timezone.startswith("UTC"))
 
 
-def _numeric(cells: pl.Series, options: LoadOptions, file_name: str) -> Times:
+def _parse_fast(cells: pl.Series) -> Times | None:
+    """What the general way gives, for a column that is one plain form from end to end."""
+    for form, (regex, name) in _FAST.items():
+        if re.match(regex, cells[0]) and cells.str.contains(regex).all():
+            values = cells.str.to_datetime(form, strict=False, time_unit="us").cast(pl.Int64)
+            return Times(_in_range(values), name, UNKNOWN_ZONE)
+    return None
+
+
+def _numeric(cells: pl.Series, options: LoadOptions, file_names: Sequence[str]) -> Times:
     values = cells.cast(pl.Float64, strict=False)
     # Integers first: an epoch in nanoseconds has more digits than a float holds.
     whole = cells.cast(pl.Int64, strict=False)
     known = values.drop_nulls().to_numpy()
     typical = float(np.median(np.abs(known)))
     if known.max() < _DAY_MS:
-        midnight = _midnight(options.date, file_name)
+        midnight = _midnight(options.date, file_names)
         return Times(
             _in_range((values * 1000).round().cast(pl.Int64, strict=False) + midnight),
             "milliseconds since midnight",
@@ -97,21 +158,22 @@ def _numeric(cells: pl.Series, options: LoadOptions, file_name: str) -> Times:
             exact = whole // 1000 if factor < 1 else whole * int(factor)
             rounded = (values * factor).round().cast(pl.Int64, strict=False)
             fits = (whole.is_not_null() & (values * factor).abs().lt(_LATEST)).fill_null(False)
-            return Times(_in_range(exact.zip_with(fits, rounded)), form, "UTC")
+            return Times(_in_range(exact.zip_with(fits, rounded)), form, "UTC", True)
     raise AssertionError("the last limit is infinite")
 
 
-def _midnight(date: str | None, file_name: str) -> int:
-    found = re.search(r"((?:19|20)\d{2})[-_]?([01]\d)[-_]?([0-3]\d)", date or file_name)
-    day = pl.Series(["-".join(found.groups())] if found else [""])
-    start = day.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us").cast(pl.Int64)[0]
-    if start is None:
-        raise UserError(
-            "times are numbers below one day of milliseconds (time of day only) and "
-            + (f"date={date!r} is not a date" if date else "the file name holds no date")
-            + "; give date='YYYY-MM-DD', or name another time column with columns={'time': 'NAME'}"
-        )
-    return int(start)
+def _midnight(date: str | None, file_names: Sequence[str]) -> int:
+    for name in [date] if date else file_names:
+        found = re.search(r"((?:19|20)\d{2})[-_]?([01]\d)[-_]?([0-3]\d)", name)
+        day = pl.Series(["-".join(found.groups())] if found else [""])
+        start = day.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us").cast(pl.Int64)[0]
+        if start is not None:
+            return int(start)
+    raise UserError(
+        "times are numbers below one day of milliseconds (time of day only) and "
+        + (f"date={date!r} is not a date" if date else "the file name holds no date")
+        + "; give date='YYYY-MM-DD', or name another time column with columns={'time': 'NAME'}"
+    )
 
 
 def _day_first(frame: pl.DataFrame, options: LoadOptions) -> bool:
@@ -120,7 +182,8 @@ def _day_first(frame: pl.DataFrame, options: LoadOptions) -> bool:
     )
     if first_is_day and second_is_day:
         raise UserError(
-            "dates mix day/month and month/day: both the first and the second number exceed 12"
+            "dates mix day/month and month/day: both the first and the second number exceed 12; "
+            "name another time column with columns={'time': 'NAME'}"
         )
     if first_is_day or second_is_day:
         return first_is_day
@@ -159,12 +222,7 @@ def _to_utc(
 ) -> tuple[pl.Series, str]:
     named = [o for o in offsets if o.upper() not in ("Z", "UTC", "GMT")]
     if not named:
-        return moments, "UTC" if offsets else "none given, taken as UTC"
-    if len(offsets) > 1 and options.local_time is None:
-        raise UserError(
-            f"times have differing UTC offsets ({', '.join(offsets[:3])}); keep the file's clock "
-            "with local_time=True or convert to UTC with local_time=False"
-        )
+        return moments, "UTC" if offsets else UNKNOWN_ZONE
     if options.local_time:
         return moments, "clock of the file"
     parts = zone.str.extract_groups(r"^([+-])(\d{2}):?(\d{2})$").struct.rename_fields(
@@ -175,10 +233,6 @@ def _to_utc(
     sign = (frame["sign"] == "-").cast(pl.Int64) * 2 - 1
     shift = (sign * minutes * 60_000_000).fill_null(0)
     return moments + shift, "UTC, converted from offsets"
-
-
-def _has_clock(frame: pl.DataFrame) -> bool:
-    return frame["hour"].is_not_null().any()
 
 
 def _in_range(moments: pl.Series) -> pl.Series:

@@ -1,11 +1,17 @@
 """Whatever bytes a file holds: valid bars or one sentence, never anything else."""
 
 import gzip
+import io
 import tempfile
+import zipfile
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +60,10 @@ def outcome(content: bytes, name: str = "f.csv", **options: Any) -> bool:
 
 
 @FUZZ
-@given(st.binary(max_size=2000), st.sampled_from([b"", b"PAR1", b"\x1f\x8b", b"\xff\xfe"]))
+@given(
+    st.binary(max_size=2000),
+    st.sampled_from([b"", b"PAR1", b"\x1f\x8b", b"\xff\xfe", b"PK\x03\x04", b"PK\x05\x06"]),
+)
 def test_random_bytes_are_refused_or_valid(content: bytes, magic: bytes) -> None:
     outcome(magic + content)
 
@@ -64,6 +73,76 @@ def test_random_bytes_are_refused_or_valid(content: bytes, magic: bytes) -> None
 def test_random_text_is_refused_or_valid(content: str, packed: bool) -> None:
     raw = content.encode("utf-8", "surrogatepass")
     outcome(gzip.compress(raw) if packed else raw)
+
+
+def in_zip(raw: bytes, name: str = "f.csv") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, raw)
+    return buffer.getvalue()
+
+
+@FUZZ
+@given(st.data(), st.sampled_from(["zip", "gz", "parquet"]))
+def test_damaged_archives_are_refused_or_valid(data: st.DataObject, kind: str) -> None:
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        pl.read_csv(plain_csv()).write_parquet(buffer)
+        whole = buffer.getvalue()
+    else:
+        whole = in_zip(plain_csv()) if kind == "zip" else gzip.compress(plain_csv())
+    assert outcome(whole)
+    raw = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, len(raw) - 1))
+        damage = data.draw(st.binary(min_size=1, max_size=3))
+        raw[position : position + len(damage)] = damage
+    outcome(bytes(raw[: data.draw(st.integers(len(raw) // 2, len(raw)))]))
+
+
+COLUMNS = st.sampled_from(
+    ["Date", "Time", "Open", "High", "Low", "Close", "Volume", "Adj Close", "X"]
+)
+VALUES = st.sampled_from(
+    [
+        [1.0, 2.0, None, 4.0],
+        [1, 2, 3, 4],
+        [float("nan"), float("inf"), 0.0, -1.0],
+        ["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"],
+        [b"\xff\x00", b"1", None, b""],
+        [[1.0], [2.0, 3.0], [], None],
+        [{"a": 1}, {"a": 2}, {"a": 3}, None],
+        [True, False, None, True],
+        [timedelta(1), timedelta(2), None, timedelta(3)],
+        [date(2020, 1, d) for d in (1, 2, 3, 4)],
+        [datetime(2020, 1, d, tzinfo=UTC) for d in (1, 2, 3, 4)],
+        [Decimal("1.5"), Decimal("2.5"), None, Decimal("0")],
+        [None, None, None, None],
+        ["A", "B", "A", "B"],
+    ]
+)
+
+
+@FUZZ
+@given(st.dictionaries(COLUMNS, VALUES, max_size=8), st.booleans())
+def test_any_parquet_is_refused_or_valid(columns: dict[str, list[Any]], categories: bool) -> None:
+    frame = pl.DataFrame({n: pl.Series(n, v, strict=False) for n, v in columns.items()})
+    if categories:
+        frame = frame.with_columns(pl.col(pl.String).cast(pl.Categorical))
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    outcome(buffer.getvalue(), close_only=True)
+
+
+@FUZZ
+@given(st.text(alphabet='0123456789,.-\nae"', max_size=200))
+def test_any_factor_file_is_refused_or_used(content: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, factors = Path(folder) / "f.csv", Path(folder) / "factors.txt"
+        path.write_bytes(plain_csv())
+        factors.write_text(content)
+        with suppress(UserError):
+            assert bar_violations(load_bars(path, factors=factors)[0]) == {}
 
 
 CELLS = st.one_of(
@@ -144,6 +223,12 @@ def test_mangled_csv_is_refused_or_valid(data: st.DataObject) -> None:
                 {"names": ["time", "close"], "close_only": True},
                 {"symbol": "X", "date": "2020-01-01"},
                 {"price_scale": 1e-4},
+                {"timezone": "Europe/London"},
+                {"timezone": "America/New_York", "session": "09:30-16:00"},
+                {"date_shift": 1, "drop_suspended": True, "max_range": 1.5},
+                {"columns": {"bid close": "Low", "ask close": "High"}, "close_only": True},
+                {"adjust": False, "min_rows": 5, "max_gap": 0},
+                {"max_bytes": 1500},
             ]
         )
     )

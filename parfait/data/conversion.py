@@ -1,0 +1,218 @@
+"""Files as they came -> one sorted Parquet file per symbol, with an account beside each."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from parfait.bars import BAR_COLUMNS, check_bars
+from parfait.data.describe import describe
+from parfait.data.load import clean_series, located
+from parfait.data.merge import merge_parts
+from parfait.data.options import LoadOptions
+from parfait.data.report import LoadReport
+from parfait.data.rows import file_symbol
+from parfait.data.sources import (
+    content_key,
+    file_name,
+    find_sources,
+    joint_key,
+    symbol_from_name,
+)
+from parfait.utils.errors import UserError
+from parfait.utils.files import json_bytes, parquet_bytes, write_files
+
+Progress = Callable[[str, int, int], None]
+_PARTS = ".parts"
+_INDEX = "index.json"
+SUMMARY = "summary.txt"
+
+
+@dataclass
+class Conversion:
+    """What one ``convert`` call did.
+
+    Args:
+        folder: where the Parquet files lie.
+        written: symbols made by this call.
+        unchanged: symbols that an earlier call had made from the same files and options.
+        failed: file, or "file: symbol", -> why it could not be used.
+        reports: symbol -> report, for every symbol in ``folder`` of these files.
+    """
+
+    folder: Path
+    written: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Readable lines: totals, a line per symbol, a line per failure."""
+        rows_in = sum(r["rows_in"] for r in self.reports.values())
+        rows_out = sum(r["rows_out"] for r in self.reports.values())
+        lines = [
+            f"{len(self.reports)} symbols, {rows_out} of {rows_in} rows; {len(self.failed)} failed"
+        ]
+        lines += [f"{s}: {LoadReport(**r).summary()}" for s, r in sorted(self.reports.items())]
+        lines += [f"FAILED {sentence}" for _, sentence in sorted(self.failed.items())]
+        return "\n".join(lines) + "\n"
+
+
+def convert(
+    path: str | Path,
+    folder: str | Path,
+    pattern: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Conversion:
+    """Reads files of bars and writes ``SYMBOL.parquet`` and ``SYMBOL.json`` into ``folder``.
+
+    One file is in memory at a time, then one symbol. Every file is written beside its place and
+    renamed; a call that was interrupted, or repeated, does only what is missing, as told by a hash
+    of each file's bytes and the options. A symbol found in several files is merged: of equal times
+    with other content the later file, in the order of names, is kept and the other counted. A file
+    or symbol that cannot be used is reported in ``failed`` and the rest goes on.
+
+    Args:
+        path: a file, a folder (searched with its subfolders) or a glob.
+        folder: where results go.
+        pattern: regular expression whose first group in a file's name is the symbol, for files
+            without a symbol column; ``None`` takes the name without endings.
+        progress: called with what was done ("read" or "written"), how many, and of how many.
+        **options: see ``LoadOptions``; they hold for every file.
+
+    Raises:
+        UserError: no file is found, an option is wrong, ``folder`` cannot be written, or nothing
+            at all can be used.
+    """
+    folder = Path(folder)
+    asked = LoadOptions.read(options)
+    sources = find_sources(path, folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"the output folder {folder} is a file; choose another one")
+    result = Conversion(folder)
+    parts: dict[str, dict[str, str]] = {}  # symbol -> part key -> source
+    for done, source in enumerate(sources, 1):
+        try:
+            index = _read_part(source, folder, pattern, asked, options)
+        except UserError as error:
+            result.failed[str(source)] = str(error)
+        else:
+            for symbol in index["symbols"]:
+                parts.setdefault(symbol, {})[index["key"]] = str(source)
+            result.failed |= {f"{source}: {s}": e for s, e in index["failed"].items()}
+        if progress is not None:
+            progress("read", done, len(sources))
+    for done, (symbol, keys) in enumerate(sorted(parts.items()), 1):
+        try:
+            _write_symbol(symbol, keys, asked, pattern, options, result)
+        except UserError as error:
+            result.failed[", ".join(keys.values()) + f": {symbol}"] = str(error)
+        if progress is not None:
+            progress("written", done, len(parts))
+    _tidy(folder, {key for keys in parts.values() for key in keys})
+    if not result.reports:
+        raise UserError(next(iter(result.failed.values())))
+    write_files(folder, {SUMMARY: result.summary().encode()})
+    return result
+
+
+def _read_part(
+    source: Path,
+    folder: Path,
+    pattern: str | None,
+    asked: LoadOptions,
+    options: dict[str, Any],
+    again: bool = False,
+) -> dict[str, Any]:
+    """The index of what a file holds, made now unless it lies there; ``again`` remakes the bars."""
+    name = file_symbol(source) if pattern is None else symbol_from_name(source, pattern)
+    key = content_key(source, name, options)
+    home = folder / _PARTS / key[:32]
+    known = _read_json(home / _INDEX)
+    if known is not None and known.get("key") == key and not again:
+        return known
+    index: dict[str, Any] = {"key": key, "source": str(source), "symbols": {}, "failed": {}}
+    for number, (symbol, frame, report) in enumerate(clean_series(source, asked, name)):
+        if isinstance(report, UserError):
+            index["failed"][symbol] = str(report)
+            continue
+        file = f"{number}.parquet"
+        write_files(home, {file: parquet_bytes(frame)})
+        index["symbols"][symbol] = {"file": file, "report": report.to_dict()}
+    write_files(home, {_INDEX: json_bytes(index)})
+    return index
+
+
+def _write_symbol(
+    symbol: str,
+    keys: dict[str, str],
+    asked: LoadOptions,
+    pattern: str | None,
+    options: dict[str, Any],
+    result: Conversion,
+) -> None:
+    """Merges the parts of one symbol, unless that was done."""
+    folder, key, name = result.folder, joint_key(list(keys)), file_name(symbol)
+    parquet, beside = folder / f"{name}.parquet", _read_json(folder / f"{name}.json")
+    if beside is not None and parquet.exists():
+        if beside.get("key") == key and parquet.stat().st_size == beside.get("bytes"):
+            result.unchanged.append(symbol)
+            result.reports[symbol] = beside["report"]
+            return
+        if not set(beside.get("sources", [])) & set(keys.values()):
+            raise UserError(
+                f"{parquet} was made from other files ({', '.join(beside.get('sources', [])[:3])});"
+                " convert all files of a symbol in one call, or choose another folder"
+            )
+    frames, reports = [], []
+    for part, source in keys.items():
+        home = folder / _PARTS / part[:32]
+        index = _read_json(home / _INDEX) or {}
+        if symbol not in index.get("symbols", {}) or not _has_bars(home, index, symbol):
+            index = _read_part(Path(source), folder, pattern, asked, options, again=True)
+        entry = index["symbols"][symbol]
+        frames.append(pl.read_parquet(home / entry["file"]))
+        reports.append(LoadReport(**entry["report"]))
+    frame, report = merge_parts(frames, reports)
+    try:
+        describe(frame, asked, report)
+    except UserError as error:
+        raise located(error, Path(report.path), symbol) from error
+    frame = frame.select(BAR_COLUMNS)
+    check_bars(frame, symbol)
+    data, plain = parquet_bytes(frame), report.to_dict()
+    told = {"symbol": symbol, "key": key, "bytes": len(data), "sources": list(keys.values())}
+    told |= {"options": options, "report": plain}
+    write_files(folder, {parquet.name: data})
+    write_files(folder, {f"{name}.json": json.dumps(told, default=str, indent=1).encode()})
+    result.written.append(symbol)
+    result.reports[symbol] = plain
+
+
+def _has_bars(home: Path, index: dict[str, Any], symbol: str) -> bool:
+    return (home / index["symbols"][symbol]["file"]).exists()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """``None`` where it is absent or was not written to its end."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _tidy(folder: Path, keys: set[str]) -> None:
+    """Bars of parts are in the results now; indexes stay, so that a repeated call can skip."""
+    known = {key[:32] for key in keys}
+    for home in (folder / _PARTS).glob("*"):
+        if home.name not in known:
+            shutil.rmtree(home, ignore_errors=True)
+            continue
+        for file in home.glob("*.parquet"):
+            file.unlink(missing_ok=True)
