@@ -1,14 +1,13 @@
-"""``label_windows``: windows of bars -> posteriors over regimes, in closed form or on grids."""
+"""Posteriors over the regimes of windows in closed form or on grids."""
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from parfait.labels.hurst import hurst_posterior
-from parfait.labels.jump_posterior import JumpPosterior, jump_posterior
+from parfait.labels.jump_posterior import jump_posterior
 from parfait.labels.jumps import Split, split_jumps
 from parfait.labels.posterior import FLAGS, Labels
 from parfait.labels.prior import NONE, PRIOR, VOL_OF_VOL, prior_coordinates
@@ -18,69 +17,12 @@ from parfait.regime import FIELD_NAMES
 from parfait.regime.fields import field_named, to_coordinate
 from parfait.utils.errors import UserError
 
-METHODS = ("closed",)
 UNMEASURED = ("variance_reversion", "vol_of_vol", "leverage")
 SHORT = 15  # returns: below, most of what a label says is its prior
 SHARPE_SD = 1.0  # prior spread of log drift / volatility, 1/sqrt(year): most assets live below 1
 EVIDENCE = math.log(3.0)  # for reversion against its rivals: "substantial" (Jeffreys 1961)
 _Z95 = 1.6448536269514722
-_CHUNK = 100_000  # bars at a time, so that the steps of the search stay in the cache
-
-
-def label_windows(
-    bars: Float64[Tensor, "windows n 5"],
-    bars_per_year: float | Float64[Tensor, " windows"],
-    before: Float64[Tensor, "windows m 5"] | None = None,
-    method: Literal["closed"] = "closed",
-    range_correction: float = 1.0,
-) -> Labels:
-    """Posterior over the regime of every window, Gaussian in each unconstrained coordinate.
-
-    Volatility (diffusive) and jumps: ``split_jumps`` and ``jump_posterior``. Hurst exponent and
-    mean reversion: ``hurst_posterior`` and ``reversion_posterior`` of the returns without their
-    jumps. The two explain the same thing, so one of them is set to none: H where the evidence for
-    reversion is three times that for memory and for a random walk, else kappa.
-
-    Drift: with mean log return g over T years and prior g ~ N(0, (S sigma)^2), S = 1, sigma total,
-    g | window ~ N(g T/f / (T/f + 1/S^2), sigma^2 / (T/f + 1/S^2)), f = E n^{2H-1} for memory, and
-    mu = g + sigma^2/2 + lambda (e^{m + s^2/2} - 1 - m) with the diffusive sigma; the Gaussian in
-    the drift coordinate has the same 5 % and 95 % quantiles.
-
-    Initial volatility: the diffusive one of the bars ``before``, of the window itself without,
-    widened by what a variance moves in that time. The variance process keeps its prior, with xi
-    centred at 2 sigma.
-
-    Args:
-        bars: valid bars as ``BAR_FIELDS``; the first serves as "before" only.
-        bars_per_year: frequency, one for all windows or one each.
-        before: the bars that precede each window.
-        method: "closed" is what this says.
-        range_correction: factor on volatilities from ranges, sqrt(sum var_close / sum var_range)
-            of a symbol; ticks make ranges too small.
-
-    Raises:
-        UserError: fewer than 3 bars, a wrong shape, invalid prices, ``bars_per_year`` or
-            ``range_correction`` <= 0, or an unknown method.
-    """
-    if method not in METHODS:
-        raise UserError(f"method = {method!r} is unknown; use one of {', '.join(METHODS)}")
-    check_windows(bars, "bars")
-    if before is not None:
-        check_windows(before, "before")
-        if len(before) != len(bars):
-            raise UserError(f"before has {len(before)} windows, bars has {len(bars)}")
-    if not (math.isfinite(range_correction) and range_correction > 0):
-        raise UserError(f"range_correction = {range_correction} must be finite and above 0")
-    frequency = torch.as_tensor(bars_per_year, dtype=torch.float64).expand(len(bars))
-    if not bool(((frequency > 0) & torch.isfinite(frequency)).all()):
-        raise UserError(f"bars_per_year = {bars_per_year} must be finite and above 0")
-    size = max(_CHUNK // bars.shape[1], 1)
-    chunks = []
-    for i in range(0, max(len(bars), 1), size):
-        earlier = None if before is None else before[i : i + size]
-        chunk = bars[i : i + size], frequency[i : i + size], earlier
-        chunks.append(_label(*chunk, range_correction))
-    return Labels.concatenate(chunks)
+CHUNK = 100_000  # bars at a time, so that the steps of the search stay in the cache
 
 
 def total_variance(
@@ -88,7 +30,7 @@ def total_variance(
 ) -> Float64[Tensor, " windows"]:
     """Variance per bar of all that moved the closes, diffusion and jumps (``Split.total``)."""
     check_windows(bars, "bars")
-    size = max(_CHUNK // bars.shape[1], 1)
+    size = max(CHUNK // bars.shape[1], 1)
     chunks = []
     for i in range(0, max(len(bars), 1), size):
         split, parts = _split(bars[i : i + size], range_correction)
@@ -96,11 +38,16 @@ def total_variance(
     return torch.cat(chunks)
 
 
-def _label(
-    bars: Tensor, frequency: Tensor, before: Tensor | None, range_correction: float
+def closed_labels(
+    bars: Float64[Tensor, "windows n 5"],
+    frequency: Float64[Tensor, " windows"],
+    before: Float64[Tensor, "windows m 5"] | None,
+    range_correction: float,
+    known: tuple[Split, WindowParts] | None = None,
 ) -> Labels:
+    """What ``label_windows`` says of the method "closed"; ``known``: what ``bars`` split into."""
     windows, n = bars.shape[0], bars.shape[1] - 1
-    split, parts = _split(bars, range_correction)
+    split, parts = _split(bars, range_correction) if known is None else known
     jumps = jump_posterior(split, parts.returns, frequency)
     cleaned = split.cleaned(parts.returns)
     # Without its jumps a return keeps the drift that made up for them.
@@ -136,7 +83,12 @@ def _label(
     stretch = memory.weights @ (float(n) ** (2 * memory.values - 1))
     stretch = torch.where(reverting, 1.0, stretch)
     expected = (sigma.square() + jumps.variance * frequency).sqrt()
-    write("drift", *_drift(parts, sigma, expected, stretch, jumps, frequency))
+    typical = (jumps.typical[0] * frequency, *jumps.typical[1:])
+    doubt = jumps.intensity[1].square() + (2 * jumps.size[1]).square()
+    write(
+        "drift",
+        *drift_posterior(parts.returns, frequency, sigma, expected, stretch, typical, doubt),
+    )
 
     start = (split, parts) if before is None else _split(before, range_correction)
     write("initial_volatility", *_initial(*start, frequency), keep=start[1].still)
@@ -151,6 +103,7 @@ def _label(
         "short": torch.full((windows,), n < SHORT),
         "jumps": heavy & ~parts.still,
         "reverting": reverting & ~parts.still,
+        "foreign": torch.zeros(windows, dtype=torch.bool),
     }
     above = (pull.values > math.log(2) / n).to(torch.float64)
     return Labels(
@@ -185,24 +138,31 @@ def _initial(split: Split, parts: WindowParts, frequency: Tensor) -> tuple[Tenso
     return start, width * sigma / start.exp()
 
 
-def _drift(
-    parts: WindowParts,
-    sigma: Tensor,
-    total: Tensor,
-    stretch: Tensor,
-    jumps: JumpPosterior,
-    frequency: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Centre and spread of the drift's coordinate."""
-    years = parts.returns.shape[1] / frequency / stretch
-    growth = parts.returns.mean(dim=1) * frequency
+def drift_posterior(
+    returns: Float64[Tensor, "windows n"],
+    frequency: Float64[Tensor, " windows"],
+    sigma: Float64[Tensor, " windows"],
+    total: Float64[Tensor, " windows"],
+    stretch: Float64[Tensor, " windows"],
+    jumps: tuple[Tensor, Tensor, Tensor],
+    doubt: Float64[Tensor, " windows"],
+) -> tuple[Float64[Tensor, " windows"], Float64[Tensor, " windows"]]:
+    """Centre and spread of the drift's coordinate.
+
+    Args:
+        sigma, total: diffusive volatility, and the one of all moves.
+        stretch: variance of the mean return over that of independent returns.
+        jumps: lambda a year, m and s.
+        doubt: variance of ln of the compensation for jumps.
+    """
+    years = returns.shape[1] / frequency / stretch
+    growth = returns.mean(dim=1) * frequency
     precision = years + 1 / SHARPE_SD**2
-    intensity, mean, size = jumps.typical
+    intensity, mean, size = jumps
     sizes = torch.expm1((mean + size.square() / 2).clamp_max(2.0)) - mean
-    compensation = intensity * frequency * sizes
+    compensation = intensity * sizes
     centre = years * growth / precision + sigma.square() / 2 + compensation
-    known = jumps.intensity[1].square() + (2 * jumps.size[1]).square()
-    spread = (total.square() / precision + compensation.square() * known).sqrt()
+    spread = (total.square() / precision + compensation.square() * doubt).sqrt()
     low, high = field_named("drift").low, field_named("drift").high
     centre = centre.clamp(low, high)
     upper = to_coordinate("drift", centre + _Z95 * spread)

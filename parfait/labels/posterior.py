@@ -1,7 +1,7 @@
 """``Labels``: what a set of windows says about its regimes, as Gaussians in regime coordinates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ _NODES = 64  # Gauss-Hermite nodes: drift and volatility moments to 1e-10 at pri
 
 # closes: volatility from closes alone, since bars are flat or most of them jump; still: prices
 # hardly move, every field holds its prior; short: fewer than 15 returns; jumps: they make most of
-# the variance; reverting: mean reversion explains the window better than memory or a random walk.
-FLAGS = ("closes", "still", "short", "jumps", "reverting")
+# the variance; reverting: mean reversion explains the window better than memory or a random walk;
+# foreign: unlike any window that the network was trained on, so that its posterior was widened.
+FLAGS = ("closes", "still", "short", "jumps", "reverting", "foreign")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class Labels:
         loc: (windows, 11) float64, centres; columns as ``FIELD_NAMES``.
         scale: (windows, 11) float64, standard deviations.
         identified: (11,), which fields the windows were measured for; the others hold the prior.
-        flags: (windows, 5), columns as ``FLAGS``.
+        flags: (windows, 6), columns as ``FLAGS``.
         n_eff: (windows,), returns whose bar moved at all: what the window holds at most.
         total_volatility: (windows,) [1/sqrt(year)], diffusion and jumps together; not a field.
         total_spread: (windows,), sd of its logarithm.
@@ -62,7 +63,7 @@ class Labels:
     loc: Float64[Tensor, "windows 11"]
     scale: Float64[Tensor, "windows 11"]
     identified: Bool[Tensor, "11"]
-    flags: Bool[Tensor, "windows 5"]
+    flags: Bool[Tensor, "windows 6"]
     n_eff: Float64[Tensor, " windows"]
     total_volatility: Float64[Tensor, " windows"]
     total_spread: Float64[Tensor, " windows"]
@@ -88,6 +89,19 @@ class Labels:
             coordinates=first.coordinates,
             **columns,
         )
+
+    def by(self, method: str, **changes: Tensor) -> "Labels":
+        """These labels as found by ``method``, with what it found otherwise."""
+        return replace(self, method=method, **changes)  # pyright: ignore[reportArgumentType]
+
+    def first(self, count: int) -> "Labels":
+        """The labels of the first windows."""
+        columns = {
+            name: value[:count]
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor) and name != "identified"
+        }
+        return replace(self, **columns)
 
     def flagged(self, name: str) -> Bool[Tensor, " windows"]:
         """Windows with that flag, one of ``FLAGS``."""

@@ -105,9 +105,10 @@ class MicrostructureModule(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Fits codec and label constants on training windows, unless they came with the weights."""
         data: Any = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if data.history != self.net.history.bars:
+        history = getattr(data, "history", None)
+        if history != self.net.history.bars:
             raise UserError(
-                f"data.history={data.history} bars, but the network looks back "
+                f"data.history={history} bars, but the network looks back "
                 f"{self.net.history.bars}; make data.history and model.net.history_bars equal"
             )
         self.data_provenance = data.provenance()

@@ -1,0 +1,117 @@
+"""Simulated windows for the training of the labels: fresh ones at every step."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from parfait.utils.errors import require
+from parfait.utils.seeding import derive_seed
+
+Simulator = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
+
+
+class SimulatedDataModule(lightning.LightningDataModule):
+    """Batches of windows of one length each, lengths log-uniform from batch to batch.
+
+    Batch number j of a run is a function of (seed, j), so that a resumed run sees the batches it
+    would have seen.
+
+    Args:
+        simulator: (windows, n, generator) -> bars (windows, n + 1, 5), truth (windows, 11).
+        shortest, longest: returns of a window.
+        bars: about so many a batch; short windows come in larger batches.
+        largest: windows of a batch at most.
+        steps_per_epoch: steps between two validations.
+        validation_lengths: returns of the validation batches.
+        seed: of everything random.
+
+    Raises:
+        UserError: a number out of its bounds.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        shortest: int = 10,
+        longest: int = 260,
+        bars: int = 61_440,
+        largest: int = 2048,
+        steps_per_epoch: int = 50,
+        validation_lengths: tuple[int, ...] = (20, 60, 120, 250),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require("data.shortest", shortest, 3)
+        require("data.longest", longest, shortest)
+        require("data.bars", bars, longest)
+        require("data.largest", largest, 1)
+        require("data.steps_per_epoch", steps_per_epoch, 1)
+        self.simulator, self.seed = simulator, seed
+        self.shortest, self.longest = shortest, longest
+        self.bars, self.largest, self.steps_per_epoch = bars, largest, steps_per_epoch
+        self.validation_lengths = tuple(validation_lengths)
+
+    def sample(self, purpose: str, n: int, windows: int | None = None) -> tuple[Tensor, Tensor]:
+        """Windows of n returns and their truth, fixed by the seed and the purpose."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, purpose, n))
+        return self.simulator(windows or self.windows(n), n, generator)
+
+    def windows(self, n: int) -> int:
+        """Windows of n returns in a batch."""
+        return min(max(self.bars // n, 1), self.largest)
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Batch of that number."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "length", number))
+        place = float(torch.rand((), generator=generator, dtype=torch.float64))
+        ratio = (self.longest + 1) / self.shortest
+        n = min(math.floor(self.shortest * ratio**place), self.longest)
+        return self.sample(f"batch {number}", n)
+
+    def train_dataloader(self) -> DataLoader:
+        """``steps_per_epoch`` batches; starts where a resumed epoch stopped."""
+        return DataLoader(_Fresh(self), batch_size=None, sampler=_Numbers(self))
+
+    def val_dataloader(self) -> DataLoader:
+        """A quarter of a batch of each validation length, always the same, as one batch: a run
+        stopped within a validation of several never sees its result.
+        """
+        lengths = self.validation_lengths
+        batches: Any = [[self.sample("validation", n, self.windows(n) // 4 + 1) for n in lengths]]
+        return DataLoader(batches, batch_size=None)
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Bars stay on the CPU in float64; the module moves what it makes of them."""
+        return batch
+
+
+class _Fresh(Dataset):
+    """Batches by their number."""
+
+    def __init__(self, data: SimulatedDataModule) -> None:
+        self.data = data
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        return self.data.batch(number)
+
+
+class _Numbers(Sampler[int]):
+    """The numbers of one epoch's batches."""
+
+    def __init__(self, data: SimulatedDataModule) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.data.steps_per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        trainer = self.data.trainer
+        # The trainer's step, not its epoch: a run stopped in mid-epoch counts that epoch twice.
+        first = trainer.global_step * trainer.accumulate_grad_batches if trainer else 0
+        steps = self.data.steps_per_epoch
+        yield from range(first, first + steps - first % steps)

@@ -1,0 +1,195 @@
+"""Windows to learn labels from: a regime per window, its bars, and what disturbs real ones."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from parfait.labels.hurst import autocovariance
+from parfait.labels.prior import DAILY
+from parfait.labels.synthetic import bars_around, jump_sums
+from parfait.regime.fields import FIELD_NAMES, to_coordinate
+
+LONGEST = 260  # returns
+_MEMORIES = 32  # different H of one batch
+_PARTS = 4
+_LEAST_VARIANCE = 0.02  # of the long-run level, so that ln sqrt(v) stays finite
+
+
+@dataclass(frozen=True)
+class RegimeSimulator:
+    """Draws regimes from a prior and bars from the regimes, 252 bars a year.
+
+    H ~ U(.05, .95); sigma log-uniform on .05 to .8; lambda ~ U(0, 50); s log-uniform on .02 to
+    .1; m ~ N(0, .02^2); log growth ~ N(0, sigma^2), a Sharpe ratio of sd 1; kappa log-uniform on
+    .3 to 200 with probability ``reverting``, else on .003 to .3, which no window can see. Log
+    price: fractional noise, pulled to a line, plus jumps. Each nuisance is there with its
+    probability.
+
+    Args:
+        reverting: share of windows with a pull to a trend line.
+        jumpless: share without jumps; their jump fields are no target.
+        tails: t innovations, degrees of freedom log-uniform on 3 to 30.
+        clustering: square-root variance: kappa_v log-uniform on 1 to 50, xi on .3 to 4 times
+            sigma, rho = tanh N(-.4, .4^2). Without it the variance is constant and these
+            are no target.
+        overnight: share of the variance between close and open U(0, .4); else .2.
+        rounding: prices on a grid of .02 to .5 sd of a return.
+        trades: 10 to 1000 prices seen in a session; else all.
+        closes: bars that hold nothing but a close.
+    """
+
+    reverting: float = 0.5
+    jumpless: float = 0.1
+    tails: float = 0.0
+    clustering: float = 0.0
+    overnight: float = 0.0
+    rounding: float = 0.0
+    trades: float = 0.0
+    closes: float = 0.0
+    plain: float = 0.0
+
+    def __call__(
+        self, windows: int, n: int, generator: torch.Generator
+    ) -> tuple[Float64[Tensor, "windows bars 5"], Float64[Tensor, "windows 11"]]:
+        """n + 1 bars a window, and the coordinates of the truth (NaN: not a target).
+
+        The volatility is what it was in the window, sqrt of the mean variance; the initial one
+        that of the first return. A share ``plain`` of the windows has no nuisance.
+        """
+        draw = _Draw(windows, generator)
+        nuisance = draw.uniform() >= self.plain
+        has = {
+            name: draw.chance(getattr(self, name)) & nuisance
+            for name in ("tails", "clustering", "overnight", "rounding", "trades", "closes")
+        }
+        sigma = draw.log_uniform(0.05, 0.8)
+        sharpe, m = draw.normal(), 0.02 * draw.normal()
+        jumping = ~draw.chance(self.jumpless)
+        intensity, s = 50 * draw.uniform(), draw.log_uniform(0.02, 0.1)
+        kappa = draw.log_uniform(0.3, 200.0)
+        kappa = torch.where(draw.chance(self.reverting), kappa, draw.log_uniform(0.003, 0.3))
+        kappa_v, ratio = draw.log_uniform(1.0, 50.0), draw.log_uniform(0.3, 4.0)
+        rho = torch.tanh(-0.4 + 0.4 * draw.normal())
+
+        noise, innovations, hurst = _fractional(windows, n + 1, generator)
+        relative = torch.ones_like(noise)
+        rows = has["clustering"].nonzero()[:, 0]
+        if len(rows):
+            process = (kappa_v[rows], ratio[rows], rho[rows])
+            relative[rows] = _variance(innovations[rows], *process, generator)
+        start = sigma * relative[:, 1].double().sqrt()
+        rows = has["tails"].nonzero()[:, 0]
+        if len(rows):
+            df = 3.0 * 10 ** torch.rand(len(rows), 1, generator=generator)
+            shape = (df / 2).expand(len(rows), n + 1).contiguous()
+            draw_gamma = torch._standard_gamma  # pyright: ignore[reportPrivateImportUsage]
+            gamma = draw_gamma(shape, generator=generator).clamp_min(1e-6)
+            relative[rows] *= (df / 2 - 1) / gamma
+        variances = (sigma.square() / DAILY)[:, None].float() * relative
+        jumps = jump_sums(windows, n + 1, intensity * jumping / DAILY, m, s, generator).float()
+        growth = (sigma * sharpe - intensity * m * jumping) / DAILY
+        first = sigma / (2 * kappa).sqrt() * draw.normal()
+        moves = _pulled(noise * variances.sqrt(), jumps, kappa / DAILY, first)
+        moves = moves + growth[:, None].float()
+
+        night = torch.where(has["overnight"], 0.4 * draw.uniform(), 0.2)
+        grain = torch.where(has["rounding"], draw.log_uniform(0.02, 0.5), 0.0)
+        trades = torch.where(has["trades"], draw.log_uniform(10, 1000), math.inf)
+        # Of the lowest price, lest a market that fell be nothing but rounding.
+        lowest = (moves + jumps).cumsum(dim=1).amin(dim=1).clamp_max(0).double().exp()
+        tick = 100.0 * lowest * grain * sigma / math.sqrt(DAILY)
+        seen = {"overnight": night, "tick": tick, "trades": trades, "parts": _PARTS}
+        bars = bars_around(moves, variances, generator, jumps, **seen)
+        close = has["closes"][:, None, None] & torch.tensor([True] * 4 + [False])
+        bars = torch.where(close, bars[..., 3:4], bars)
+
+        realised = sigma * relative[:, 1:].double().mean(dim=1).sqrt()
+        sizes = torch.expm1(m + s.square() / 2) - m
+        drift = sigma * sharpe + realised.square() / 2 + intensity * jumping * sizes
+        clustered, nothing = has["clustering"], torch.full_like(sigma, math.nan)
+        truth = {
+            "drift": drift,
+            "volatility": realised,
+            "jump_intensity": torch.where(jumping, intensity, nothing),
+            "jump_mean": torch.where(jumping, m, nothing),
+            "jump_std": torch.where(jumping, s, nothing),
+            "mean_reversion": kappa,
+            "hurst": hurst,
+            "variance_reversion": torch.where(clustered, kappa_v, nothing),
+            "vol_of_vol": torch.where(clustered, ratio * sigma, nothing),
+            "leverage": torch.where(clustered, rho, nothing),
+            "initial_volatility": start,
+        }
+        return bars, torch.stack([to_coordinate(f, truth[f]) for f in FIELD_NAMES], dim=1)
+
+
+class _Draw:
+    """Random numbers of one batch, (windows,) float64."""
+
+    def __init__(self, windows: int, generator: torch.Generator) -> None:
+        self.windows, self.generator = windows, generator
+
+    def uniform(self) -> Tensor:
+        return torch.rand(self.windows, generator=self.generator, dtype=torch.float64)
+
+    def normal(self) -> Tensor:
+        return torch.randn(self.windows, generator=self.generator, dtype=torch.float64)
+
+    def log_uniform(self, low: float, high: float) -> Tensor:
+        return low * (high / low) ** self.uniform()
+
+    def chance(self, share: float) -> Tensor:
+        return self.uniform() < share
+
+
+def _fractional(windows: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Fractional noise of unit variance, the white noise it is made of, and H.
+
+    H takes one value in each of equal strata, so that a few factors serve a batch.
+    """
+    groups = min(_MEMORIES, windows)
+    place = torch.rand(groups, generator=generator, dtype=torch.float64)
+    hurst = 0.05 + 0.9 * (torch.arange(groups) + place) / groups
+    lag = torch.arange(n)
+    rows = autocovariance(hurst, n)[:, (lag[:, None] - lag).abs()]
+    factor = torch.linalg.cholesky(rows).float()
+    each = -(-windows // groups)
+    white = torch.randn(groups, n, each, generator=generator)
+    noise = torch.bmm(factor, white)
+    flat = [t.transpose(1, 2).reshape(groups * each, n) for t in (noise, white)]
+    keep = torch.randperm(groups * each, generator=generator)[:windows]
+    return flat[0][keep], flat[1][keep], hurst.repeat_interleave(each)[keep]
+
+
+def _variance(
+    shocks: Tensor, kappa_v: Tensor, ratio: Tensor, rho: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Square-root variance over its long-run level at the left of every bar, Euler."""
+    windows, n = shocks.shape
+    pull, size = (kappa_v / DAILY).float(), (ratio / math.sqrt(DAILY)).float()
+    spread = (ratio / (2 * kappa_v).sqrt()).clamp_max(1.0).float()
+    own = torch.randn(n + 1, windows, generator=generator)
+    rho = rho.float()
+    w = torch.exp(spread * own[-1] - spread.square() / 2).clamp_min(_LEAST_VARIANCE)
+    driven = rho * shocks.T + (1 - rho.square()).sqrt() * own[:-1]
+    columns = []
+    for t in range(n):
+        columns.append(w)
+        w = (w + pull * (1 - w) + size * w.sqrt() * driven[t]).clamp_min(_LEAST_VARIANCE)
+    return torch.stack(columns, dim=1)
+
+
+def _pulled(moves: Tensor, jumps: Tensor, kappa: Tensor, first: Tensor) -> Tensor:
+    """Moves without their jumps of a log price pulled to its line; kappa a bar, ``first`` the
+    distance from the line before the first bar.
+    """
+    decay = torch.exp(-kappa)
+    root = ((1 - decay.square()) / (2 * kappa)).sqrt().float()
+    decay, steps = decay.float(), (moves * root[:, None] + jumps).T.contiguous()
+    columns = [first.float()]
+    for step in steps:
+        columns.append(torch.addcmul(step, decay, columns[-1]))
+    return torch.stack(columns, dim=1).diff(dim=1) - jumps

@@ -1,0 +1,189 @@
+"""The amortised posterior: coverage on fresh windows, bytes, degenerate and foreign windows."""
+
+import math
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from parfait.labels import Labels, label_windows
+from parfait.labels.amortised import WIDTH, amortised_labels, embedded_labeler
+from parfait.labels.features import summarise
+from parfait.labels.network import EMBEDDED, TARGETS, LabelerModel, PosteriorNet, gaussian_loss
+from parfait.labels.simulator import RegimeSimulator
+from parfait.regime import FIELD_NAMES
+from parfait.regime.fields import from_coordinate
+from parfait.utils.errors import UserError
+from tests.labels.test_labels import DEGENERATE
+from tests.labels.windows import YEAR, brownian_bars, coverage, generator
+
+WORLDS = {
+    "plain": {},
+    "tails": {"tails": 1.0},
+    "clustering": {"clustering": 1.0},
+    "overnight": {"overnight": 1.0},
+    "rounding": {"rounding": 1.0},
+    "closes": {"closes": 1.0},
+}
+
+
+@cache
+def simulated(world: str, n: int, windows: int = 1500) -> tuple[Tensor, Tensor, Labels]:
+    """Fresh windows, their truth and what the embedded network says of them."""
+    bars, truth = RegimeSimulator(**WORLDS[world])(windows, n, generator(90_000 + n))
+    return bars, truth, label_windows(bars, YEAR, method="amortised")
+
+
+def column(name: str) -> int:
+    return FIELD_NAMES.index(name)
+
+
+@pytest.mark.parametrize("n", [20, 60, 250])
+@pytest.mark.parametrize("world", WORLDS)
+def test_intervals_cover_the_truth(world: str, n: int) -> None:
+    _, truth, labels = simulated(world, n)
+    for j, name in enumerate(FIELD_NAMES):
+        known = ~torch.isnan(truth[:, j])
+        if not known.any():
+            continue
+        share = coverage(truth[known, j], labels.loc[known, j], labels.scale[known, j])
+        error = 4 * math.sqrt(0.09 / float(known.sum()))
+        assert LOOSE[0] - error < share < LOOSE[1] + error, name
+
+
+# The bounds of the page of the labels, on top of four standard errors.
+LOOSE = (0.86, 0.96)
+
+
+@pytest.mark.parametrize(
+    ("n", "bounds"),
+    [
+        (60, {"hurst": 0.125, "volatility": 0.10, "jump_intensity": 12.5}),
+        (250, {"hurst": 0.08, "volatility": 0.06, "jump_intensity": 10.0}),
+    ],
+)
+def test_errors_are_small_on_the_plain_prior(n: int, bounds: dict[str, float]) -> None:
+    _, truth, labels = simulated("plain", n)
+    mean = labels.mean
+    for name, bound in bounds.items():
+        known = ~torch.isnan(truth[:, column(name)])
+        if name == "volatility":
+            error = labels.loc[:, 1] - truth[:, 1]
+        else:
+            error = getattr(mean, name) - from_coordinate(name, truth[:, column(name)])
+        assert error[known].square().mean().sqrt() < bound, name
+
+
+def test_longer_windows_know_more() -> None:
+    scales = [simulated("plain", n)[2].scale.median(dim=0).values for n in (20, 60, 250)]
+    for name in ("volatility", "jump_intensity", "jump_std", "hurst", "mean_reversion"):
+        j = column(name)
+        assert scales[0][j] > scales[1][j] > scales[2][j], name
+
+
+def test_a_window_alone_has_the_bytes_of_a_batch() -> None:
+    bars, _, labels = simulated("plain", 60)
+    few = bars[: 2 * WIDTH + 7]
+    many = label_windows(few, YEAR, before=few, method="amortised")
+    for i in (0, 1, 100, WIDTH - 1, WIDTH, len(few) - 1):
+        one = label_windows(few[i : i + 1], YEAR, before=few[i : i + 1], method="amortised")
+        for name in ("loc", "scale", "flags", "total_volatility", "log_bayes"):
+            assert torch.equal(getattr(one, name)[0], getattr(many, name)[i]), name
+    assert torch.equal(labels.scale[: len(few), :10], many.scale[:, :10])
+
+
+@pytest.mark.parametrize("bars", DEGENERATE.values(), ids=DEGENERATE.keys())
+def test_degenerate_windows_are_finite_wide_and_flagged(bars: Tensor) -> None:
+    for frequency in (YEAR, 12.0, 98_280.0):
+        labels = label_windows(bars, frequency, before=bars, method="amortised")
+        for tensor in (labels.loc, labels.scale, labels.mean.to_unconstrained(), labels.log_bayes):
+            assert bool(torch.isfinite(tensor).all())
+        assert bool((labels.scale > 0.005).all())
+        assert bool(labels.flags.any())
+
+
+def test_windows_unlike_the_simulators_are_flagged_and_widened() -> None:
+    _, _, ordinary = simulated("plain", 60)
+    assert ordinary.flagged("foreign").double().mean() < 0.01
+    t = torch.arange(61, dtype=torch.float64)
+    wave = 100 * torch.exp(0.05 * torch.sin(t))[None, :, None].repeat(1, 1, 5)
+    labels = label_windows(wave, YEAR, method="amortised")
+    assert bool(labels.flagged("foreign").all())
+    near = replace(embedded_labeler(), farthest=torch.full_like(embedded_labeler().farthest, 1e9))
+    plain = amortised_labels(wave, torch.tensor([YEAR], dtype=torch.float64), model=near)
+    assert bool((labels.scale > plain.scale).all())
+    assert not plain.flagged("foreign").any()
+
+
+def test_what_was_not_trained_on_keeps_the_closed_form() -> None:
+    for n in (5, 300):
+        bars = brownian_bars(3, n, 0.01, 0.0, 0.2, 5)
+        amortised, closed = (label_windows(bars, YEAR, method=m) for m in ("amortised", "closed"))
+        assert torch.equal(amortised.scale, closed.scale)
+        assert amortised.method == "amortised"
+    nothing = label_windows(bars[:0], YEAR, method="amortised")
+    assert len(nothing) == 0
+
+
+def test_bar_length_changes_units_alone() -> None:
+    bars, _, daily = simulated("plain", 60)
+    minutes = label_windows(bars[:200], 4 * YEAR, method="amortised")
+    for name, power in (("volatility", 2), ("jump_intensity", 4), ("initial_volatility", 2)):
+        ratio = getattr(minutes.quantile(0.5), name) / getattr(daily.quantile(0.5), name)[:200]
+        torch.testing.assert_close(ratio, torch.full_like(ratio, power), rtol=0.03, atol=0.01)
+    for name in ("hurst", "jump_mean", "jump_std", "leverage"):
+        assert torch.equal(minutes.loc[:, column(name)], daily.loc[:200, column(name)])
+
+
+def test_features_know_no_price_and_no_future() -> None:
+    bars, _, _ = simulated("plain", 60)
+    few = bars[:64]
+    scaled = few * torch.tensor([7.0] * 4 + [1.0], dtype=torch.float64)
+    torch.testing.assert_close(
+        summarise(few).features, summarise(scaled).features, rtol=2e-2, atol=2e-3
+    )
+    assert bool(torch.isfinite(summarise(few).features).all())
+
+
+def test_the_loss_is_that_of_a_normal_and_skips_unknown_targets() -> None:
+    g = generator(3)
+    loc, log_sd, target = (torch.randn(5, 10, generator=g) for _ in range(3))
+    normal = -torch.distributions.Normal(loc, log_sd.exp()).log_prob(target)
+    expected = (normal - 0.5 * math.log(2 * math.pi)).sum(dim=1).mean()
+    torch.testing.assert_close(gaussian_loss(loc, log_sd, target), expected)
+    target[:, 3:] = math.nan
+    loss = gaussian_loss(loc.requires_grad_(), log_sd, target)
+    loss.backward()
+    assert loc.grad is not None
+    assert bool(torch.isfinite(loc.grad).all())
+    assert not loc.grad[:, 3:].any()
+
+
+def test_a_model_comes_back_as_it_was_and_mistakes_are_named(tmp_path: Path) -> None:
+    model = embedded_labeler()
+    model.save(tmp_path)
+    again = LabelerModel.load(tmp_path)
+    bars, _, labels = simulated("plain", 60)
+    frequency = torch.full((20,), YEAR, dtype=torch.float64)
+    found = amortised_labels(bars[:20], frequency, model=again)
+    assert torch.equal(found.loc, labels.loc[:20])
+    assert sum(f.stat().st_size for f in EMBEDDED.iterdir()) < 2e6
+    for name, text, message in (
+        ("model.json", "{}", "format 1"),
+        ("model.json", "no json", "cannot be read"),
+        ("model.safetensors", "nothing", "cannot be read"),
+    ):
+        model.save(tmp_path)
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError, match=message):
+            LabelerModel.load(tmp_path)
+    other = replace(model, net=PosteriorNet(model.net.config["features"], 16, 2))
+    other.save(tmp_path)
+    file = tmp_path / "model.json"
+    file.write_text(file.read_text().replace('"width": 16', '"width": 32'))
+    with pytest.raises(UserError, match="do not fit"):
+        LabelerModel.load(tmp_path)
+    assert len(TARGETS) == 10
