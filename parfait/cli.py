@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 STAGES = {
+    "label": "label price bars: what regime each stretch of them was",
     "train": "train a model on price bars",
     "simulate": "turn a sentence about a market into OHLCV bars that obey it",
 }

@@ -87,7 +87,10 @@ def test_every_stage_exists() -> None:
 def test_an_unknown_stage_is_named(run: Run) -> None:
     code, _, err = run(None, "trian")
     assert code == 2
-    assert err == "error: unknown stage 'trian'; did you mean 'train'? stages: train, simulate\n"
+    assert (
+        err
+        == "error: unknown stage 'trian'; did you mean 'train'? stages: label, train, simulate\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ ORDER = [
     {"utils"},
     {"regime", "bars", "calendars"},
     {"data", "labels", "sde"},
+    {"labelling"},
     {"semantic", "microstructure"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories"},
@@ -64,7 +65,17 @@ def test_imports_point_one_way(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["regime", "bars", "data", "labels", "sde", "semantic", "microstructure", "pipeline"],
+    [
+        "regime",
+        "bars",
+        "data",
+        "labels",
+        "labelling",
+        "sde",
+        "semantic",
+        "microstructure",
+        "pipeline",
+    ],
 )
 def test_importing_a_layer_loads_nothing_heavy(module: str) -> None:
     code = (

@@ -1,5 +1,6 @@
 """Every command a reader may copy is one that Parfait understands."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -23,11 +24,15 @@ def test_there_are_commands() -> None:
 @pytest.mark.parametrize("command", PYTHON, ids=lambda c: " ".join(c)[:60])
 def test_settings_compose(command: list[str], tmp_path: Path) -> None:
     """The configuration of each command composes and resolves, without running it."""
-    arguments = [a for a in command[2:] if a not in ("-m", "--help")]
-    if "-m" in command:  # one job of the sweep
+    program, rest = [str(ROOT / command[1])], command[2:]
+    if command[1] == "-m":  # python -m parfait STAGE
+        program, rest = command[1:4], command[4:]
+    arguments = [a for a in rest if a not in ("-m", "--help")]
+    if "-m" in rest:  # one job of the sweep
         arguments = [re.sub(r"=([^,]+),.*", r"=\1", a) for a in arguments]
-    run = [sys.executable, str(ROOT / command[1]), *arguments, "--cfg", "job", "--resolve"]
-    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)
+    run = [sys.executable, *program, *arguments, "--cfg", "job", "--resolve"]
+    path = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, env=os.environ | path)
     assert done.returncode == 0, done.stderr
 
 

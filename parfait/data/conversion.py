@@ -21,10 +21,12 @@ from parfait.data.sources import (
     file_name,
     find_sources,
     joint_key,
+    names_symbols,
     symbol_from_name,
 )
 from parfait.utils.errors import UserError
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
+from parfait.utils.shards import Shard
 
 Progress = Callable[[str, int, int], None]
 _PARTS = ".parts"
@@ -41,14 +43,22 @@ class Conversion:
         written: symbols made by this call.
         unchanged: symbols that an earlier call had made from the same files and options.
         failed: file, or "file: symbol", -> why it could not be used.
+        failed_symbols: the same keys -> the symbol, or the name of a file that gave none.
         reports: symbol -> report, for every symbol in ``folder`` of these files.
+        keys: symbol -> hash of the bytes and options that its bars were made of.
     """
 
     folder: Path
     written: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    failed_symbols: dict[str, str] = field(default_factory=dict)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def fail(self, key: str, symbol: str, error: object) -> None:
+        """Notes why a file, or a symbol of it, could not be used."""
+        self.failed[key], self.failed_symbols[key] = str(error), symbol
 
     def summary(self) -> str:
         """Readable lines: totals, a line per symbol, a line per failure."""
@@ -67,6 +77,7 @@ def convert(
     folder: str | Path,
     pattern: str | None = None,
     progress: Progress | None = None,
+    shard: Shard | None = None,
     **options: Any,
 ) -> Conversion:
     """Reads files of bars and writes ``SYMBOL.parquet`` and ``SYMBOL.json`` into ``folder``.
@@ -83,61 +94,86 @@ def convert(
         pattern: regular expression whose first group in a file's name is the symbol, for files
             without a symbol column; ``None`` takes the name without endings.
         progress: called with what was done ("read" or "written"), how many, and of how many.
+        shard: only these symbols; processes with other shards may share ``folder``. A file named
+            after a symbol of another shard is not even read, unless it has symbols of its own.
         **options: see ``LoadOptions``; they hold for every file.
 
     Raises:
         UserError: no file is found, an option is wrong, ``folder`` cannot be written, or nothing
-            at all can be used.
+            at all can be used (of a shard this is no error).
     """
-    folder = Path(folder)
+    folder, shard = Path(folder), shard or Shard()
     asked = LoadOptions.read(options)
     sources = find_sources(path, folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output folder {folder} is a file; choose another one")
     result = Conversion(folder)
+    work = _Work(folder, folder / (_PARTS if shard.whole else f"{_PARTS}-{shard}"), shard, pattern)
     parts: dict[str, dict[str, str]] = {}  # symbol -> part key -> source
     for done, source in enumerate(sources, 1):
+        name = file_symbol(source)
         try:
-            index = _read_part(source, folder, pattern, asked, options)
+            name = work.name_of(source)
+            if shard.holds(name) or names_symbols(source, asked):
+                index = _read_part(source, name, work, asked, options)
+                for symbol in index["symbols"]:
+                    parts.setdefault(symbol, {})[index["key"]] = str(source)
+                for symbol, error in index["failed"].items():
+                    result.fail(f"{source}: {symbol}", symbol, error)
         except UserError as error:
-            result.failed[str(source)] = str(error)
-        else:
-            for symbol in index["symbols"]:
-                parts.setdefault(symbol, {})[index["key"]] = str(source)
-            result.failed |= {f"{source}: {s}": e for s, e in index["failed"].items()}
+            if shard.holds(name):
+                result.fail(str(source), name, error)
         if progress is not None:
             progress("read", done, len(sources))
     for done, (symbol, keys) in enumerate(sorted(parts.items()), 1):
         try:
-            _write_symbol(symbol, keys, asked, pattern, options, result)
+            _write_symbol(symbol, keys, work, asked, options, result)
         except UserError as error:
-            result.failed[", ".join(keys.values()) + f": {symbol}"] = str(error)
+            result.fail(", ".join(keys.values()) + f": {symbol}", symbol, error)
         if progress is not None:
             progress("written", done, len(parts))
-    _tidy(folder, {key for keys in parts.values() for key in keys})
-    if not result.reports:
-        raise UserError(next(iter(result.failed.values())))
-    write_files(folder, {SUMMARY: result.summary().encode()})
+    _tidy(work.parts, {key for keys in parts.values() for key in keys})
+    if shard.whole:
+        if not result.reports:
+            raise UserError(next(iter(result.failed.values())))
+        write_files(folder, {SUMMARY: result.summary().encode()})
     return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Where results and intermediate bars lie, and which symbols count."""
+
+    folder: Path
+    parts: Path
+    shard: Shard
+    pattern: str | None
+
+    def name_of(self, source: Path) -> str:
+        """The symbol that the name of a file gives."""
+        return (
+            file_symbol(source) if self.pattern is None else symbol_from_name(source, self.pattern)
+        )
 
 
 def _read_part(
     source: Path,
-    folder: Path,
-    pattern: str | None,
+    name: str,
+    work: _Work,
     asked: LoadOptions,
     options: dict[str, Any],
     again: bool = False,
 ) -> dict[str, Any]:
     """The index of what a file holds, made now unless it lies there; ``again`` remakes the bars."""
-    name = file_symbol(source) if pattern is None else symbol_from_name(source, pattern)
     key = content_key(source, name, options)
-    home = folder / _PARTS / key[:32]
+    home = work.parts / key[:32]
     known = _read_json(home / _INDEX)
     if known is not None and known.get("key") == key and not again:
         return known
     index: dict[str, Any] = {"key": key, "source": str(source), "symbols": {}, "failed": {}}
     for number, (symbol, frame, report) in enumerate(clean_series(source, asked, name)):
+        if not work.shard.holds(symbol):
+            continue
         if isinstance(report, UserError):
             index["failed"][symbol] = str(report)
             continue
@@ -151,18 +187,18 @@ def _read_part(
 def _write_symbol(
     symbol: str,
     keys: dict[str, str],
+    work: _Work,
     asked: LoadOptions,
-    pattern: str | None,
     options: dict[str, Any],
     result: Conversion,
 ) -> None:
     """Merges the parts of one symbol, unless that was done."""
-    folder, key, name = result.folder, joint_key(list(keys)), file_name(symbol)
-    parquet, beside = folder / f"{name}.parquet", _read_json(folder / f"{name}.json")
+    folder, key, stem = result.folder, joint_key(list(keys)), file_name(symbol)
+    parquet, beside = folder / f"{stem}.parquet", _read_json(folder / f"{stem}.json")
     if beside is not None and parquet.exists():
         if beside.get("key") == key and parquet.stat().st_size == beside.get("bytes"):
             result.unchanged.append(symbol)
-            result.reports[symbol] = beside["report"]
+            result.reports[symbol], result.keys[symbol] = beside["report"], key
             return
         if not set(beside.get("sources", [])) & set(keys.values()):
             raise UserError(
@@ -171,10 +207,14 @@ def _write_symbol(
             )
     frames, reports = [], []
     for part, source in keys.items():
-        home = folder / _PARTS / part[:32]
+        home = work.parts / part[:32]
         index = _read_json(home / _INDEX) or {}
         if symbol not in index.get("symbols", {}) or not _has_bars(home, index, symbol):
-            index = _read_part(Path(source), folder, pattern, asked, options, again=True)
+            file = Path(source)
+            name = (
+                file_symbol(file) if work.pattern is None else symbol_from_name(file, work.pattern)
+            )
+            index = _read_part(file, name, work, asked, options, again=True)
         entry = index["symbols"][symbol]
         frames.append(pl.read_parquet(home / entry["file"]))
         reports.append(LoadReport(**entry["report"]))
@@ -189,9 +229,9 @@ def _write_symbol(
     told = {"symbol": symbol, "key": key, "bytes": len(data), "sources": list(keys.values())}
     told |= {"options": options, "report": plain}
     write_files(folder, {parquet.name: data})
-    write_files(folder, {f"{name}.json": json.dumps(told, default=str, indent=1).encode()})
+    write_files(folder, {f"{stem}.json": json.dumps(told, default=str, indent=1).encode()})
     result.written.append(symbol)
-    result.reports[symbol] = plain
+    result.reports[symbol], result.keys[symbol] = plain, key
 
 
 def _has_bars(home: Path, index: dict[str, Any], symbol: str) -> bool:
@@ -207,10 +247,10 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def _tidy(folder: Path, keys: set[str]) -> None:
+def _tidy(parts: Path, keys: set[str]) -> None:
     """Bars of parts are in the results now; indexes stay, so that a repeated call can skip."""
     known = {key[:32] for key in keys}
-    for home in (folder / _PARTS).glob("*"):
+    for home in parts.glob("*"):
         if home.name not in known:
             shutil.rmtree(home, ignore_errors=True)
             continue

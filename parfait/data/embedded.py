@@ -3,12 +3,18 @@
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 
 import polars as pl
 
 from parfait.bars import BAR_COLUMNS
 
 EMBEDDED_SYMBOLS = ("SP500", "NASDAQ")
+
+
+def embedded_folder() -> Path:
+    """Where the files of the embedded data lie."""
+    return Path(__file__).parent / "embedded"
 
 
 def embedded_bars() -> dict[str, pl.DataFrame]:

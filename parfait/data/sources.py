@@ -1,13 +1,21 @@
 """Which files to convert, what identifies their content, and safe names for what comes out."""
 
+import csv
 import glob
+import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+from polars.exceptions import PolarsError
+
+from parfait.data.columns import role_of, side_by_side
+from parfait.data.options import LoadOptions
 from parfait.utils.errors import UserError
 
 FORMAT = 1  # raised when the same file and options give other bars
@@ -15,10 +23,14 @@ _KINDS = (".csv", ".txt", ".tsv", ".parquet")
 _ENDINGS = (*_KINDS, ".gz", ".zip")
 _LONGEST = 150  # bytes of a file name, endings left out
 _SAFE = frozenset("-_.+=^@ ")
+_HEAD = 1 << 16  # bytes of a file that are enough to see its header
+_HEAD_LINES = 12
 
 
-def find_sources(path: str | Path, exclude: Path) -> list[Path]:
+def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     """A file itself, the data files below a folder, or those that match a glob, in order.
+
+    Folders below a folder that hold the results of a run are left out, too.
 
     Args:
         path: file, folder or glob ("data/**/*.csv.gz").
@@ -30,6 +42,9 @@ def find_sources(path: str | Path, exclude: Path) -> list[Path]:
     given = Path(path)
     if given.is_dir():
         found = [f for f in given.rglob("*") if f.suffix.lower() in _ENDINGS and f.is_file()]
+        below = {p for f in found for p in f.parents if given in p.parents}
+        runs = {p for p in below if (p / ".hydra").is_dir()}
+        found = [f for f in found if runs.isdisjoint(f.parents)]
     elif given.exists():
         return [given]
     elif not glob.has_magic(str(path)):
@@ -37,12 +52,48 @@ def find_sources(path: str | Path, exclude: Path) -> list[Path]:
     else:
         root = Path(given.anchor)
         found = [f for f in root.glob(str(given.relative_to(root))) if f.is_file()]
-    home = exclude.resolve()
+    home = None if exclude is None else exclude.resolve()
     found = sorted(f for f in found if home not in f.resolve().parents)
     if not found:
         kinds = ", ".join(_ENDINGS)
         raise UserError(f"{path} holds no file of bars ({kinds}); give another path")
     return found
+
+
+def names_symbols(path: Path, options: LoadOptions) -> bool:
+    """Whether a file may name its symbols itself, as far as its first lines tell.
+
+    Only a cheap look: where it cannot tell, the answer is yes.
+    """
+    if options.symbol is not None or "symbol" in (options.columns or {}):
+        return True
+    try:
+        if path.suffix.lower() == ".parquet":
+            heads = [list(pl.read_parquet_schema(path))]
+        else:
+            head = _head(path)
+            if b"\x00" in head or head.startswith(b"PK"):
+                return True
+            # All but the last line, which may be cut in the middle of a character.
+            lines = head[: head.rfind(b"\n") + 1].decode("utf-8-sig").splitlines()[:_HEAD_LINES]
+            heads = [next(csv.reader([line], delimiter=d), []) for line in lines for d in "\t;|,"]
+    except (PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
+        return True
+    cells = [[cell.strip() for cell in head] for head in (*heads, options.names or [])]
+    return any(
+        side_by_side(head, None) or any(role_of(cell) == "symbol" for cell in head)
+        for head in cells
+    )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if packed:
+            with gzip.open(file) as unpacked:
+                return unpacked.read(_HEAD)
+        return file.read(_HEAD)
 
 
 def content_key(path: Path, name: str, options: Mapping[str, Any]) -> str:

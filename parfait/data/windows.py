@@ -151,14 +151,11 @@ def split_windows(
         )
     length = history + horizon
     embargo = length if embargo is None else embargo
-    cut = _end_of(train_end)
+    cut = end_of(train_end)
     train, held = [], []
     for number, segment in enumerate(segments):
         before = int(torch.searchsorted(segment.timestamps, cut, right=True))
-        wait = cut + round(embargo / segment.bars_per_year * _YEAR_MICROSECONDS)
-        start = int(torch.searchsorted(segment.timestamps, wait, right=True))
-        if before:
-            start = max(start, before + embargo)
+        start = first_after(segment, cut, embargo)
         train.append(_starts(number, 0, before - length, stride))
         held.append(_starts(number, start, len(segment) - length, stride))
     empty = torch.zeros((0, 2), dtype=torch.int64)
@@ -168,13 +165,21 @@ def split_windows(
     )
 
 
+def first_after(segment: Segment, cut: int, embargo: int) -> int:
+    """Row of the first bar ``embargo`` bars after ``cut``, in bars and in elapsed time."""
+    before = int(torch.searchsorted(segment.timestamps, cut, right=True))
+    wait = cut + round(embargo / segment.bars_per_year * _YEAR_MICROSECONDS)
+    start = int(torch.searchsorted(segment.timestamps, wait, right=True))
+    return max(start, before + embargo) if before else start
+
+
 def _starts(number: int, first: int, last: int, stride: int) -> Int64[Tensor, "windows 2"]:
     starts = torch.arange(first, max(last + 1, first), stride, dtype=torch.int64)
     return torch.stack([torch.full_like(starts, number), starts], dim=1)
 
 
-def _end_of(cut: datetime | date | str) -> int:
-    """Last microsecond that belongs to the training part."""
+def end_of(cut: datetime | date | str) -> int:
+    """Last microsecond that belongs to the training part; a date means its whole day."""
     if isinstance(cut, str):
         try:
             moment = datetime.fromisoformat(cut)

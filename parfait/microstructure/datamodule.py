@@ -1,6 +1,7 @@
 """Windows of real bars for the diffusion: several symbols and bar sizes, split by date."""
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from parfait.data import (
+    Segment,
     WindowIndex,
     aggregate_segment,
     embedded_bars,
     fingerprint,
-    load_bars,
     make_segments,
     split_windows,
 )
+from parfait.labelling import cached_labels, read_series
+from parfait.labels import Labels, label_windows
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
 
+log = logging.getLogger(__name__)
+
 _MICROSECONDS_PER_YEAR = 365.25 * 86_400e6
 _VALIDATION_BATCH = 256
+MAX_GAP = 5  # missing sessions, as in the loader
 EMBEDDED_CUT = "2014-12-31"
 
 
@@ -36,7 +42,12 @@ class WindowDataModule(lightning.LightningDataModule):
     that a resumed run sees exactly the batches it would have seen.
 
     Args:
-        path: an OHLCV file, or a list of them; ``None`` is the embedded S&P 500 and NASDAQ data.
+        path: an OHLCV file, a folder, a glob, or a list of them, with any number of symbols, each
+            of its own frequency; ``None`` is the embedded S&P 500 and NASDAQ data.
+        options: how to read the files, see ``parfait.data.load_bars``.
+        pattern: regular expression whose first group in a file's name is its symbol.
+        cache: folder that keeps what was made of files, bars and labels, under hashes of their
+            content and all settings, so that nothing in it is ever stale; ``None`` keeps nothing.
         history: bars the network looks back.
         horizon: longest window of the future, bars.
         train_end: last date of the training part; ``None`` is 2014-12-31 for the embedded data and
@@ -67,6 +78,9 @@ class WindowDataModule(lightning.LightningDataModule):
         validation_windows: int = 512,
         seed: int = 0,
         num_workers: int = 0,
+        options: Mapping[str, Any] | None = None,
+        pattern: str | None = None,
+        cache: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, low in (
@@ -82,6 +96,8 @@ class WindowDataModule(lightning.LightningDataModule):
         if half_life_years is not None:
             require("data.half_life_years", half_life_years, 1e-3)
         self.path, self.history, self.horizon = path, history, horizon
+        self.options, self.pattern = dict(options or {}), pattern
+        self.cache = None if cache is None or path is None else Path(cache)
         self.train_end, self.batch_size, self.steps_per_epoch = (
             train_end,
             batch_size,
@@ -95,9 +111,13 @@ class WindowDataModule(lightning.LightningDataModule):
         """Reads the files once and cuts the windows."""
         if self._ready:
             return
-        frames = _read(self.path)
+        frames = embedded_bars()
+        if self.path is not None:
+            frames, failed = read_series(self.path, self.options, self.pattern, self.cache)
+            for sentence in failed:
+                log.warning("%s", sentence)
         self.fingerprint = fingerprint(frames)
-        base = make_segments(frames)
+        base = make_segments(frames, int(self.options.get("max_gap", MAX_GAP)))
         if not base:
             raise UserError("the data hold no two bars in a row; give a longer history")
         cut = self.train_end or (EMBEDDED_CUT if self.path is None else _date_at(base, 0.8))
@@ -121,14 +141,42 @@ class WindowDataModule(lightning.LightningDataModule):
         self._ready = True
 
     def _weights(self) -> Float64[Tensor, " windows"]:
-        """Sampling weights, halved per half-life of age; they sum to 1."""
+        """Sampling weights; they sum to 1.
+
+        The share of a window's bars that moved at all, halved per half-life of age: a stretch in
+        which trading was halted, or hardly took place, is so much less to learn from.
+        """
         rows = torch.arange(len(self.train))
-        weights = torch.ones(len(rows), dtype=torch.float64)
+        weights = moving_share(self.train)
+        if not bool((weights > 0).any()):
+            raise UserError("no bar of the training part moves; give other data")
         if self.half_life_years is not None:
             times = self.train.last_time(rows).to(torch.float64)
             age = (times.max() - times) / _MICROSECONDS_PER_YEAR
-            weights = torch.exp2(-age / self.half_life_years)
+            weights = weights * torch.exp2(-age / self.half_life_years)
         return weights / weights.sum()
+
+    @property
+    def effective_windows(self) -> float:
+        """Training windows that share no bar, in number: neighbours differ in one bar only.
+
+        (sum w)^2 / sum w^2 (Kish 1965), over the length of a window and the number of bar sizes,
+        which are views of the same bars.
+        """
+        repeats = self.train.length * len(self.bar_sizes)
+        return float(1 / self.weights.square().sum()) / repeats
+
+    def labels(
+        self, bars: Float64[Tensor, "windows n 5"], bars_per_year: Float64[Tensor, " windows"]
+    ) -> Labels:
+        """``label_windows``, kept in ``cache`` where there is one: for windows every run asks for.
+
+        The windows of a step are labelled as they come: with a random horizon each, hardly one is
+        ever asked for twice.
+        """
+        if self.cache is None:
+            return label_windows(bars, bars_per_year)
+        return cached_labels(bars, bars_per_year, self.cache / "labels")
 
     def provenance(self) -> dict[str, Any]:
         """Which data this is: fingerprint, symbols, cut and numbers of windows."""
@@ -138,6 +186,7 @@ class WindowDataModule(lightning.LightningDataModule):
             "train_end": self.train_end,
             "train_windows": len(self.train),
             "held_out_windows": len(self.held_out),
+            "effective_train_windows": round(self.effective_windows, 1),
         }
 
     def train_sample(self, n: int) -> tuple[Tensor, Tensor]:
@@ -211,18 +260,22 @@ class _Batches(Sampler[list[int]]):
             yield rows.tolist()
 
 
-def _read(path: str | Sequence[str] | None) -> dict[str, Any]:
-    if path is None:
-        return embedded_bars()
-    paths = [path] if isinstance(path, str) else list(path)
-    frames = {}
-    for one in paths:
-        frame, _ = load_bars(one)
-        name = Path(one).stem
-        if name in frames:
-            raise UserError(f"two data files are called {name!r}; rename one of them")
-        frames[name] = frame
-    return frames
+def moving_share(windows: WindowIndex) -> Float64[Tensor, " windows"]:
+    """Share of each window's bars that moved: another close than before, or a range."""
+    before = [_moved(segment) for segment in windows.segments]
+    counts = torch.cat(before) if before else torch.zeros(0, dtype=torch.int64)
+    sizes = torch.tensor([len(b) for b in before], dtype=torch.int64)
+    first = (sizes.cumsum(0) - sizes)[windows.index[:, 0]] + windows.index[:, 1]
+    moved = counts[first + windows.length] - counts[first + 1]  # the first bar is a close only
+    return moved.to(torch.float64) / (windows.length - 1)
+
+
+def _moved(segment: Segment) -> Tensor:
+    """How many of the first 0, 1, ..., n bars of a segment moved."""
+    bars = segment.bars
+    moved = bars[:, 1] != bars[:, 2]
+    moved[1:] |= bars[1:, 3] != bars[:-1, 3]
+    return torch.nn.functional.pad(moved.to(torch.int64).cumsum(0), (1, 0))
 
 
 def _date_at(segments: Sequence[Any], share: float) -> str:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from parfait.labels import label_windows
+from parfait.labels import Labels, label_windows
 from parfait.microstructure.codec import RETURN, BarCodec
 from parfait.microstructure.constraint import Segments
 from parfait.microstructure.features import (
@@ -111,7 +111,7 @@ def make_batch(
     past, future = bars[:, : history_length + 1], bars[:, history_length + 1 :]
     n = future.shape[0]
     history = read_history(past, history_length, codec, generator)
-    z = draw_labels(bars[:, history_length:], bars_per_year, generator)
+    z = draw_labels(label_windows(bars[:, history_length:], bars_per_year), generator)
     given = _keep(n, augmentation, generator)
     # With a regime its volatility *is* the unit, so that the network answers in multiples of it and
     # a wilder regime scales the bars; without one the unit is the past's.
@@ -137,11 +137,7 @@ def make_batch(
     )
 
 
-def draw_labels(
-    future: Float64[Tensor, "windows bars 5"],
-    bars_per_year: Float64[Tensor, " windows"],
-    generator: torch.Generator,
-) -> Float64[Tensor, "windows 11"]:
+def draw_labels(labels: Labels, generator: torch.Generator) -> Float64[Tensor, "windows 11"]:
     """One draw of each window's label posterior, unconstrained coordinates.
 
     A draw, not the mean, so that the network does not trust a regime more than a label deserves. A
@@ -150,7 +146,6 @@ def draw_labels(
 
     The volatility is the total one: it is the unit of all returns of the window.
     """
-    labels = label_windows(future, bars_per_year)
     noise = torch.randn(labels.loc.shape, generator=generator, dtype=torch.float64)
     z = labels.loc + labels.scale * noise
     z[:, VOLATILITY] = labels.total_volatility.log() + labels.total_spread * noise[:, VOLATILITY]

@@ -33,6 +33,29 @@ class TrainConfig:
 
 
 @dataclass
+class DataSettings:
+    """``data`` of ``conf/label.yaml``."""
+
+    path: Any = None
+    pattern: str | None = None
+    options: Any = None
+    bars_per_year: float | None = None
+    max_gap: int = MISSING
+    train_end: str | None = None
+
+
+@dataclass
+class LabelSettings:
+    """``labels`` of ``conf/label.yaml``."""
+
+    n: Any = MISSING
+    stride: int = MISSING
+    before: int = MISSING
+    method: str = MISSING
+    range_correction: float | None = None
+
+
+@dataclass
 class SamplerSettings:
     """``conf/sampler``."""
 
@@ -72,6 +95,18 @@ class SimulateConfig:
     paths: PathSettings = field(default_factory=PathSettings)
 
 
+@dataclass
+class LabelConfig:
+    """``conf/label.yaml``."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    shard: str = MISSING
+    figures: int = MISSING
+    output_dir: str = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
 def validate(cfg: DictConfig, schema: type[Settings]) -> Settings:
     """Return ``cfg`` typed and read-only; ``UserError`` for an unknown key or a wrong type."""
     try:
@@ -86,3 +121,14 @@ def validate(cfg: DictConfig, schema: type[Settings]) -> Settings:
         raise UserError(f"the setting {missing[0]!r} has no value; give {missing[0]}=...")
     OmegaConf.set_readonly(merged, True)
     return cast(Settings, merged)
+
+
+def plain(value: Any, *, text: bool = False) -> Any:
+    """A setting as plain Python; with ``text`` its numbers as the words they were typed as."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True)
+    if isinstance(value, dict):
+        return {str(k): plain(v, text=text) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v, text=text) for v in value]
+    return str(value) if text and isinstance(value, int | float) else value

@@ -3,18 +3,16 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from parfait.stages.schema import SimulateConfig, validate
+from parfait.stages.progress import progress_bar
+from parfait.stages.schema import SimulateConfig, plain, validate
 from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
 
@@ -134,7 +132,7 @@ def _name_and_options(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]
 def _run(
     pipeline: "Pipeline", instruction: str, settings: SimulateConfig, console: Console
 ) -> "Simulation | Basket":
-    with _progress(console) as progress:
+    with progress_bar(console, _STEPS) as progress:
         return pipeline.run(
             instruction,
             plain(settings.history, text=True),
@@ -150,39 +148,6 @@ def _run(
             batch_size=settings.batch_size,
             progress=progress,
         )
-
-
-def plain(value: Any, *, text: bool = False) -> Any:
-    """A setting as plain Python; with ``text`` its numbers as the words they were typed as."""
-    if OmegaConf.is_config(value):
-        value = OmegaConf.to_container(value, resolve=True)
-    if isinstance(value, dict):
-        return {str(k): plain(v, text=text) for k, v in value.items()}
-    if isinstance(value, list):
-        return [plain(v, text=text) for v in value]
-    return str(value) if text and isinstance(value, int | float) else value
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar behind the callback ``(stage, done, total)``; silent without a terminal."""
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TimeElapsedColumn(),
-    )
-    tasks: dict[str, TaskID] = {}
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(_STEPS.get(stage, stage), total=total)
-            bar.update(tasks[stage], completed=done)
-
-        yield update
 
 
 def show(result: "Simulation | Basket", console: Console) -> None:

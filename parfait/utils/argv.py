@@ -30,7 +30,7 @@ _INFO_VALUES = frozenset({"all", "config", "defaults", "defaults-tree", "plugins
 _CFG_VALUES = frozenset({"job", "hydra", "all"})
 
 # Settings with names of their own inside, which Hydra takes only when told that they are new.
-_OPEN = re.compile(r"(history_options\.)")
+_OPEN = re.compile(r"((?:history_options|data\.options)\.)")
 _OVERRIDE = re.compile(r"[+~]{0,2}([A-Za-z_$][\w$]*)([\w$./@:-]*)=(.*)", re.ASCII | re.DOTALL)
 _DELETION = re.compile(r"~[A-Za-z_][\w./@:-]*", re.ASCII)
 _LOOKS_LIKE_FLAG = re.compile(r"--?[A-Za-z][\w-]*(=\S*)?", re.ASCII)

@@ -44,6 +44,27 @@ def write_files(folder: str | Path, files: Mapping[str, bytes]) -> list[Path]:
     return written
 
 
+def sweep_temporaries(folder: Path) -> None:
+    """Deletes what killed processes of this machine left half written."""
+    for file in folder.glob(".*.tmp"):
+        pid = file.name.split(".")[-2]
+        if pid.isdigit() and not is_alive(int(pid)):
+            file.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has the number ``pid``; elsewhere than POSIX: perhaps."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def _write_file(path: Path, data: bytes) -> Path:
     sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,5 +1,6 @@
 """The configuration of a run on disk: saved, read back, compared; secrets never leave memory."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ VOLATILE = (
     "tags",
     "logger",
     "batch_size",
+    "shard",
+    "figures",
     "callbacks.progress",
     "trainer.max_epochs",
     "trainer.max_steps",
@@ -63,7 +66,10 @@ def save(cfg: DictConfig, folder: Path) -> None:
         files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
     for name, content in files.items():
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        (target / name).write_text(text, encoding="utf-8")
+        # Renamed into place: a shard of the same run may be reading it.
+        sibling = target / f".{name}.{os.getpid()}.tmp"
+        sibling.write_text(text, encoding="utf-8")
+        sibling.replace(target / name)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from parfait.utils import tracking
 from parfait.utils.errors import UserError
+from parfait.utils.files import is_alive
 from parfait.utils.run_config import CONFIG_FOLDER, differences, read, save
 
 log = logging.getLogger(__name__)
@@ -104,12 +105,13 @@ def _check_folder(folder: Path, cfg: DictConfig) -> None:
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     stored = read(folder)
-    if stored is None:
+    starting = (folder / CONFIG_FOLDER).is_dir() and _only_bookkeeping(folder)
+    if stored is None and not starting:
         raise UserError(
             f"the output folder {folder} is not empty and holds no run; "
             "choose another with output_dir="
         )
-    changed = differences(stored, cfg)
+    changed = differences(stored, cfg) if stored is not None else []
     if changed:
         shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
         raise UserError(
@@ -160,33 +162,24 @@ def _publish(folder: Path, final: Path) -> None:
 
 def _discard(folder: Path, *, existed: bool) -> None:
     """After a user's mistake leave nothing, unless there is more than log and configuration."""
-    only_bookkeeping = all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in folder.iterdir())
-    if only_bookkeeping and not existed:
+    if not existed and _only_bookkeeping(folder):
         shutil.rmtree(folder)
+
+
+def _only_bookkeeping(folder: Path) -> bool:
+    """Whether there are no results: a run that failed early, or one that starts this moment."""
+    return all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in folder.iterdir())
 
 
 def _sweep(final: Path) -> None:
     """Remove what killed runs left beside ``final``: of the same run at once, else after a day."""
     for folder in final.parent.glob(".*.partial"):
         match = _PARTIAL.fullmatch(folder.name)
-        if match is None or not (folder / CONFIG_FOLDER).is_dir() or _is_alive(int(match[1])):
+        if match is None or not (folder / CONFIG_FOLDER).is_dir() or is_alive(int(match[1])):
             continue
         same = folder.name == f".{final.name}.{match[1]}.partial"
         if same or time.time() - folder.stat().st_mtime > _STALE:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process of this machine has the number ``pid``; elsewhere than POSIX: perhaps."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

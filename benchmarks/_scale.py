@@ -1,0 +1,92 @@
+"""The ``label`` stage on synthesised daily bars: time and memory."""
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import torch
+from _common import Table
+
+from parfait.bars import BAR_FIELDS
+from parfait.labels.synthetic import bars_around, clustered_variances, jump_sums
+
+BARS = 7_560  # 30 years
+SYMBOLS = 5_000  # 37.8 million bars
+SHARDS = 2
+
+
+def scale(sizes: list[int]) -> Table:
+    """Two processes, a shard each; the last row continues the CPU time of the two before."""
+    columns = ("bars", "windows", "seconds", "CPU s", "windows/CPU-s", "peak MB of a process")
+    table = Table("label stage, two shards, from Parquet", ("symbols", *columns))
+    points = []
+    for symbols in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_bars(Path(folder) / "in", symbols)
+            seconds, cpu, peak = run(Path(folder))
+            windows = sum(
+                pl.scan_parquet(file).select(pl.len()).collect().item()
+                for file in (Path(folder) / "out" / "labels").glob("*.parquet")
+            )
+        points.append((symbols, cpu))
+        rate, bars = f"{windows / cpu:,.0f}", f"{symbols * BARS:,}"
+        table.add(
+            symbols, bars, f"{windows:,}", f"{seconds:.0f}", f"{cpu:.0f}", rate, f"{peak:.0f}"
+        )
+    if len(points) > 1 and points[-1][0] < SYMBOLS:
+        (a, cpu_a), (b, cpu_b) = points[-2:]
+        cpu = cpu_b + (SYMBOLS - b) * (cpu_b - cpu_a) / (b - a)
+        table.add(f"{SYMBOLS} (line)", f"{SYMBOLS * BARS:,}", "", "", f"{cpu:.0f}", "", "")
+    return table
+
+
+def write_bars(folder: Path, symbols: int) -> None:
+    """One file per symbol, with clustering, jumps and an overnight share."""
+    folder.mkdir()
+    days = (date.fromordinal(i) for i in itertools.count(date(1990, 1, 1).toordinal()))
+    weekdays = list(itertools.islice((day for day in days if day.weekday() < 5), BARS))
+    times = pl.Series(weekdays).cast(pl.Datetime("us"))
+    for symbol in range(symbols):
+        generator = torch.Generator().manual_seed(symbol)
+        variances = 4e-4 * clustered_variances(1, BARS, generator)
+        noise = torch.randn((1, BARS), generator=generator, dtype=torch.float64)
+        one = torch.ones(1, dtype=torch.float64)
+        jumps = jump_sums(1, BARS, 0.02 * one, 0 * one, 0.04 * one, generator)
+        moves = variances.sqrt() * noise
+        bars = bars_around(moves, variances, generator, jumps, start=100.0)[0]
+        # A path of 30 years wanders far: pull it back to where it began.
+        level = bars[:, 3:4].log()
+        trend = torch.linspace(0, 1, BARS, dtype=torch.float64)[:, None] * (level[-1] - level[0])
+        bars[:, :4] = bars[:, :4] / trend.exp()
+        columns = {name: bars[:, j].numpy() for j, name in enumerate(BAR_FIELDS)}
+        frame = pl.DataFrame({"timestamp": times} | columns)
+        frame.write_parquet(folder / f"S{symbol:05d}.parquet")
+
+
+def run(folder: Path) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds of both processes, and the peak memory of the larger one [MB]."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    command = [sys.executable, "-m", "parfait", "label", f"data.path={folder / 'in'}", "figures=0"]
+    command += [f"output_dir={folder / 'out'}", "data.bars_per_year=252"]
+    start = time.perf_counter()
+    processes = [
+        subprocess.Popen(
+            [*command, f"shard={i}/{SHARDS}"], env=environment, stdout=subprocess.DEVNULL
+        )
+        for i in range(SHARDS)
+    ]
+    cpu = peak = 0.0
+    for process in processes:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"the stage ended with {process.returncode}")
+        cpu += used.ru_utime + used.ru_stime
+        peak = max(peak, used.ru_maxrss / 1024)
+    return time.perf_counter() - start, cpu, peak
