@@ -13,8 +13,8 @@ from torch import Tensor
 
 from parfait.data.windows import Segment, end_of, first_after, make_segments
 from parfait.labels import FLAGS, Labels, label_windows, yang_zhang
-from parfait.labels.estimate import METHODS
 from parfait.labels.jumps import split_jumps
+from parfait.labels.label import METHODS
 from parfait.labels.volatility import close_to_close, window_parts
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError, require

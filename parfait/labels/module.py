@@ -147,7 +147,8 @@ class LabelerModule(lightning.LightningModule):
         summary, model = summarise(bars), self.model
         targets = model.targets(truth, summary.log_volatility).to(self.device)
         x = model.standardised(summary.features.to(self.device))
-        return gaussian_loss(*net(x), targets)
+        centre, spread = net(x)
+        return gaussian_loss(centre, spread, targets)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Loss of fresh windows."""
