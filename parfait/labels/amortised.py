@@ -54,8 +54,6 @@ def amortised_labels(
     bars ``before`` are given. Evidence, flags and total volatility are those of the closed form.
     """
     model = embedded_labeler() if model is None else model
-    if not len(bars):
-        return closed_labels(bars, frequency, before, range_correction).by("amortised")
     chunks = []
     for i in range(0, len(bars), WIDTH):
         rows = torch.arange(i, i + WIDTH).clamp_max(len(bars) - 1)
@@ -134,7 +132,8 @@ def _drift(
 
     sigma = value("volatility")
     intensity, mean, size = (value(f"jump_{name}") for name in ("intensity", "mean", "std"))
-    total = (sigma.square() + intensity * (mean.square() + size.square())).sqrt()
+    jumped = intensity * (mean.square() + size.square())
+    total = (sigma.square() + jumped).sqrt()
     memory = sum(float(n) ** (2 * value("hurst", z) - 1) for z in _NODES) / len(_NODES)
     pull = torch.zeros_like(sigma)
     for z in _NODES:
@@ -142,6 +141,7 @@ def _drift(
         pull = pull - torch.expm1(-speed) / speed / len(_NODES)
     spread = [scale[:, column[f"jump_{name}"]] for name in ("intensity", "std")]
     doubt = (spread[0].square() + (2 * spread[1]).square()).clamp_max(4.0)
-    stretch = torch.as_tensor(memory) * pull
+    # Memory is that of the diffusion: jumps average out whatever H is.
+    stretch = (sigma.square() * memory + jumped) / total.square() * pull
     moved = summary.parts.returns
     return drift_posterior(moved, frequency, sigma, total, stretch, (intensity, mean, size), doubt)

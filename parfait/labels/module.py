@@ -22,6 +22,7 @@ from parfait.utils.errors import UserError, require
 
 _Z95 = 1.6448536269514722
 _FEATURE_FLOOR = 1e-3
+_NOWHERE = 1e9  # a distance that no window has
 _FAR = 0.999  # of training windows are nearer than what is called foreign
 
 
@@ -139,7 +140,7 @@ class LabelerModule(lightning.LightningModule):
             self.width,
             self.lengths,
             torch.ones(rows, len(FIELD_NAMES), dtype=torch.float64),
-            torch.full((rows,), math.inf, dtype=torch.float64),
+            torch.full((rows,), _NOWHERE, dtype=torch.float64),
         )
 
     def _loss(self, net: nn.Module, batch: Sequence[Tensor]) -> Tensor:
