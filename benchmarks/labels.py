@@ -29,9 +29,12 @@ from _common import Table
 from torch import Tensor
 
 from parfait.labels import label_windows, total_variance
+from parfait.labels.amortised import embedded_labeler
+from parfait.labels.features import summarise
 from parfait.labels.hurst import autocovariance, hurst_posterior
 from parfait.labels.jump_posterior import jump_posterior
 from parfait.labels.jumps import split_jumps
+from parfait.labels.label import METHODS
 from parfait.labels.reversion import HIGH, LOW, reversion_posterior
 from parfait.labels.synthetic import bars_around, clustered_variances, jump_sums
 from parfait.labels.volatility import window_parts
@@ -40,6 +43,7 @@ from parfait.regime.fields import to_coordinate
 
 YEAR = 252.0
 LENGTHS = (20, 60, 250)
+RAW = "hurst, of raw returns"
 WORLDS: dict[str, dict[str, float]] = {
     "plain": {},
     "t(4) returns": {"freedom": 4.0},
@@ -66,7 +70,7 @@ class World:
 
     def bars(self, noise: Tensor, mean: Tensor, jumps: Tensor | None = None) -> Tensor:
         """Bars around ``noise`` of unit variance, stressed, plus ``mean`` a bar."""
-        relative = torch.ones_like(noise)
+        relative, mixing = torch.ones_like(noise), torch.ones_like(noise)
         if "clustering" in self.stress:
             shape = self.windows, self.n + 1
             relative = clustered_variances(*shape, self.generator, self.stress["clustering"] / 2)
@@ -75,16 +79,18 @@ class World:
             gamma = torch.distributions.Gamma(torch.tensor(df / 2), torch.tensor(0.5))
             with torch.random.fork_rng():
                 torch.manual_seed(int(self.generator.initial_seed()))
-                relative = (df - 2) / gamma.sample(noise.shape).to(torch.float64)
+                mixing = (df - 2) / gamma.sample(noise.shape).to(torch.float64)
         variances = (self.sigma.square() / YEAR)[:, None] * relative
-        moves = variances.sqrt() * noise + mean[:, None]
+        moves = (variances * mixing).sqrt() * noise + mean[:, None]
         tick = 100 * self.stress.get("tick", 0.0) * 0.2 / math.sqrt(YEAR)
         overnight = self.stress.get("overnight", 0.2)
-        # A label speaks of its window: what the volatility was in it is the truth.
+        # A label speaks of its window: what the volatility was in it is the truth. Innovations
+        # with fat tails are no volatility that moves.
         self.realised = variances[:, 1:].mean(dim=1) * YEAR
         jumped = torch.zeros_like(noise) if jumps is None else jumps
         self.total = self.realised + jumped[:, 1:].square().mean(dim=1) * YEAR
-        return bars_around(moves, variances, self.generator, jumps, overnight, tick)
+        pace = variances * mixing
+        return bars_around(moves, pace, self.generator, jumps, overnight, tick)
 
 
 def merton(world: World) -> tuple[Tensor, dict[str, Tensor]]:
@@ -135,7 +141,7 @@ def memory(world: World) -> tuple[Tensor, dict[str, Tensor]]:
     noise = (factor @ world.normal(world.windows, world.n + 1)[..., None])[..., 0]
     return world.bars(noise, world.sigma * world.normal() / YEAR), {
         "hurst": grid[index],
-        "hurst, of raw returns": grid[index],
+        RAW: grid[index],
     }
 
 
@@ -151,19 +157,19 @@ def reverting(world: World) -> tuple[Tensor, dict[str, Tensor]]:
     return world.bars(returns, 0.2 * world.normal() / YEAR), {"mean_reversion": speed * YEAR}
 
 
-def accuracy(windows: int) -> list[Table]:
-    """Error and coverage of every measured field, by world and length."""
+def accuracy(windows: int, method: str) -> list[Table]:
+    """Error and coverage of every field of one method, by world and length."""
     makers = {"merton": merton, "diffusion": diffusion, "memory": memory, "reverting": reverting}
     tables = []
     for title, make in makers.items():
         table = Table(
-            f"{title}: error (90 % coverage)",
+            f"{method}, {title}: error (90 % coverage)",
             ("field", "world", "prior", *(f"n = {n}" for n in LENGTHS)),
         )
         for world, stress in WORLDS.items():
             if make is reverting and ("freedom" in stress or "clustering" in stress):
                 continue  # a level cannot take the variance of its moves
-            found = {n: _errors(make, windows, n, stress) for n in LENGTHS}
+            found = {n: _errors(make, windows, n, stress, method) for n in LENGTHS}
             for name, (_, _, prior) in found[LENGTHS[0]].items():
                 cells = (f"{found[n][name][0]:.3f} ({found[n][name][1]:.2f})" for n in LENGTHS)
                 table.add(name, world, prior, *cells)
@@ -176,23 +182,27 @@ def _errors(
     windows: int,
     n: int,
     stress: dict[str, float],
+    method: Any,
 ) -> dict[str, tuple[float, float, float]]:
     count = windows if n < 100 else windows // 4
     bars, truths = make(World(count, n, n, **stress))
-    labels = label_windows(bars, YEAR)
+    labels = label_windows(bars, YEAR, method=method)
+    closed = method == "closed"
     found = {}
     for name, truth in truths.items():
+        if name == RAW and not closed:
+            continue
         if name.startswith("hurst"):
             target, mean = to_coordinate("hurst", truth), torch.as_tensor(labels.mean.hurst)
             loc, scale = (t[:, FIELD_NAMES.index("hurst")] for t in (labels.loc, labels.scale))
-            if name != "hurst":
+            if name == RAW:
                 frequency = torch.full((count,), 1 / YEAR, dtype=torch.float64)
                 grid = hurst_posterior(window_parts(bars).returns, frequency)
                 mean = grid.moments()[0]
                 loc, scale = grid.moments(to_coordinate("hurst", grid.values))
             error, prior = mean - truth, truth.std()
         else:
-            if name == "mean_reversion":  # of the grid, before it competes with memory
+            if name == "mean_reversion" and closed:  # of the grid, before it competes with memory
                 grid = reversion_posterior(window_parts(bars).returns)
                 loc, scale = grid.moments(grid.values.log())
                 target = (truth / YEAR).log()
@@ -229,6 +239,13 @@ def speed(n: int, windows: int = 16_384) -> Table:
     frequency = torch.full((windows,), YEAR, dtype=torch.float64)
     whole = rate(lambda: label_windows(bars, YEAR), windows)
     table.add("label_windows, all fields", f"{whole:,.0f}", "1")
+    summary, model = summarise(bars[:1536]), embedded_labeler()
+    found = rate(lambda: summarise(bars[:1536]), 1536, 10)
+    table.add("  features", f"{found:,.0f}", "")
+    found = rate(lambda: model.posterior(summary), 1536, 10)
+    table.add("  network", f"{found:,.0f}", "")
+    closed = rate(lambda: label_windows(bars, YEAR, method="closed"), windows)
+    table.add("closed forms, all fields", f"{closed:,.0f}", f"{whole / closed:.1f}")
     chunk, f = bars[: 65_536 // n], frequency[: 65_536 // n]
     parts = window_parts(chunk)
     split = split_jumps(parts)
@@ -324,7 +341,9 @@ def main() -> None:
         table = scale(arguments.scale)
         print(table.markdown()) if arguments.markdown else table.print()
         return
-    tables = [] if arguments.speed_only else accuracy(arguments.windows)
+    tables: list[Table] = []
+    for method in () if arguments.speed_only else METHODS:
+        tables += accuracy(arguments.windows, method)
     tables += [] if arguments.accuracy_only else [speed(n) for n in (20, 60)]
     for table in tables:
         print(table.markdown()) if arguments.markdown else table.print()

@@ -53,7 +53,7 @@ class Rolling:
     stride: int = 20
     before: int = 20
     max_gap: int = 5
-    method: str = "closed"
+    method: str = "amortised"
     bars_per_year: float | None = None
     range_correction: float | None = None
     train_end: str | None = None

@@ -1,22 +1,22 @@
 """The posterior of the joint model by a network trained on simulated windows."""
 
+import math
 from functools import lru_cache
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from parfait.labels.estimate import closed_labels, drift_posterior
+from parfait.labels.estimate import SHORT, closed_labels, drift_posterior, reverts
 from parfait.labels.features import Summary, summarise
-from parfait.labels.network import TARGETS, LabelerModel
+from parfait.labels.network import BLOCK, GROWTH_ERROR, TARGETS, TOTAL, LabelerModel
 from parfait.labels.posterior import FLAGS, Labels
-from parfait.labels.prior import DAILY, prior_coordinates
+from parfait.labels.prior import DAILY, PRIOR, prior_coordinates
 from parfait.regime import FIELD_NAMES
 from parfait.regime.fields import field_named, from_coordinate, to_coordinate
 
-WIDTH = 256  # windows at a time, always as many, so that a window alone has the bytes of a batch
+_BARS = 92_160  # at a time, so that the features stay in the cache
 _Z95 = 1.6448536269514722
-_NODES = (-1.3, 0.0, 1.3)  # of H and ln kappa, in sd, to average the variance of a mean over
 # How a field at 252 bars a year grows with their number.
 _POWERS = {
     "volatility": 0.5,
@@ -41,26 +41,42 @@ def amortised_labels(
     range_correction: float = 1.0,
     model: LabelerModel | None = None,
 ) -> Labels:
-    """Posteriors of all eleven fields by ``model``, the embedded one by default.
+    """Posteriors of all eleven fields and of the total volatility by ``model``, the embedded one by
+    default.
 
     The network reads the features of a window (``summarise``) and knows the prior of
-    ``RegimeSimulator``, in bar units. The drift has its normal posterior given those fields. The
-    variance process is that of a market whose variance moves, the jump fields those of one that
-    jumps, kappa the pull there is beside the memory.
+    ``RegimeSimulator``, in bar units. The drift has its normal posterior given the other fields.
+    The variance process is that of a market whose variance moves, the jump fields those of one
+    that jumps, kappa the pull there is beside the memory. Evidence is that of the grids.
 
     A window whose features are farther from training than 999 of 1000 simulated ones is flagged
-    "foreign" and its variances grow by up to the prior's. Windows that hardly move or are shorter
-    or longer than those of training keep the closed form, as does the initial volatility where
-    bars ``before`` are given. Evidence, flags and total volatility are those of the closed form.
+    "foreign" and its variances grow by up to the prior's. Windows that hardly move hold the prior;
+    those shorter or longer than in training have the closed forms.
     """
     model = embedded_labeler() if model is None else model
+    n = bars.shape[1] - 1
+    if not model.lengths[0] <= n <= model.lengths[-1]:
+        return closed_labels(bars, frequency, before, range_correction).by("amortised")
+    size = max(_BARS // (n * BLOCK), 1) * BLOCK
     chunks = []
-    for i in range(0, len(bars), WIDTH):
-        rows = torch.arange(i, i + WIDTH).clamp_max(len(bars) - 1)
-        earlier = None if before is None else before[rows]
-        chunk = _label(bars[rows], frequency[rows], earlier, range_correction, model)
-        chunks.append(chunk.first(len(bars) - i))
+    for i in range(0, max(len(bars), 1), size):
+        count = min(size, len(bars) - i)
+        # Filled up to whole blocks, so that a window alone has the bytes of a batch.
+        fill = -count % BLOCK
+        chunk = _label(
+            _filled(bars[i : i + count], fill),
+            _filled(frequency[i : i + count], fill),
+            None if before is None else _filled(before[i : i + count], fill),
+            range_correction,
+            model,
+        )
+        chunks.append(chunk.first(count))
     return Labels.concatenate(chunks)
+
+
+def _filled(rows: Tensor, fill: int) -> Tensor:
+    """The rows, the last one ``fill`` times more."""
+    return torch.cat([rows, rows[-1:].expand(fill, *rows.shape[1:])]) if fill else rows
 
 
 def _label(
@@ -71,39 +87,62 @@ def _label(
     model: LabelerModel,
 ) -> Labels:
     n = bars.shape[1] - 1
-    summary = summarise(bars, range_correction)
-    known = (summary.split, summary.parts)
-    closed = closed_labels(bars, frequency, before, range_correction, known)
-    still = summary.parts.still
-    if not model.lengths[0] <= n <= model.lengths[-1]:
-        return closed.by("amortised")
+    summary = summarise(bars, before, range_correction)
+    parts = summary.parts
     calibration, farthest = model.at(n)
-    found, spread = model.posterior(summary.features, summary.log_volatility)
+    found, spread = model.posterior(summary)
     ratio = frequency / DAILY
-    loc, scale = closed.loc.clone(), closed.scale.clone()
-    for j, name in enumerate(TARGETS):
-        if name == "initial_volatility" and before is not None:
-            continue
+    prior_loc, prior = prior_coordinates(frequency)
+    loc, scale = prior_loc.clone(), prior.clone()
+    of = {name: (found[:, j], spread[:, j]) for j, name in enumerate(TARGETS)}
+    for name in TARGETS[:-2]:
         column = FIELD_NAMES.index(name)
-        wide = spread[:, j] * calibration[column]
-        loc[:, column], scale[:, column] = _rescaled(name, found[:, j], wide, ratio)
-    drift = _drift(summary, frequency, loc, scale)
+        wide = of[name][1] * calibration[column]
+        loc[:, column], scale[:, column] = _rescaled(name, of[name][0], wide, ratio)
+    total = (of[TOTAL][0] + ratio.log() / 2).exp()
+    drift = _drift(summary, ratio, loc, scale, total, of[GROWTH_ERROR])
     loc[:, 0], scale[:, 0] = drift[0], drift[1] * calibration[0]
+
     distance = model.distance(summary.features) / farthest
-    foreign = (distance > 1) & ~still
-    _, prior = prior_coordinates(frequency)
-    share = (1 - distance.clamp_min(1).square().reciprocal())[:, None]
-    scale = (scale.square() + share * prior.square()).sqrt()
-    loc = torch.where(still[:, None], closed.loc, loc)
-    scale = torch.where(still[:, None], closed.scale, scale)
-    flags = closed.flags.clone()
-    flags[:, FLAGS.index("foreign")] = foreign
-    every = torch.ones(len(FIELD_NAMES), dtype=torch.bool)
-    return closed.by("amortised", loc=loc, scale=scale, flags=flags, identified=every)
+    share = 1 - distance.clamp_min(1).square().reciprocal()
+    scale = (scale.square() + share[:, None] * prior.square()).sqrt()
+    still = parts.still[:, None]
+    loc, scale = torch.where(still, prior_loc, loc), torch.where(still, prior, scale)
+
+    total_spread = of[TOTAL][1] * calibration[-1]
+    widest = PRIOR["volatility"][1]
+    total_spread = (total_spread.square() + share * widest**2).sqrt()
+    closes = (parts.second * n / (n - 1) * frequency).sqrt()
+    sigma = from_coordinate("volatility", loc[:, 1])
+    flags = {
+        "closes": parts.closes,
+        "still": parts.still,
+        "short": torch.full_like(parts.still, n < SHORT),
+        "jumps": (total.square() > 2 * sigma.square()) & ~parts.still,
+        "reverting": reverts(summary.memory, summary.pull) & ~parts.still,
+        "foreign": (distance > 1) & ~parts.still,
+    }
+    evidence = torch.stack([summary.memory.log_bayes, summary.pull.log_bayes], dim=1)
+    above = (summary.pull.values > math.log(2) / n).to(torch.float64)
+    return Labels(
+        loc,
+        scale,
+        identified=torch.ones(len(FIELD_NAMES), dtype=torch.bool),
+        flags=torch.stack([flags[name] for name in FLAGS], dim=1),
+        n_eff=parts.moving,
+        total_volatility=torch.where(parts.still, closes, total),
+        total_spread=torch.where(parts.still, widest, total_spread),
+        reversion_probability=summary.pull.weights @ above,
+        log_bayes=torch.where(still, 0.0, evidence),
+        method="amortised",
+    )
 
 
 def _rescaled(name: str, loc: Tensor, scale: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinate of a field at 252 bars a year, at ``ratio`` times as many: by its quantiles."""
+    """Coordinate of a field at 252 bars a year, at ``ratio`` times as many.
+
+    The median moves as the field does, and the spread so that 90 % intervals are as wide.
+    """
     if name not in _POWERS:
         return loc, scale
     factor = ratio ** _POWERS[name]
@@ -111,37 +150,30 @@ def _rescaled(name: str, loc: Tensor, scale: Tensor, ratio: Tensor) -> tuple[Ten
         return loc + factor.log(), scale
     field = field_named(name)
     ends = []
-    for z in (loc - _Z95 * scale, loc + _Z95 * scale):
+    for z in (loc - _Z95 * scale, loc, loc + _Z95 * scale):
         value = field.inverse(z).clamp_min(0) * factor
         # Where a clamp at zero or no change of units bends nothing, the coordinate stays linear.
         below = z < to_coordinate(name, torch.zeros(()))
         ends.append(torch.where(below, z, field.forward(value)))
-    return (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / (2 * _Z95)
+    return ends[1], (ends[2] - ends[0]) / (2 * _Z95)
 
 
 def _drift(
-    summary: Summary, frequency: Tensor, loc: Tensor, scale: Tensor
+    summary: Summary,
+    ratio: Tensor,
+    loc: Tensor,
+    scale: Tensor,
+    total: Tensor,
+    missed: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Normal posterior of the drift given the other fields (``drift_posterior``)."""
-    n = summary.parts.returns.shape[1]
+    """Normal posterior of the drift given the other fields and the error of the mean return."""
     column = {name: j for j, name in enumerate(FIELD_NAMES)}
-
-    def value(name: str, z: float = 0.0) -> Tensor:
-        j = column[name]
-        return from_coordinate(name, loc[:, j] + z * scale[:, j])
-
-    sigma = value("volatility")
-    intensity, mean, size = (value(f"jump_{name}") for name in ("intensity", "mean", "std"))
-    jumped = intensity * (mean.square() + size.square())
-    total = (sigma.square() + jumped).sqrt()
-    memory = sum(float(n) ** (2 * value("hurst", z) - 1) for z in _NODES) / len(_NODES)
-    pull = torch.zeros_like(sigma)
-    for z in _NODES:
-        speed = (value("mean_reversion", z) * n / frequency).clamp_min(1e-6)
-        pull = pull - torch.expm1(-speed) / speed / len(_NODES)
+    sigma, intensity, mean, size = (
+        from_coordinate(name, loc[:, column[name]])
+        for name in ("volatility", "jump_intensity", "jump_mean", "jump_std")
+    )
     spread = [scale[:, column[f"jump_{name}"]] for name in ("intensity", "std")]
     doubt = (spread[0].square() + (2 * spread[1]).square()).clamp_max(4.0)
-    # Memory is that of the diffusion: jumps average out whatever H is.
-    stretch = (sigma.square() * memory + jumped) / total.square() * pull
-    moved = summary.parts.returns
-    return drift_posterior(moved, frequency, sigma, total, stretch, (intensity, mean, size), doubt)
+    growth = (summary.growth - missed[0] * summary.error) * ratio
+    error = missed[1] * summary.error * ratio
+    return drift_posterior(growth, error, sigma, total, (intensity, mean, size), doubt)

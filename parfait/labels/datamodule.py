@@ -1,18 +1,17 @@
 """Simulated windows for the training of the labels: fresh ones at every step."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from parfait.labels.simulator import RegimeSimulator, Simulated
 from parfait.utils.errors import require
 from parfait.utils.seeding import derive_seed
-
-Simulator = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class SimulatedDataModule(lightning.LightningDataModule):
@@ -22,7 +21,7 @@ class SimulatedDataModule(lightning.LightningDataModule):
     would have seen.
 
     Args:
-        simulator: (windows, n, generator) -> bars (windows, n + 1, 5), truth (windows, 11).
+        simulator: of the windows.
         shortest, longest: returns of a window.
         bars: about so many a batch; short windows come in larger batches.
         largest: windows of a batch at most.
@@ -36,7 +35,7 @@ class SimulatedDataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
-        simulator: Simulator,
+        simulator: RegimeSimulator,
         shortest: int = 10,
         longest: int = 260,
         bars: int = 61_440,
@@ -56,16 +55,34 @@ class SimulatedDataModule(lightning.LightningDataModule):
         self.bars, self.largest, self.steps_per_epoch = bars, largest, steps_per_epoch
         self.validation_lengths = tuple(validation_lengths)
 
-    def sample(self, purpose: str, n: int, windows: int | None = None) -> tuple[Tensor, Tensor]:
-        """Windows of n returns and their truth, fixed by the seed and the purpose."""
+    def sample(
+        self,
+        purpose: str,
+        n: int,
+        windows: int | None = None,
+        before: int | None = None,
+        **changes: float,
+    ) -> Simulated:
+        """Windows of n returns and their truth, fixed by the seed and the purpose.
+
+        Args:
+            before: bars before each; by default none in two batches of five, 20 in two others, 4
+                to 40 in the rest.
+            changes: of the simulator.
+        """
         generator = torch.Generator().manual_seed(derive_seed(self.seed, purpose, n))
-        return self.simulator(windows or self.windows(n), n, generator)
+        place = torch.rand((), generator=generator)
+        if before is None:
+            some = int(torch.randint(4, 41, (), generator=generator))
+            before = 0 if place < 0.4 else 20 if place < 0.8 else some
+        simulator = replace(self.simulator, **changes)
+        return simulator(windows or self.windows(n), n, generator, before)
 
     def windows(self, n: int) -> int:
         """Windows of n returns in a batch."""
         return min(max(self.bars // n, 1), self.largest)
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+    def batch(self, number: int) -> Simulated:
         """Batch of that number."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "length", number))
         place = float(torch.rand((), generator=generator, dtype=torch.float64))
@@ -96,7 +113,7 @@ class _Fresh(Dataset):
     def __init__(self, data: SimulatedDataModule) -> None:
         self.data = data
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, number: int) -> Simulated:
         return self.data.batch(number)
 
 

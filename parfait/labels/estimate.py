@@ -3,9 +3,10 @@
 import math
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from parfait.labels.grid import GridPosterior
 from parfait.labels.hurst import hurst_posterior
 from parfait.labels.jump_posterior import jump_posterior
 from parfait.labels.jumps import Split, split_jumps
@@ -55,7 +56,7 @@ def closed_labels(
     drifting = drifting + (jumps.typical[0].square() * jumps.second)
     memory = hurst_posterior(cleaned, drifting / split.variance)
     pull = reversion_posterior(cleaned)
-    reverting = pull.log_bayes > memory.log_bayes.clamp_min(0) + EVIDENCE
+    reverting = reverts(memory, pull)
 
     loc, scale = prior_coordinates(frequency)
     column = {name: j for j, name in enumerate(FIELD_NAMES)}
@@ -85,10 +86,9 @@ def closed_labels(
     expected = (sigma.square() + jumps.variance * frequency).sqrt()
     typical = (jumps.typical[0] * frequency, *jumps.typical[1:])
     doubt = jumps.intensity[1].square() + (2 * jumps.size[1]).square()
-    write(
-        "drift",
-        *drift_posterior(parts.returns, frequency, sigma, expected, stretch, typical, doubt),
-    )
+    growth = parts.returns.mean(dim=1) * frequency
+    missed = expected * (stretch * frequency / n).sqrt()
+    write("drift", *drift_posterior(growth, missed, sigma, expected, typical, doubt))
 
     start = (split, parts) if before is None else _split(before, range_correction)
     write("initial_volatility", *_initial(*start, frequency), keep=start[1].still)
@@ -122,6 +122,11 @@ def closed_labels(
     )
 
 
+def reverts(memory: GridPosterior, pull: GridPosterior) -> Bool[Tensor, " windows"]:
+    """Whether reversion is three times as likely as memory and as a random walk."""
+    return pull.log_bayes > memory.log_bayes.clamp_min(0) + EVIDENCE
+
+
 def _split(bars: Tensor, range_correction: float) -> tuple[Split, WindowParts]:
     parts = window_parts(bars, range_correction)
     return split_jumps(parts), parts
@@ -139,30 +144,28 @@ def _initial(split: Split, parts: WindowParts, frequency: Tensor) -> tuple[Tenso
 
 
 def drift_posterior(
-    returns: Float64[Tensor, "windows n"],
-    frequency: Float64[Tensor, " windows"],
+    growth: Float64[Tensor, " windows"],
+    error: Float64[Tensor, " windows"],
     sigma: Float64[Tensor, " windows"],
     total: Float64[Tensor, " windows"],
-    stretch: Float64[Tensor, " windows"],
     jumps: tuple[Tensor, Tensor, Tensor],
     doubt: Float64[Tensor, " windows"],
 ) -> tuple[Float64[Tensor, " windows"], Float64[Tensor, " windows"]]:
     """Centre and spread of the drift's coordinate.
 
     Args:
+        growth, error: log return a year, and its standard error.
         sigma, total: diffusive volatility, and the one of all moves.
-        stretch: variance of the mean return over that of independent returns.
         jumps: lambda a year, m and s.
         doubt: variance of ln of the compensation for jumps.
     """
-    years = returns.shape[1] / frequency / stretch
-    growth = returns.mean(dim=1) * frequency
-    precision = years + 1 / SHARPE_SD**2
+    prior = (SHARPE_SD * total).square()
+    share = prior / (prior + error.square())
     intensity, mean, size = jumps
     sizes = torch.expm1((mean + size.square() / 2).clamp_max(2.0)) - mean
     compensation = intensity * sizes
-    centre = years * growth / precision + sigma.square() / 2 + compensation
-    spread = (total.square() / precision + compensation.square() * doubt).sqrt()
+    centre = share * growth + sigma.square() / 2 + compensation
+    spread = (share * error.square() + compensation.square() * doubt).sqrt()
     low, high = field_named("drift").low, field_named("drift").high
     centre = centre.clamp(low, high)
     upper = to_coordinate("drift", centre + _Z95 * spread)

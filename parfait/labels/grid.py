@@ -28,6 +28,14 @@ class GridPosterior:
         return moments(self.weights, self.values if coordinate is None else coordinate)
 
 
+def filled(matrix: Float64[Tensor, "rows columns"]) -> Float64[Tensor, "rows filled"]:
+    """The matrix with columns of zeros up to a multiple of eight.
+
+    The last digits of a product of another width depend on where in a batch a row stands.
+    """
+    return torch.nn.functional.pad(matrix, (0, -matrix.shape[1] % 8))
+
+
 def moments(
     weights: Float64[Tensor, "windows grid"],
     values: Float64[Tensor, " grid"] | Float64[Tensor, "windows grid"],

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from parfait.labels.grid import GridPosterior, chebyshev_interpolation, chebyshev_nodes
+from parfait.labels.grid import GridPosterior, chebyshev_interpolation, chebyshev_nodes, filled
 
 LOW, HIGH = 0.02, 0.98  # uniform prior
 LONGEST_EXACT = 256  # returns; beyond, Whittle says the same for less
@@ -57,7 +57,7 @@ def hurst_posterior(
     x = returns / torch.where(silent, 1.0, size)
     table = _constants(n, likelihood)
     log_l = _exact(x, mean_variance, table) if likelihood == "exact" else _whittle(x, table)
-    log_l = torch.where(silent, 0.0, log_l) @ table.interpolation
+    log_l = (torch.where(silent, 0.0, log_l) @ table.interpolation)[:, :_POINTS]
     peak = log_l.amax(dim=1, keepdim=True)
     relative = torch.exp(log_l - peak)
     half = log_l[:, _POINTS // 2]  # H = 1/2, the middle of the grid
@@ -81,10 +81,10 @@ def _constants(n: int, likelihood: str) -> _Constants:
     nodes = chebyshev_nodes(LOW, HIGH, _NODES)
     points = torch.linspace(LOW, HIGH, _POINTS, dtype=torch.float64)
     points[_POINTS // 2] = 0.5
-    interpolation = chebyshev_interpolation(nodes, points)
+    interpolation = filled(chebyshev_interpolation(nodes, points))
     if likelihood == "whittle":
         nothing = torch.zeros(0, dtype=torch.float64)
-        spectrum = (_inverse_spectrum(nodes, n),)
+        spectrum = (filled(_inverse_spectrum(nodes, n)),)
         return _Constants(points, interpolation, spectrum, nothing, nothing, nothing)
     lag = torch.arange(n)
     toeplitz = autocovariance(nodes, n)[:, (lag[:, None] - lag).abs()]
@@ -110,7 +110,7 @@ def _constants(n: int, likelihood: str) -> _Constants:
         b.permute(2, 0, 1).reshape(b.shape[2], -1).to(torch.float32).contiguous() for b in blocks
     )
     return _Constants(
-        points, interpolation, stacked, ones, whitened.square().sum(dim=1), log_determinant
+        points, interpolation, stacked, filled(ones), whitened.square().sum(dim=1), log_determinant
     )
 
 
@@ -128,7 +128,7 @@ def _exact(x: Tensor, mean_variance: Tensor, table: _Constants) -> Tensor:
         if part.shape[1]:
             white = (part.to(torch.float32) @ block).view(x.shape[0], _NODES, -1)
             quadratic = quadratic + white.square_().sum(dim=2)
-    cross = even @ table.ones
+    cross = (even @ table.ones)[:, :_NODES]
     quadratic = quadratic + mean * (2 * cross + mean * table.ones_squared)
     cross = cross + mean * table.ones_squared
     prior = mean_variance[:, None]
@@ -152,4 +152,4 @@ def _whittle(x: Tensor, table: _Constants) -> Tensor:
     inverse = table.blocks[0]
     count = inverse.shape[0]
     power = torch.fft.rfft(x)[:, 1 : count + 1].abs().square()
-    return -count * (power @ inverse).clamp_min(1e-300).log()
+    return -count * (power @ inverse)[:, :_NODES].clamp_min(1e-300).log()

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from parfait.labels.volatility import LEAST_SD, RANGE_VARIANCE, WindowParts, truncated_variance
 
 # Priors of the search, per bar: 0.5 jumps in 15 bars, sizes of 0.04 around 0 (as many as 2 jumps
 # would say), their mean within 0.03.
-_COUNT, _BARS = 0.5, 15.0
-_SIZE, _SIZE_WEIGHT = 0.04, 2.0
+COUNT, BARS = 0.5, 15.0
+SIZE, SIZE_WEIGHT = 0.04, 2.0
 MEAN_SD = 0.03
 _STEPS = 6
 # A range term without a jump is sigma^2 times a variable of mean 1 and variance 0.331, whatever
@@ -81,44 +81,19 @@ def split_jumps(parts: WindowParts) -> Split:
     o2, c2 = o.square(), c.square()
     columns = [torch.ones_like(x), x, x.square(), o, o2, c, c2, ranged]
     features = torch.stack(columns, dim=2)
-    prior = (_SIZE / unit).square().to(torch.float32)
+    prior = (SIZE / unit).square().to(torch.float32)
     mean_prior = (MEAN_SD / unit).square().to(torch.float32)
     closes = parts.closes
     v = torch.ones_like(prior)
     mean = torch.zeros_like(v)
-    m, s2, p = torch.zeros_like(v), prior, torch.full_like(v, _COUNT / _BARS)
+    m, s2, p = torch.zeros_like(v), prior, torch.full_like(v, COUNT / BARS)
     correction = parts.correction
     ranged = ranged * correction
     night, day = (part.clamp_max(9).mean(dim=1) for part in (o2, c2))
     share = (night / (night + day).clamp_min(1e-30)).clamp(0.02, 0.95)
 
     def probability() -> tuple[Tensor, Tensor]:
-        wide = v + s2
-        centre = mean + m
-        square = 0.5 / v - 0.5 / wide
-        linear = centre / wide - mean / v
-        constant = 0.5 * (mean.square() / v - centre.square() / wide)
-        constant = constant + torch.log(p / (1 - p)) + 0.5 * torch.log(v / wide)
-        odds = torch.addcmul(linear[:, None], square[:, None], x).mul_(x).add_(constant[:, None])
-        odds = odds.exp_()
-        # Squared rms of the jump given the return, in diffusive sd, and what it does to the range.
-        keep = s2 / wide
-        pace = (v * (1 - share))[:, None]
-        slope = (_RANGE_JUMP / pace[:, 0]).sqrt()
-        size = torch.addcmul(
-            (slope * (m * v / wide - mean * keep))[:, None], (slope * keep)[:, None], x
-        )
-        size = torch.addcmul((1 + slope.square() * keep * v)[:, None], size, size)
-        shrink = size.rsqrt_()
-        cube = shrink.pow(3)
-        seen = (
-            (1 - shrink).mul_(ranged).mul_(_RANGE_SHAPE / pace).clamp_(max=_FAR).exp_().mul_(cube)
-        )
-        inside = torch.where(closes, 0.0, 1 - share)[:, None]
-        seen = torch.addcmul(1 - inside, inside, seen)
-        odds = odds.mul_(seen)
-        # Infinite odds are certainty.
-        return 1 - odds.add_(1).reciprocal_(), seen
+        return jump_probability(x, ranged, closes, v, mean, share, p, m, s2)
 
     whole = features.sum(dim=1)
     for _ in range(_STEPS):
@@ -127,13 +102,61 @@ def split_jumps(parts: WindowParts) -> Split:
         v, mean, share = _variance(sums, closes, correction)
         count = n - sums[:, 0]
         jumped, squared = (whole - sums)[:, 1], (whole - sums)[:, 2]
-        p = ((count + _COUNT) / (n + _BARS)).clamp_max(_MOST)
+        p = ((count + COUNT) / (n + BARS)).clamp_max(_MOST)
         m = (jumped - count * mean) / (count + (v + s2) / mean_prior)
         about = squared - 2 * (mean + m) * jumped + count * (mean + m).square()
-        second = (about + _SIZE_WEIGHT * (prior + v)) / (count + _SIZE_WEIGHT)
+        second = (about + SIZE_WEIGHT * (prior + v)) / (count + SIZE_WEIGHT)
         s2 = torch.maximum(second - v, prior / 16)
     q, seen = probability()
     return _finish(parts, x, features, q, seen, v, mean, m, s2, share, unit)
+
+
+def jump_probability(
+    x: Float32[Tensor, "windows n"],
+    ranged: Float32[Tensor, "windows n"],
+    closes: Bool[Tensor, " windows"],
+    v: Float32[Tensor, " windows"],
+    mean: Float32[Tensor, " windows"],
+    night: Float32[Tensor, " windows"],
+    p: Float32[Tensor, " windows"],
+    m: Float32[Tensor, " windows"],
+    s2: Float32[Tensor, " windows"],
+) -> tuple[Float32[Tensor, "windows n"], Float32[Tensor, "windows n"]]:
+    """Probability that a bar holds a jump N(m, s2), and the share of the odds its range gives.
+
+    Returns are N(mean, v), or with probability p N(mean + m, v + s2); the range term of a session
+    of pace v (1 - night) is a gamma of shape 3, which a jump inside the bar stretches.
+
+    Args:
+        x: returns.
+        ranged: range terms.
+        closes: windows whose ranges say nothing.
+        night: share of the variance before the open.
+    """
+    wide = v + s2
+    centre = mean + m
+    square = 0.5 / v - 0.5 / wide
+    linear = centre / wide - mean / v
+    constant = 0.5 * (mean.square() / v - centre.square() / wide)
+    constant = constant + torch.log(p / (1 - p)) + 0.5 * torch.log(v / wide)
+    odds = torch.addcmul(linear[:, None], square[:, None], x).mul_(x).add_(constant[:, None])
+    odds = odds.exp_()
+    # Squared rms of the jump given the return, in diffusive sd, and what it does to the range.
+    keep = s2 / wide
+    pace = (v * (1 - night))[:, None]
+    slope = (_RANGE_JUMP / pace[:, 0]).sqrt()
+    size = torch.addcmul(
+        (slope * (m * v / wide - mean * keep))[:, None], (slope * keep)[:, None], x
+    )
+    size = torch.addcmul((1 + slope.square() * keep * v)[:, None], size, size)
+    shrink = size.rsqrt_()
+    cube = shrink.pow(3)
+    seen = (1 - shrink).mul_(ranged).mul_(_RANGE_SHAPE / pace).clamp_(max=_FAR).exp_().mul_(cube)
+    inside = torch.where(closes, 0.0, 1 - night)[:, None]
+    seen = torch.addcmul(1 - inside, inside, seen)
+    odds = odds.mul_(seen)
+    # Infinite odds are certainty.
+    return 1 - odds.add_(1).reciprocal_(), seen
 
 
 def _variance(sums: Tensor, closes: Tensor, correction: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,37 +12,39 @@ from parfait.labels.estimate import CHUNK, check_windows, closed_labels
 from parfait.labels.posterior import Labels
 from parfait.utils.errors import UserError
 
-METHODS = ("closed", "amortised")
+METHODS = ("amortised", "closed")
 
 
 def label_windows(
     bars: Float64[Tensor, "windows n 5"],
     bars_per_year: float | Float64[Tensor, " windows"],
     before: Float64[Tensor, "windows m 5"] | None = None,
-    method: Literal["closed", "amortised"] = "closed",
+    method: Literal["amortised", "closed"] = "amortised",
     range_correction: float = 1.0,
 ) -> Labels:
     """Posterior over the regime of every window, Gaussian in each unconstrained coordinate.
 
-    Volatility (diffusive) and jumps: ``split_jumps`` and ``jump_posterior``. Hurst exponent and
-    mean reversion: ``hurst_posterior`` and ``reversion_posterior`` of the returns without their
-    jumps. The two explain the same thing, so one of them is set to none: H where the evidence for
-    reversion is three times that for memory and for a random walk, else kappa.
+    "amortised": a network trained on simulated windows with fat tails, clustering, gaps, rounding
+    and few prices reads their features (``amortised_labels``).
 
-    Drift: with mean log return g over T years and prior g ~ N(0, (S sigma)^2), S = 1, sigma total,
-    g | window ~ N(g T/f / (T/f + 1/S^2), sigma^2 / (T/f + 1/S^2)), f = E n^{2H-1} for memory, and
-    mu = g + sigma^2/2 + lambda (e^{m + s^2/2} - 1 - m) with the diffusive sigma; the Gaussian in
-    the drift coordinate has the same 5 % and 95 % quantiles.
-
-    Initial volatility: the diffusive one of the bars ``before``, of the window itself without,
-    widened by what a variance moves in that time. The variance process keeps its prior, with xi
+    "closed": volatility (diffusive) and jumps by ``split_jumps`` and ``jump_posterior``, Hurst
+    exponent and mean reversion by ``hurst_posterior`` and ``reversion_posterior`` of the returns
+    without their jumps. The two explain the same thing, so one of them is set to none: H where the
+    evidence for reversion is three times that for memory and for a random walk, else kappa. The
+    initial volatility is the diffusive one of the bars ``before``, of the window itself without,
+    widened by what a variance moves in that time; the variance process keeps its prior, with xi
     centred at 2 sigma.
+
+    Drift, of either: with mean log return g over T years and prior g ~ N(0, (S sigma)^2), S = 1,
+    sigma total, g | window ~ N(g T/f / (T/f + 1/S^2), sigma^2 / (T/f + 1/S^2)), f = E n^{2H-1} for
+    memory, and mu = g + sigma^2/2 + lambda (e^{m + s^2/2} - 1 - m) with the diffusive sigma; the
+    Gaussian in the drift coordinate has the same 5 % and 95 % quantiles.
 
     Args:
         bars: valid bars as ``BAR_FIELDS``; the first serves as "before" only.
         bars_per_year: frequency, one for all windows or one each.
         before: the bars that precede each window.
-        method: "closed" is what this says; "amortised" the network (``amortised_labels``).
+        method: "amortised", or "closed".
         range_correction: factor on volatilities from ranges, sqrt(sum var_close / sum var_range)
             of a symbol; ticks make ranges too small.
 

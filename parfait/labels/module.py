@@ -17,13 +17,26 @@ from parfait.labels.datamodule import SimulatedDataModule
 from parfait.labels.features import summarise
 from parfait.labels.network import TARGETS, LabelerModel, PosteriorNet, gaussian_loss
 from parfait.labels.prior import DAILY
+from parfait.labels.simulator import Simulated
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError, require
 
 _Z95 = 1.6448536269514722
 _FEATURE_FLOOR = 1e-3
 _NOWHERE = 1e9  # a distance that no window has
+_BEFORE = (0, 20)  # bars before a window, of the windows for constants and calibration
+_WALK = {"memory": 0.0, "reverting": 0.0}
 _FAR = 0.999  # of training windows are nearer than what is called foreign
+
+
+def _missed(model: LabelerModel, windows: Simulated) -> Tensor:
+    """Distance of the truths from the centres in spreads: the fields, then the total volatility."""
+    frequency = torch.full((len(windows.bars),), DAILY, dtype=torch.float64)
+    with torch.no_grad():
+        labels = amortised_labels(windows.bars, frequency, windows.before, model=model)
+    loc = torch.cat([labels.loc, labels.total_volatility.log()[:, None]], dim=1)
+    scale = torch.cat([labels.scale, labels.total_spread[:, None]], dim=1)
+    return (windows.truth - loc).abs() / scale
 
 
 class LabelerModule(lightning.LightningModule):
@@ -91,7 +104,7 @@ class LabelerModule(lightning.LightningModule):
             ("centre", (len(TARGETS),)),
             ("width", (len(TARGETS),)),
         ):
-            kind = torch.float32 if name in ("mean", "sd") else torch.float64
+            kind = torch.float64 if name in ("centre", "width") else torch.float32
             self.register_buffer(name, torch.ones(shape, dtype=kind))
 
     def setup(self, stage: str) -> None:
@@ -105,8 +118,12 @@ class LabelerModule(lightning.LightningModule):
                 f"labels learn from simulated windows, not a {kind}; give data=simulated"
             )
         each = max(self.calibration_windows // len(self.lengths), 16)
-        found = [data.sample("constants", n, each) for n in self.lengths]
-        summaries = [summarise(bars) for bars, _ in found]
+        found = [
+            data.sample(f"constants {before}", n, each // 2, before)
+            for n in self.lengths
+            for before in _BEFORE
+        ]
+        summaries = [summarise(part.bars, part.before) for part in found]
         features = torch.cat([s.features for s in summaries])
         self.mean.copy_(features.mean(0))
         self.sd.copy_(features.std(0).clamp_min(_FEATURE_FLOOR))
@@ -114,7 +131,7 @@ class LabelerModule(lightning.LightningModule):
         self.width.fill_(1.0)
         model = self.model
         rows = zip(found, summaries, strict=True)
-        targets = torch.cat([model.targets(z, s.log_volatility) for (_, z), s in rows]).double()
+        targets = torch.cat([model.targets(w.truth, w.growth, s) for w, s in rows]).double()
         known = ~torch.isnan(targets)
         count = known.sum(0).clamp_min(1)
         centre = torch.where(known, targets, 0.0).sum(0) / count
@@ -139,25 +156,24 @@ class LabelerModule(lightning.LightningModule):
             self.centre,
             self.width,
             self.lengths,
-            torch.ones(rows, len(FIELD_NAMES), dtype=torch.float64),
+            torch.ones(rows, len(FIELD_NAMES) + 1, dtype=torch.float64),
             torch.full((rows,), _NOWHERE, dtype=torch.float64),
         )
 
-    def _loss(self, net: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-        bars, truth = batch
-        summary, model = summarise(bars), self.model
-        targets = model.targets(truth, summary.log_volatility).to(self.device)
+    def _loss(self, net: nn.Module, batch: Simulated) -> Tensor:
+        summary, model = summarise(batch.bars, batch.before), self.model
+        targets = model.targets(batch.truth, batch.growth, summary).to(self.device)
         x = model.standardised(summary.features.to(self.device))
         centre, spread = net(x)
         return gaussian_loss(centre, spread, targets)
 
-    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Simulated, batch_idx: int) -> Tensor:
         """Loss of fresh windows."""
         loss = self._loss(self.net, batch)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch[0]))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.bars))
         return loss
 
-    def validation_step(self, batch: Sequence[Sequence[Tensor]], batch_idx: int) -> None:
+    def validation_step(self, batch: Sequence[Simulated], batch_idx: int) -> None:
         """Loss of the averaged weights on windows that stay the same; lengths count alike."""
         loss = torch.stack([self._loss(self.ema.module, part) for part in batch]).mean()
         self.log("val/loss", loss, prog_bar=True, batch_size=1, sync_dist=True)
@@ -195,17 +211,24 @@ class LabelerModule(lightning.LightningModule):
         self.cpu().eval()
         model = replace(self.model, provenance=provenance)
         for row, n in enumerate(self.lengths):
-            bars, truth = data.sample("calibration", n, self.calibration_windows)
+            halves = [
+                data.sample(f"calibration {before}", n, self.calibration_windows // 2, before)
+                for before in _BEFORE
+            ]
             with torch.no_grad():
-                distance = model.distance(summarise(bars).features)
-                frequency = torch.full((len(bars),), DAILY, dtype=torch.float64)
-                labels = amortised_labels(bars, frequency, model=model)
+                summaries = [summarise(half.bars, half.before) for half in halves]
+                distance = torch.cat([model.distance(summary.features) for summary in summaries])
+            ratio = torch.cat([_missed(model, half) for half in halves])
+            walks = data.sample("walks", n, self.calibration_windows, 0, **_WALK)
             model.farthest[row] = torch.quantile(distance, _FAR)
-            ratio = (truth - labels.loc).abs() / labels.scale
-            for column in range(len(FIELD_NAMES)):
+            for column in range(ratio.shape[1]):
                 known = ratio[:, column][~torch.isnan(ratio[:, column])]
                 if len(known):
                     model.calibration[row, column] = torch.quantile(known, 0.9) / _Z95
+            # Whether there is memory or a pull is hardly seen, and a random walk's drift is known
+            # least: its intervals shall hold, too.
+            walking = torch.quantile(_missed(model, walks)[:, 0], 0.9) / _Z95
+            model.calibration[row, 0] = torch.maximum(model.calibration[row, 0], walking)
         return model
 
     def export(self, folder: str | Path, **provenance: Any) -> None:

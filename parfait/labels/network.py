@@ -13,22 +13,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from parfait.labels.features import Summary
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError
 from parfait.utils.files import write_files
 
-FORMAT = 1
+FORMAT = 2
+BLOCK = 128  # windows of one product
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "labeler"
-# The drift is left to its normal posterior: it depends on how many bars make a year.
-TARGETS = tuple(name for name in FIELD_NAMES if name != "drift")
-RELATIVE = ("volatility", "vol_of_vol", "initial_volatility")  # to the closed-form volatility
+# The drift is left to its normal posterior: its prior depends on how many bars make a year.
+TOTAL = "total_volatility"  # beside the fields: its logarithm
+GROWTH_ERROR = "growth_error"  # of the mean return, in ``Summary.error``: from it the drift follows
+TARGETS = (*(name for name in FIELD_NAMES if name != "drift"), TOTAL, GROWTH_ERROR)
+RELATIVE = ("volatility", "vol_of_vol", "initial_volatility", TOTAL)  # to ``log_volatility``
 _LOW, _HIGH = -4.0, 1.5  # of ln sd, standardised targets
 _KNEE = 10.0  # standard deviations of a feature: beyond, it is only known to be far
 
 
 class PosteriorNet(nn.Module):
-    """Location and log standard deviation of every target: an MLP of GELUs.
+    """Location and log standard deviation of every target: an MLP of SiLUs.
 
     Args:
         features: numbers read.
@@ -40,15 +44,13 @@ class PosteriorNet(nn.Module):
         self.config = {"features": features, "width": width, "layers": layers}
         sizes = [features, *[width] * layers]
         hidden = [
-            part
-            for a, b in itertools.pairwise(sizes)
-            for part in (nn.Linear(a, b), nn.GELU(approximate="tanh"))
+            part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.SiLU())
         ]
         self.body = nn.Sequential(*hidden, nn.Linear(width, 2 * len(TARGETS)))
 
     def forward(
         self, x: Float32[Tensor, "windows features"]
-    ) -> tuple[Float32[Tensor, "windows 10"], Float32[Tensor, "windows 10"]]:
+    ) -> tuple[Float32[Tensor, "windows 12"], Float32[Tensor, "windows 12"]]:
         """Location and ln sd, the latter bent smoothly into [-4, 1.5]."""
         loc, log_sd = self.body(x).chunk(2, dim=1)
         middle, half = (_LOW + _HIGH) / 2, (_HIGH - _LOW) / 2
@@ -71,10 +73,10 @@ class LabelerModel:
         net: in evaluation mode when loaded.
         mean, sd: of the features in training, (features,).
         whitening: (features, features), takes standardised features to uncorrelated ones.
-        centre, width: of the targets, (10,); those in ``RELATIVE`` less ln of the closed-form
-            volatility.
+        centre, width: of the targets, (12,); those in ``RELATIVE`` less ``log_volatility``.
         lengths: n at which ``calibration`` holds; the ends bound what was trained on.
-        calibration: factors on the standard deviations, (lengths, 11), the drift first.
+        calibration: factors on the standard deviations, (lengths, 12): of the fields, the drift
+            first, and the total volatility.
         farthest: distances of a feature vector that 99.9 % of training windows keep, by length.
         provenance: how it was made, for the reader.
     """
@@ -86,34 +88,43 @@ class LabelerModel:
     centre: Tensor
     width: Tensor
     lengths: tuple[int, ...]
-    calibration: Float64[Tensor, "lengths 11"]
+    calibration: Float64[Tensor, "lengths 12"]
     farthest: Float64[Tensor, " lengths"]
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def standardised(self, features: Tensor) -> Tensor:
-        """Features of mean 0 and sd 1 in training, tails pulled in beyond 10 sd."""
+        """Features of mean 0 and sd 1 in training, tails cut at 10 sd."""
         z = (features - self.mean) / self.sd
-        return _KNEE * torch.tanh(z / _KNEE)
+        return z.clamp(-_KNEE, _KNEE)
 
-    def targets(self, coordinates: Tensor, log_volatility: Tensor) -> Tensor:
-        """What the network learns of the coordinates at 252 bars a year, (windows, 10) float32."""
-        shift = log_volatility[:, None] * _relative()
-        return ((coordinates[:, 1:] - shift - self.centre) / self.width).float()
+    def targets(self, truth: Tensor, growth: Tensor, summary: Summary) -> Tensor:
+        """What the network learns of coordinates at 252 bars a year, (windows, 12) float32.
+
+        Args:
+            truth, growth: as ``Simulated`` has them.
+        """
+        missed = (summary.growth - growth) / summary.error
+        shift = summary.log_volatility[:, None] * _relative()
+        columns = torch.cat([truth[:, 1:], missed[:, None]], dim=1)
+        return ((columns - shift - self.centre) / self.width).float()
 
     def posterior(
-        self, features: Tensor, log_volatility: Tensor
-    ) -> tuple[Float64[Tensor, "windows 10"], Float64[Tensor, "windows 10"]]:
-        """Centres and uncalibrated spreads of the coordinates at 252 bars a year."""
-        loc, log_sd = self.net(self.standardised(features))
-        shift = log_volatility[:, None] * _relative()
+        self, summary: Summary
+    ) -> tuple[Float64[Tensor, "windows 12"], Float64[Tensor, "windows 12"]]:
+        """Centres and uncalibrated spreads of the targets at 252 bars a year."""
+        # In blocks of one width: a product's last digits depend on how many rows it has.
+        found = [self.net(x) for x in self.standardised(summary.features).split(BLOCK)]
+        loc, log_sd = (torch.cat(part) for part in zip(*found, strict=True))
+        shift = summary.log_volatility[:, None] * _relative()
         return loc.double() * self.width + self.centre + shift, log_sd.double().exp() * self.width
 
     def distance(self, features: Tensor) -> Float64[Tensor, " windows"]:
         """Root mean square of the whitened features: 1 in training."""
-        z = self.standardised(features).double() @ self.whitening
-        return z.square().mean(dim=1).sqrt()
+        z = self.standardised(features)
+        white = torch.cat([x @ self.whitening for x in z.split(BLOCK)])
+        return white.square().mean(dim=1).sqrt().double()
 
-    def at(self, n: int) -> tuple[Float64[Tensor, "11"], float]:
+    def at(self, n: int) -> tuple[Float64[Tensor, "12"], float]:
         """Calibration and farthest distance for windows of n returns, linear in ln n."""
         lengths = [math.log(length) for length in self.lengths]
         x = min(max(math.log(n), lengths[0]), lengths[-1])
@@ -165,7 +176,6 @@ class LabelerModel:
                 name: torch.tensor(config[name], dtype=torch.float64) for name in _SMALL_CONSTANTS
             }
             constants = {name: state[name] for name in _FEATURE_CONSTANTS}
-            constants["whitening"] = constants["whitening"].double()
             return cls(
                 net=net.eval().requires_grad_(False),
                 lengths=tuple(config["lengths"]),

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from parfait.labels.grid import GridPosterior
+from parfait.labels.grid import GridPosterior, filled
 
 # Prior: log-uniform, per bar; at 252 bars a year these are 0.3 and 200 a year.
 LOW, HIGH = 0.3 / 252, 200 / 252
@@ -46,7 +46,7 @@ def reversion_posterior(returns: Float64[Tensor, "windows n"]) -> GridPosterior:
     squares = y.square().sum(dim=1)
     features = torch.stack([squares, lagged, first.square(), first * last, last.square()], dim=1)
     table = _constants(n)
-    q = (features @ table.quadratic).clamp_min(1e-300)
+    q = (features @ table.quadratic)[:, : _POINTS + 1].clamp_min(1e-300)
     log_l = torch.where(silent, 0.0, table.constant - (n - 1) / 2 * q.log())
     log_l, walk = log_l[:, :-1], log_l[:, -1]
     peak = log_l.amax(dim=1, keepdim=True)
@@ -58,7 +58,7 @@ def reversion_posterior(returns: Float64[Tensor, "windows n"]) -> GridPosterior:
 @dataclass(frozen=True)
 class _Constants:
     points: Tensor  # kappa dt, (80,)
-    quadratic: Tensor  # (5, 81): Q of the five numbers, the last column for phi -> 1
+    quadratic: Tensor  # (5, 81 and zeros): Q of the five numbers, the 81st column for phi -> 1
     constant: Tensor  # (81,): -(n/2) ln q - ln|A| / 2
 
 
@@ -95,4 +95,4 @@ def _constants(n: int) -> _Constants:
         ]
     )
     constant = -n / 2 * q.log() - 0.5 * determinant.log()
-    return _Constants(points, quadratic, constant)
+    return _Constants(points, filled(quadratic), constant)

@@ -22,6 +22,7 @@ def bars_around(
     start: float = 100.0,
     trades: float | Tensor = math.inf,
     parts: int = _PARTS,
+    watched: bool = True,
 ) -> Float64[Tensor, "windows n 5"]:
     """Bars whose log closes move by ``returns`` plus ``jumps``, Brownian inside.
 
@@ -39,6 +40,7 @@ def bars_around(
         start: the close before the first bar.
         trades: prices seen in a session; few of them miss the extremes.
         parts: of a session; fewer are faster, and highs and lows then know less of each other.
+        watched: continuously; else highs and lows are those of open and the end of every part.
     """
     windows, n = returns.shape
     kind = {"generator": generator, "dtype": returns.dtype}
@@ -56,23 +58,38 @@ def bars_around(
         at = (when / (1 - night) * parts).floor_().clamp_(-1, parts - 1).long() + 1
         steps = steps.scatter_add(2, at, jumps[..., None])
     levels = steps.flatten(1).cumsum(1).view(windows, n, parts + 1)
-    a, b = levels[..., :-1], levels[..., 1:]
-    middle, gap, spread = (a + b) / 2, (b - a).square() / 4, inside.square() / 2
-
-    def reach() -> Tensor:
-        u = torch.rand((windows, n, parts), **kind).clamp_min_(1e-30)
-        return torch.addcmul(gap, spread, u.log_(), value=-1).sqrt_()
-
-    lost = deviation[..., 0] * _SEEN * (1 - night[..., 0]).sqrt()
-    lost = lost * torch.as_tensor(trades, dtype=returns.dtype).expand(windows)[:, None].rsqrt()
     opens, closes = levels[..., 0], levels[..., -1]
-    high = torch.maximum((middle + reach()).amax(2) - lost, torch.maximum(opens, closes))
-    low = torch.minimum((middle - reach()).amin(2) + lost, torch.minimum(opens, closes))
+    if watched:
+        high, low = _extremes(levels, inside, deviation * (1 - night).sqrt(), trades, generator)
+        high = torch.maximum(high, torch.maximum(opens, closes))
+        low = torch.minimum(low, torch.minimum(opens, closes))
+    else:
+        low, high = levels.aminmax(dim=2)
     prices = start * torch.stack([opens, high, low, closes], dim=-1).to(torch.float64).exp_()
     step = torch.as_tensor(tick, dtype=torch.float64).expand(windows)[:, None, None]
     grid = torch.where(step > 0, step, 1.0)
     prices = torch.where(step > 0, (prices / grid).round().clamp_min(1) * grid, prices)
     return torch.cat([prices, torch.ones(windows, n, 1, dtype=torch.float64)], dim=-1)
+
+
+def _extremes(
+    levels: Tensor,
+    inside: Tensor,
+    session: Tensor,
+    trades: float | Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """High and low of bridges between ``levels``, less what ``trades`` prices miss of them."""
+    a, b = levels[..., :-1], levels[..., 1:]
+    middle, gap, spread = (a + b) / 2, (b - a).square() / 4, inside.square() / 2
+
+    def reach() -> Tensor:
+        u = torch.rand(a.shape, generator=generator, dtype=a.dtype).clamp_min_(1e-30)
+        return torch.addcmul(gap, spread, u.log_(), value=-1).sqrt_()
+
+    prices = torch.as_tensor(trades, dtype=a.dtype).expand(len(a))[:, None]
+    lost = session[..., 0] * _SEEN * prices.rsqrt()
+    return (middle + reach()).amax(2) - lost, (middle - reach()).amin(2) + lost
 
 
 def jump_sums(

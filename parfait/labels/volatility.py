@@ -49,7 +49,7 @@ class WindowParts:
         closes: windows whose ranges say nothing, because more than 10 % of the bars are flat.
         still: windows whose prices hardly move, so that nothing is measured.
         moving: bars that moved.
-        kurtosis: of the returns.
+        second, kurtosis: of the returns about their mean.
         correction: square of the correction of range volatilities.
     """
 
@@ -60,6 +60,7 @@ class WindowParts:
     closes: Bool[Tensor, " windows"]
     still: Bool[Tensor, " windows"]
     moving: Float64[Tensor, " windows"]
+    second: Float64[Tensor, " windows"]
     kurtosis: Float64[Tensor, " windows"]
     correction: float
 
@@ -82,7 +83,7 @@ def window_parts(
     few = moving < max(2.0, MOVING_SHARE * returns.shape[1])
     still = few | (second.sqrt() < LEAST_SD)
     correction = range_correction**2
-    return WindowParts(returns, o, c, ranged, useless, still, moving, kurtosis, correction)
+    return WindowParts(returns, o, c, ranged, useless, still, moving, second, kurtosis, correction)
 
 
 def truncated_variance(

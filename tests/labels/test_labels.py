@@ -1,4 +1,4 @@
-"""Labels on bars whose truth is known: Brownian motion with exact ranges."""
+"""Closed-form labels on bars whose truth is known: Brownian motion with exact ranges."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from parfait.labels import Labels, label_windows, total_variance, yang_zhang
+from parfait.labels import Labels, total_variance, yang_zhang
 from parfait.labels.prior import PRIOR, prior_coordinates
 from parfait.labels.synthetic import bars_around
 from parfait.labels.volatility import close_to_close
@@ -18,6 +18,7 @@ from tests.labels.windows import (
     brownian_bars,
     fractional_noise,
     generator,
+    labelled,
     normal,
     reverting_returns,
 )
@@ -51,7 +52,7 @@ def test_intervals_cover_what_they_promise(n: int, overnight: float) -> None:
     sharpe = torch.randn(windows, generator=g, dtype=torch.float64)
     growth = sharpe * sigma  # of the log price, from the prior
     bars = brownian_bars(windows, n, sigma / math.sqrt(YEAR), growth / YEAR, overnight, 4)
-    labels = label_windows(bars, YEAR)
+    labels = labelled(bars, YEAR)
     truth = {"drift": growth + sigma.square() / 2, "volatility": sigma}
     for name, values in truth.items():
         under, over = (
@@ -68,13 +69,13 @@ def test_coverage_from_closes_when_bars_are_flat() -> None:
     windows, n, sd = 2000, 60, 0.01
     bars = brownian_bars(windows, n, sd, 0.0, 0.0, 5)
     bars = bars[..., 3:4].expand(-1, -1, 4)
-    labels = label_windows(torch.cat([bars, torch.ones_like(bars[..., :1])], -1), YEAR)
+    labels = labelled(torch.cat([bars, torch.ones_like(bars[..., :1])], -1), YEAR)
     assert bool(labels.flagged("closes").all())
     low, high = labels.quantile(0.05).volatility, labels.quantile(0.95).volatility
     truth = sd * math.sqrt(YEAR)
     covered = ((truth > low) & (truth < high)).to(torch.float64).mean()
     assert 0.87 < covered < 0.94
-    usual = label_windows(brownian_bars(windows, n, sd, 0.0, 0.0, 5), YEAR)
+    usual = labelled(brownian_bars(windows, n, sd, 0.0, 0.0, 5), YEAR)
     assert not bool(usual.flagged("closes").any())
     assert usual.scale[:, 1].mean() < 0.45 * labels.scale[:, 1].mean()
 
@@ -86,13 +87,13 @@ def around(moves: Tensor, sd: float = 0.01) -> Tensor:
 
 def test_price_units_change_nothing_and_rates_scale_with_the_year() -> None:
     bars = brownian_bars(50, 30, 0.01, 0.0, 0.2, 6)
-    labels = label_windows(bars, YEAR)
+    labels = labelled(bars, YEAR)
     scaled = bars * torch.tensor([7.3, 7.3, 7.3, 7.3, 1.0], dtype=torch.float64)
-    again = label_windows(scaled, YEAR)
+    again = labelled(scaled, YEAR)
     # The search runs in single precision.
     torch.testing.assert_close(again.loc, labels.loc, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(again.scale, labels.scale, rtol=1e-4, atol=1e-4)
-    four = label_windows(bars, 4 * YEAR)
+    four = labelled(bars, 4 * YEAR)
     low, high = labels.quantile(0.5), four.quantile(0.5)
     assert torch.allclose(high.volatility, 2 * low.volatility, rtol=1e-9)
     assert torch.allclose(high.jump_intensity, 4 * low.jump_intensity, rtol=0.05)
@@ -101,7 +102,7 @@ def test_price_units_change_nothing_and_rates_scale_with_the_year() -> None:
     assert torch.allclose(high.hurst, low.hurst, atol=0.1)  # by the prior of the mean alone
     assert torch.equal(four.log_bayes[:, 1], labels.log_bayes[:, 1])
     assert torch.equal(four.reversion_probability, labels.reversion_probability)
-    each = label_windows(bars, torch.tensor([YEAR, 4 * YEAR], dtype=torch.float64).repeat(25))
+    each = labelled(bars, torch.tensor([YEAR, 4 * YEAR], dtype=torch.float64).repeat(25))
     assert torch.equal(each.loc[0::2], labels.loc[0::2])
     assert torch.equal(each.loc[1::2], four.loc[1::2])
 
@@ -109,19 +110,19 @@ def test_price_units_change_nothing_and_rates_scale_with_the_year() -> None:
 def test_each_process_is_told_apart_and_the_other_set_to_none() -> None:
     """Random walk: no kappa, H = 1/2. Reversion: kappa and no memory. Memory: H and no kappa."""
     h, kappa = FIELD_NAMES.index("hurst"), FIELD_NAMES.index("mean_reversion")
-    walk = label_windows(around(normal(20, 300, 251)), YEAR)
+    walk = labelled(around(normal(20, 300, 251)), YEAR)
     assert walk.flagged("reverting").to(torch.float64).mean() < 0.05
     keeps = ~walk.flagged("reverting")
     assert bool((walk.quantile(0.95).mean_reversion[keeps] < 0.07).all())
     assert abs(walk.mean.hurst[keeps].mean() - 0.5) < 0.02
-    pulled = label_windows(around(reverting_returns(300, 251, 60.0, 21)), YEAR)
+    pulled = labelled(around(reverting_returns(300, 251, 60.0, 21)), YEAR)
     found = pulled.flagged("reverting")
     assert found.to(torch.float64).mean() > 0.9
     assert bool((pulled.loc[found, h].abs() < 1e-12).all())
     assert 45 < pulled.quantile(0.5).mean_reversion[found].median() < 75
     assert bool((pulled.reversion_probability[found] > 0.95).all())
     for exponent in (0.3, 0.8):
-        lasting = label_windows(around(fractional_noise(200, 251, exponent, 22)), YEAR)
+        lasting = labelled(around(fractional_noise(200, 251, exponent, 22)), YEAR)
         assert lasting.flagged("reverting").to(torch.float64).mean() < 0.1
         assert abs(lasting.mean.hurst.mean() - exponent) < 0.03
         none = ~lasting.flagged("reverting")
@@ -130,9 +131,7 @@ def test_each_process_is_told_apart_and_the_other_set_to_none() -> None:
 
 def test_spread_falls_with_length_to_the_prior_at_none() -> None:
     _, prior = prior_coordinates(torch.tensor([YEAR], dtype=torch.float64))
-    rows = [
-        label_windows(brownian_bars(200, n, 0.01, 0.0, 0.2, 23), YEAR) for n in (2, 20, 60, 250)
-    ]
+    rows = [labelled(brownian_bars(200, n, 0.01, 0.0, 0.2, 23), YEAR) for n in (2, 20, 60, 250)]
     for name in ("drift", "volatility", "jump_intensity", "jump_std", "jump_mean", "hurst"):
         j = FIELD_NAMES.index(name)
         spreads = [float(labels.scale[:, j].median()) for labels in rows]
@@ -143,37 +142,37 @@ def test_spread_falls_with_length_to_the_prior_at_none() -> None:
 
 def test_windows_know_nothing_of_each_other_or_of_what_follows() -> None:
     bars = brownian_bars(20, 80, 0.01, 0.0, 0.2, 7)
-    labels = label_windows(bars[:, :61], YEAR)
-    alone = label_windows(bars[3:4, :61], YEAR)
+    labels = labelled(bars[:, :61], YEAR)
+    alone = labelled(bars[3:4, :61], YEAR)
     # Sums in single precision depend on the size of a batch, in their last digits.
     torch.testing.assert_close(alone.loc[0], labels.loc[3], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(alone.scale[0], labels.scale[3], rtol=1e-5, atol=1e-5)
     changed = bars.clone()
     changed[:, 61:] *= 3
-    assert torch.equal(label_windows(changed[:, :61], YEAR).loc, labels.loc)
+    assert torch.equal(labelled(changed[:, :61], YEAR).loc, labels.loc)
     first = bars.clone()
     first[:, 0, :3] = first[:, 0, 3:4]  # of the first bar only the close is used
-    assert torch.equal(label_windows(first[:, :61], YEAR).loc, labels.loc)
+    assert torch.equal(labelled(first[:, :61], YEAR).loc, labels.loc)
 
 
 def test_initial_volatility_comes_from_the_bars_before() -> None:
     j = FIELD_NAMES.index("initial_volatility")
     calm, wild = (brownian_bars(200, 30, sd, 0.0, 0.0, 8) for sd in (0.005, 0.03))
-    alone, after = label_windows(calm, YEAR), label_windows(calm, YEAR, before=wild)
+    alone, after = labelled(calm, YEAR), labelled(calm, YEAR, before=wild)
     assert torch.equal(after.loc[:, :j], alone.loc[:, :j])
     assert torch.allclose(
-        after.quantile(0.5).initial_volatility, label_windows(wild, YEAR).quantile(0.5).volatility
+        after.quantile(0.5).initial_volatility, labelled(wild, YEAR).quantile(0.5).volatility
     )
     assert torch.allclose(
         alone.quantile(0.5).initial_volatility, alone.quantile(0.5).volatility, rtol=1e-6
     )
     assert bool((alone.scale[:, j] > alone.scale[:, 1]).all())
-    longer = label_windows(calm, YEAR, before=brownian_bars(200, 250, 0.03, 0.0, 0.0, 8))
+    longer = labelled(calm, YEAR, before=brownian_bars(200, 250, 0.03, 0.0, 0.0, 8))
     assert longer.scale[:, j].mean() > 1.5 * after.scale[:, j].mean()  # it may have moved since
 
 
 def test_unmeasured_fields_hold_one_prior() -> None:
-    labels = label_windows(brownian_bars(10, 30, 0.01, 0.0, 0.2, 9), YEAR)
+    labels = labelled(brownian_bars(10, 30, 0.01, 0.0, 0.2, 9), YEAR)
     rest = [n for n, known in zip(FIELD_NAMES, labels.identified, strict=True) if not known]
     assert rest == ["variance_reversion", "vol_of_vol", "leverage"]
     for name in rest:
@@ -234,7 +233,7 @@ DEGENERATE = {
 @pytest.mark.parametrize("bars", DEGENERATE.values(), ids=DEGENERATE.keys())
 def test_degenerate_windows_are_finite_wide_and_never_certain(bars: Tensor) -> None:
     for frequency in (YEAR, 12.0, 98_280.0):
-        labels = label_windows(bars, frequency, before=bars)
+        labels = labelled(bars, frequency, before=bars)
         for tensor in (labels.loc, labels.scale, labels.mean.to_unconstrained(), labels.log_bayes):
             assert bool(torch.isfinite(tensor).all())
         assert bool((labels.scale > 0.01).all())
@@ -244,24 +243,24 @@ def test_degenerate_windows_are_finite_wide_and_never_certain(bars: Tensor) -> N
 
 def test_what_is_not_measured_is_the_prior_and_says_so() -> None:
     centre, spread = prior_coordinates(torch.tensor([YEAR], dtype=torch.float64))
-    still = label_windows(constant(), YEAR)
+    still = labelled(constant(), YEAR)
     assert bool(still.flagged("still").all())
     assert float(still.n_eff) == 0
     # The variance process follows the prior of the volatility.
     torch.testing.assert_close(still.loc[:, :8], centre[:, :8], rtol=1e-9, atol=1e-9)
     same = [j for j, name in enumerate(FIELD_NAMES) if name != "initial_volatility"]
     torch.testing.assert_close(still.scale[:, same], spread[:, same], rtol=1e-9, atol=1e-9)
-    lost = label_windows(crash(), YEAR)
+    lost = labelled(crash(), YEAR)
     assert bool(lost.flagged("still").all())
     assert float(lost.total_volatility) > 5
     assert float(lost.scale[0, 1]) == PRIOR["volatility"][1]
-    one = label_windows(fallen(), YEAR)
+    one = labelled(fallen(), YEAR)
     assert bool(one.flagged("jumps").all())
     assert float(one.mean.volatility) == pytest.approx(0.01 * math.sqrt(YEAR), rel=0.2)
     assert float(one.total_volatility) > 5
     assert float(one.quantile(0.5).jump_std) > 0.2
-    assert bool(label_windows(half_flat(), YEAR).flagged("closes").all())
-    short = label_windows(brownian_bars(1, 4, 0.01, 0.0, 0.0, 32), YEAR)
+    assert bool(labelled(half_flat(), YEAR).flagged("closes").all())
+    short = labelled(brownian_bars(1, 4, 0.01, 0.0, 0.0, 32), YEAR)
     assert bool(short.flagged("short").all())
     assert float(short.scale[0, FIELD_NAMES.index("hurst")]) > 1
     with pytest.raises(UserError, match="flag 'odd' is unknown"):
@@ -269,7 +268,7 @@ def test_what_is_not_measured_is_the_prior_and_says_so() -> None:
 
 
 def test_quantiles_moments_and_draws_agree() -> None:
-    one = label_windows(brownian_bars(1, 60, 0.01, 0.0, 0.2, 11), YEAR)
+    one = labelled(brownian_bars(1, 60, 0.01, 0.0, 0.2, 11), YEAR)
     labels = Labels.concatenate([one] * 3)
     assert len(labels) == 3
     assert torch.equal(labels.loc[2:], one.loc)
@@ -295,21 +294,21 @@ def test_quantiles_moments_and_draws_agree() -> None:
 def test_mistakes_are_named() -> None:
     bars = brownian_bars(2, 10, 0.01, 0.0, 0.0, 12)
     with pytest.raises(UserError, match=r"shape \(11, 5\)"):
-        label_windows(bars[0], YEAR)
+        labelled(bars[0], YEAR)
     with pytest.raises(UserError, match="at least 3"):
-        label_windows(bars[:, :2], YEAR)
+        labelled(bars[:, :2], YEAR)
     with pytest.raises(UserError, match="bars_per_year"):
-        label_windows(bars, 0.0)
+        labelled(bars, 0.0)
     with pytest.raises(UserError, match="prices above 0"):
-        label_windows(-bars, YEAR)
+        labelled(-bars, YEAR)
     with pytest.raises(UserError, match="before has 2 bars"):
-        label_windows(bars, YEAR, before=bars[:, :2])
+        labelled(bars, YEAR, before=bars[:, :2])
     with pytest.raises(UserError, match="before has 1 windows"):
-        label_windows(bars, YEAR, before=bars[:1])
+        labelled(bars, YEAR, before=bars[:1])
     with pytest.raises(UserError, match="range_correction = 0"):
-        label_windows(bars, YEAR, range_correction=0.0)
+        labelled(bars, YEAR, range_correction=0.0)
     with pytest.raises(UserError, match="method = 'best' is unknown"):
-        label_windows(bars, YEAR, method="best")  # pyright: ignore[reportArgumentType]
-    closed = label_windows(bars, YEAR)
+        labelled(bars, YEAR, method="best")
+    closed = labelled(bars, YEAR)
     with pytest.raises(UserError, match="cannot be joined"):
         Labels.concatenate([closed, replace(closed, method="other")])

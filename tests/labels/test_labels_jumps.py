@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from parfait.labels import label_windows, total_variance, yang_zhang
+from parfait.labels import total_variance, yang_zhang
 from parfait.labels.jumps import split_jumps
 from parfait.labels.volatility import close_to_close, truncated_variance, window_parts
 from parfait.regime import FIELD_NAMES
@@ -15,6 +15,7 @@ from tests.labels.windows import (
     YEAR,
     brownian_bars,
     coverage,
+    labelled,
     merton_bars,
     normal,
     per_window,
@@ -78,7 +79,7 @@ def test_intervals_cover_on_the_prior_of_the_jumps(n: int) -> None:
     mean = 0.03 * normal(9, windows)
     growth = sigma * normal(10, windows)
     bars = merton_bars(n, sigma, intensity, mean, spread, growth, 11)
-    labels = label_windows(bars, YEAR)
+    labels = labelled(bars, YEAR)
     truth = {
         "volatility": sigma,
         "jump_intensity": intensity,
@@ -98,7 +99,7 @@ def test_intervals_cover_on_the_prior_of_the_jumps(n: int) -> None:
 def test_intervals_cover_on_one_plain_market(n: int) -> None:
     windows = 1500 if n < 100 else 800
     bars = plain_bars(windows, n, 12)
-    labels = label_windows(bars, YEAR)
+    labels = labelled(bars, YEAR)
     growth = 0.3 * normal(13, windows)
     drift = growth + 0.02 + 20 * math.expm1(0.05**2 / 2)
     for name, value in (("volatility", per_window(0.2, windows)), ("drift", drift)):
@@ -119,7 +120,7 @@ def test_many_jumps_do_not_mask_each_other() -> None:
     split = split_jumps(window_parts(bars))
     assert bool((split.probability[:, [4, 9, 14]] > 0.99).all())
     assert 2.8 < split.probability.sum(dim=1).mean() < 3.6
-    labels = label_windows(bars, YEAR)
+    labels = labelled(bars, YEAR)
     assert labels.mean.volatility.mean() == pytest.approx(0.01 * math.sqrt(YEAR), rel=0.05)
     assert bool(labels.flagged("jumps").all())
     assert bool((labels.quantile(0.05).jump_intensity > 5).all())
@@ -129,7 +130,7 @@ def test_where_most_bars_jump_they_are_the_diffusion() -> None:
     sigma = per_window(0.05, 300)
     intensity, spread = per_window(400.0, 300), per_window(0.06, 300)
     bars = merton_bars(60, sigma, intensity, 0 * sigma, spread, 0 * sigma, 15)
-    labels = label_windows(bars, YEAR)
+    labels = labelled(bars, YEAR)
     assert bool(torch.isfinite(labels.loc).all())
     total = labels.total_volatility / math.sqrt(0.05**2 + 400 * 0.06**2)
     assert 0.85 < total.mean() < 1.1

@@ -1,10 +1,12 @@
 """Windows whose truth is known, for the laws of the labels."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from parfait.labels import Labels, label_windows
 from parfait.labels.hurst import autocovariance
 from parfait.labels.synthetic import bars_around, jump_sums
 
@@ -25,6 +27,11 @@ def uniform(seed: int, *shape: int) -> Tensor:
 
 def per_window(value: Tensor | float, windows: int) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64).expand(windows)
+
+
+def labelled(bars: Tensor, bars_per_year: Any, **settings: Any) -> Labels:
+    """``label_windows`` by the closed forms."""
+    return label_windows(bars, bars_per_year, **{"method": "closed", **settings})
 
 
 def brownian_bars(
