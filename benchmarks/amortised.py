@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/amortised.py [--windows N] [--before BARS] [--model FOLDER]
 
 Prints tables and asserts nothing. Truths are drawn from the prior the network was trained on (but
-for the shares of pulls and random walks), which the closed forms do not know; windows are fresh. Errors are root mean squares of the centre in its
-coordinate (H and lambda also of the posterior mean, natural units), with the coverage of central
-90 % intervals in brackets. A field that is no target of a world has no cell.
+for the shares of pulls and of random walks), which the closed forms do not know; windows are fresh.
+Errors are root mean squares of the centre in its coordinate (H and lambda also of the posterior
+mean, natural units), with the coverage of central 90 % intervals in brackets. A field that is no
+target of a world has no cell.
 """
 
 import argparse
