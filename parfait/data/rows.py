@@ -17,7 +17,8 @@ from parfait.data.numbers import find_decimal, looks_numeric, parse_numbers
 from parfait.data.options import QUOTES, LoadOptions
 from parfait.data.report import LoadReport
 from parfait.data.table import TextTable
-from parfait.data.times import UNKNOWN_ZONE, Times, parse_times
+from parfait.data.ambiguity import UNKNOWN_ZONE
+from parfait.data.times import Times, parse_times
 from parfait.data.zones import to_utc
 from parfait.utils.errors import UserError
 
