@@ -23,9 +23,7 @@ _READINGS = {  # orders of year, month and day that a form with two figures for 
 }
 
 
-def decide_order(
-    frame: pl.DataFrame, form: str, options: LoadOptions
-) -> tuple[str, Sequence[str]]:
+def decide_order(frame: pl.DataFrame, form: str, options: LoadOptions) -> tuple[str, Sequence[str]]:
     """The form, and which parts are year, month and day.
 
     Two figures for the year leave more readings: those that give a date for every cell count, and
@@ -128,13 +126,12 @@ def _by_name(
     raise UserError(_which_zone(f"times name the zone {words[0][:40]!r}"))
 
 
-def zone_in_header(names: Sequence[str], options: LoadOptions, *, clock: bool) -> bool:
+def zone_in_header(names: Sequence[str], options: LoadOptions) -> bool:
     """Whether the names of the time columns say UTC.
 
     Args:
-        names: such as "Gmt time", "Date (UTC)", "Time (EET)".
+        names: such as "Gmt time", "Date (UTC)", "Time (EET)", of times with a clock.
         options: may settle another zone.
-        clock: whether the times have a clock, so that a zone matters.
 
     Raises:
         UserError: they name another zone, and the options do not settle it.
@@ -143,7 +140,7 @@ def zone_in_header(names: Sequence[str], options: LoadOptions, *, clock: bool) -
     if words & {"utc", "gmt", "(utc)", "(gmt)"}:
         return True
     asked = [n[n.index("(") + 1 : n.index(")")] for n in names if 0 <= n.find("(") < n.find(")")]
-    if not asked or not clock or options.timezone is not None or options.local_time is not None:
+    if not asked or options.timezone is not None or options.local_time is not None:
         return False
     raise UserError(_which_zone(f"its name gives the zone {asked[0][:40]!r}"))
 

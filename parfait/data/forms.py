@@ -41,9 +41,10 @@ FORMS = {
 }
 SHORT_YEARS = ("dd.mm.YY", "M/D/YY", "D Mon YY")
 PERIODS = ("YYYY-MM", "Mon YYYY", "YYYY-Www")
+PLAIN_DATES = (*(form for form in FORMS if form != "HH:MM"), "D/M/YYYY", "D/M/YY", "YY/M/D")
 _PARTS = ("a", "b", "c", "mon", "week", "weekday")
 _CLOCKS = ("hour", "minute", "second", "fraction", "half", "zone")
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAY = 86_400_000_000  # microseconds
 _SAMPLE = 500
 

@@ -36,8 +36,8 @@ class LoadOptions:
             ``None`` looks.
         timezone: IANA name of the zone of the file's clock ("America/New_York"). Times with a
             clock are converted to UTC and hours that occur twice are told apart; plain dates stay.
-        local_time: with differing UTC offsets or a zone in the file, whether to keep the file's clock (True) or convert
-            each time to UTC (False).
+        local_time: with differing UTC offsets or a zone in the file, whether to keep the file's
+            clock (True) or convert each time to UTC (False).
         date: the day of a file timed in milliseconds since midnight, when its name holds none.
         date_shift: days added to every time (1 undoes dates that were moved a day back).
         start, frequency: first time and spacing ("1bd" business days, "1d", "1h", "5m", "1w",
@@ -50,7 +50,7 @@ class LoadOptions:
             layout) that apply up to their date, or a folder of them named SYMBOL.csv. Prices are
             multiplied by both, volume is divided by the split factor.
         price_scale: prices are multiplied by it (1e-4 for prices in ten-thousandths).
-        close_only: whether missing open, high and low may be replaced by the close.
+        close_only: whether open, high and low that are missing or 0 may be replaced by the close.
         drop_suspended: whether bars without volume and range are dropped as days without trading;
             ``None`` does so where no bar falls on a weekend and most bars have a volume.
         max_range: bars whose high exceeds so many times the low are dropped; ``None`` flags those

@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from parfait.data.columns import role_of, side_by_side
+from parfait.data.columns import side_by_side
+from parfait.data.names import role_of
 from parfait.data.options import LoadOptions
 from parfait.utils.errors import UserError
 

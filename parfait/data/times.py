@@ -161,7 +161,8 @@ def _parse_fast(cells: pl.Series) -> Times | None:
     for form, (regex, name) in _FAST.items():
         if re.match(regex, cells[0]) and cells.str.contains(regex).all():
             values = cells.str.to_datetime(form, strict=False, time_unit="us").cast(pl.Int64)
-            return Times(_in_range(values), name, UNKNOWN_ZONE)
+            # 24:00 and the like need the closer look.
+            return None if values.null_count() else Times(_in_range(values), name, UNKNOWN_ZONE)
     return None
 
 

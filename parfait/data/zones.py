@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from parfait.data.options import LoadOptions
 from parfait.data.ambiguity import UNKNOWN_ZONE
+from parfait.data.options import LoadOptions
 from parfait.data.times import Times
 
 DAY = 86_400_000_000  # microseconds
