@@ -108,7 +108,10 @@ def _mixed_prices(frame: pl.DataFrame, report: LoadReport) -> str:
     shares = frame.select(rule.mean().fill_null(1).alias(n) for n, rule in inside.items()).row(0)
     share = dict(zip(inside, shares, strict=True))
     if share["open"] < 0.9 or share["close"] > 0.95:
-        return "mend the file, or name its columns as in columns={'close': 'NAME'}"
+        return (
+            "mend the file, or name its columns as in columns={'close': 'NAME'}, without a header "
+            "as in names=['time', 'open', 'close', 'high', 'low']"
+        )
     if share.get("adjusted", 0) > 0.95:
         name = report.columns["adjusted"]
         return (

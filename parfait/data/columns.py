@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from parfait.data.names import CLOCKS, DATES, WEAK_ROLE_OF, plain_name, role_of
+from parfait.data.names import CALENDAR, CLOCKS, DATES, WEAK_ROLE_OF, plain_name, role_of
 from parfait.data.options import QUOTES, ROLES
 from parfait.utils.errors import UserError
 
@@ -87,7 +87,8 @@ def side_by_side(header: Sequence[str], symbol: str | None) -> dict[str, dict[in
     if any(role_of(cell) == "close" for cell in header):
         return {}
     found = _split(header)
-    if {s.casefold() for s in found} <= {"bid", "ask"}:
+    fields = {role_of(field) for parts in found.values() for field in parts.values()}
+    if {s.casefold() for s in found} <= {"bid", "ask"} or "close" not in fields:
         return {}
     if symbol is None:
         return found
@@ -122,6 +123,7 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str | int] | None)
         elif (role := WEAK_ROLE_OF.get(plain_name(cell))) is not None:
             weak[role].append(i)
     _prefer_exact(header, candidates)
+    _join_calendar(header, candidates, chosen)
     if "time" not in chosen:
         _split_date_and_clock(header, candidates)
         if not candidates["time"] and [*header[:1]] == [""] and 0 not in taken:
@@ -175,6 +177,20 @@ def _prefer_exact(header: Sequence[str], candidates: dict[str, list[int]]) -> No
     plain = {i: plain_name(header[i]) for i in candidates["close"]}
     if "settle" not in plain.values() and "close" in plain.values():
         candidates["close"] = [i for i, name in plain.items() if name == "close"]
+
+
+def _join_calendar(
+    header: Sequence[str], candidates: dict[str, list[int]], chosen: dict[str, int]
+) -> None:
+    """Columns year, month and day are one date, where no other column is a date."""
+    plain = [plain_name(cell) for cell in header]
+    where = [[i for i, name in enumerate(plain) if name == part] for part in CALENDAR]
+    others = [i for i in candidates["time"] if plain[i] not in (*CLOCKS, "day")]
+    if "time" in chosen or others or any(len(found) != 1 for found in where):
+        return
+    candidates["clock"] += [i for i in candidates["time"] if plain[i] in CLOCKS]
+    candidates["time"] = where[0]
+    chosen |= {"month": where[1][0], "day": where[2][0]}
 
 
 def _split_date_and_clock(header: Sequence[str], candidates: dict[str, list[int]]) -> None:

@@ -11,7 +11,7 @@ _TIME = (
     r"(?:[\s-]*(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
 _BRACKETS = r"(?:\s*[\[(][^\])]*[\])])?"  # "[America/New_York]" after an offset says it again
-_CLOCK = rf"(?:(?:\s*T|[\s,]+){_TIME}\s*{_ZONE}?{_BRACKETS})?$"
+_CLOCK = rf"(?:(?:\s*[TD:]|[\s,]+){_TIME}\s*{_ZONE}?{_BRACKETS})?$"
 _MON = r"(?P<mon>(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-zA-Z]*)\.?"
 _WEEKDAY = r"^(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-zA-Z]*\.?,?\s+)?"
 _YEAR, _YY = r"(?P<c>\d{4})", r"(?P<c>\d{2})"

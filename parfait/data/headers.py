@@ -70,7 +70,8 @@ def _at_the_top(
     if len(names) > width:
         raise UserError(f"names has {len(names)} entries and the file {width} columns")
     skip = 0
-    if any(role_of(cell) for cell in head[0]) and not any(map(looks_numeric, head[0])):
+    below = head[1] if len(head) > 1 else []
+    if not any(map(looks_numeric, head[0])) and sum(map(looks_numeric, below)) >= 3:
         report.count("repaired", "lines before the header", table.numbers(1))  # is renamed
         skip = 1
     return names, skip
@@ -101,6 +102,9 @@ def stacked_header(head: Sequence[Sequence[str]], i: int) -> tuple[list[str], in
         worded = all(re.search(r"[^\W\d_]", cell) for cell in symbols[1:])
         if not worded or re.search(r"\d", symbols[0]) or len(roles) < 1.2 * roles.count(None):
             continue
+        closes = {s for s, role in zip(symbols[1:], roles, strict=True) if role == "close"}
+        if set(symbols[1:]) != closes or any(role_of(s) and len(s) > 1 for s in closes):
+            continue  # a line of units, or the header once more
         names = [f"('{f}', '{s}')" for f, s in zip(fields[1:], symbols[1:], strict=True)]
         below = head[i + 2] if i + 2 < len(head) else []
         third = bool(below) and bool(below[0]) and not any(below[1:])
@@ -112,7 +116,7 @@ def _headerless(head: Sequence[Sequence[str]], width: int) -> list[str]:
     rows = [cells for cells in head if len(cells) == width]
     frame = pl.DataFrame(rows, schema=[str(i) for i in range(width)], orient="row")
     times = _starts_with_two(frame)
-    if 5 <= width <= 6 and times[0] == "time" and len(times) == 1:
+    if 5 <= width <= 6 and times == ["time"] and not _is_second_close(frame):
         return list(HEADERLESS[:width])
     if len(times) == 2 and 6 <= width <= 7:
         return [*times, *HEADERLESS[1 : width - 1]]
@@ -125,7 +129,9 @@ def _headerless(head: Sequence[Sequence[str]], width: int) -> list[str]:
             "as in names=['time', 'close'] with close_only=True"
         )
     quotes = width == 1 + len(_QUOTE_NAMES)
-    proposed = ["time", *_QUOTE_NAMES] if quotes else [*times, *HEADERLESS[1:]]
+    adjusted = ["adjusted"] if times == ["time"] and _is_second_close(frame) else []
+    prices = [*times, *HEADERLESS[1:5], *adjusted, "volume"][:width]
+    proposed = ["time", *_QUOTE_NAMES] if quotes else prices
     raise UserError(
         f"no header and {width} columns, not {', '.join(HEADERLESS)}; name them in their "
         f"order{'; if they are quotes' if quotes else ''}, as in names={proposed} (another word "
@@ -159,6 +165,15 @@ def _ordered(frame: pl.DataFrame, at: int) -> bool:
         return False
     inside = (part[:, 1] * 1.001 >= part.max(axis=1)) & (part[:, 2] <= part.min(axis=1) * 1.001)
     return bool(inside.mean() > 0.95)
+
+
+def _is_second_close(frame: pl.DataFrame) -> bool:
+    """Whether what would be the volume follows the close, as an adjusted close does."""
+    if frame.width < 6 or frame.height < 3:
+        return False
+    close, last = frame.select(pl.nth(4, 5).cast(pl.Float64, strict=False)).to_numpy().T
+    with np.errstate(all="ignore"):
+        return bool(np.mean((last > 0.2 * close) & (last < 1.1 * close)) > 0.95)
 
 
 def _is_binance(frame: pl.DataFrame) -> bool:

@@ -7,28 +7,32 @@ from parfait.data.options import ROLES
 _ALIASES = {
     "time": (
         "date time datetime timestamp t ts day dt dates times opentime openingtime tradedate "
-        "tradingdate exchangedate datadate pricedate quotedate timeopen begin beginsat "
+        "tradingdate exchangedate datadate pricedate quotedate timeperiodstart begin beginsat "
         "gmttime utctime localtime dateutc datetimeutc timestamputc timeutc candlebegintime "
         "windowstart snappedat timekey pricingdate kursdatum "
         "日期 时间 交易日期 交易时间 日時 日付 交易日 時間 일자 날짜 datum data fecha ritdatum дата"
     ),
     "open": (
-        "open o openprice openingprice priceopen pxopen openprc openlast öffnung eröffn eröffnung "
+        "open o midopen mido "
+        "openprice openingprice priceopen pxopen openprc openlast öffnung eröffn eröffnung "
         "eröffnungskurs erster anfangskurs ouverture ouv apertura abertura otwarcie öppning "
         "开盘 开盘价 開盤 開盤價 始値 시가 откр"
     ),
     "high": (
-        "high h highprice pricehigh pxhigh hoch höchst höchster höchstkurs tageshoch plushaut haut "
+        "high h midhigh midh "
+        "highprice pricehigh pxhigh hoch höchst höchster höchstkurs tageshoch plushaut haut "
         "máximo maximo máx max massimo máxima najwyzszy najwyższy högst "
         "最高 最高价 最高價 高値 고가 макс"
     ),
     "low": (
-        "low l lowprice pricelow pxlow tief tiefst tiefster tiefstkurs tagestief plusbas bas "
+        "low l midlow midl "
+        "lowprice pricelow pxlow tief tiefst tiefster tiefstkurs tagestief plusbas bas "
         "mínimo minimo mín min minimo mínima najnizszy najniższy lägst "
         "最低 最低价 最低價 安値 저가 мин"
     ),
     "close": (
-        "close c last price settle closeprice closingprice closelast priceclose pxlast pxclose "
+        "close c midclose midc "
+        "last price settle closeprice closingprice closelast priceclose pxlast pxclose "
         "lastprice schluss schlusskurs zuletzt clôture cloture dernier último ultimo "
         "cierre chiusura fechamento zamkniecie zamknięcie stängning senast "
         "收盘 收盘价 收盤 收盤價 終値 종가 цена"
@@ -52,7 +56,7 @@ _ALIASES = {
 _WEAK = {
     "time": (
         "unix unixtime unixtimestamp epoch epochtime index indexlevel0 unnamed0 closetime "
-        "timeclose starttime endtime"
+        "timeopen timeclose starttime endtime"
     ),
     "symbol": "name permno isin instrument instrumentid pair coin",
 }
@@ -79,11 +83,12 @@ DATES = [
     "tradingdate",
 ]
 EPOCHS = ["unix", "unixtime", "unixtimestamp", "epoch", "epochtime"]
+CALENDAR = ("year", "month", "day")
 CLOCKS = ("time", "时间", "時間", "clock", "交易时间")
 # "Volume BTC" counts bitcoins; "Volume MA" and "Volume Change" are other things.
 _VOLUME_OF = re.compile(
-    r"^volume[\s_(]+([A-Z0-9]{2,6}|btc|eth|base|quote|from|to|shares|currency|contracts|lots)\)?$",
-    re.IGNORECASE,
+    r"^(?i:volume)[\s_(]+([A-Z0-9]{2,6}|(?i:btc|eth|usdt?|eur|base|quote|from|to|shares|currency"
+    r"|contracts|lots))\)?$"
 )
 _OTHER_VOLUMES = (
     "ma sma ema avg mean chg change pct ratio rank osc delta std sum usage index adi obv"

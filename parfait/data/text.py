@@ -32,7 +32,7 @@ _PACKED = {
     b"\x04\x22\x4d\x18": "lz4",
 }
 _ENCODINGS = ("gb18030", "cp949", "cp932", "big5", "cp1252", "cp1251", "latin-1")
-_DELIMITERS = "\t;|,"  # comma last: it is also a decimal mark in files separated otherwise
+_DELIMITERS = "\t;|^\x01,"  # comma last: it is also a decimal mark in files separated otherwise
 _SAMPLE_LINES = 50
 _HEAD = 1 << 14  # bytes that show the header
 

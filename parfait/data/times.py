@@ -178,8 +178,10 @@ def _numeric(
     whole = cells.cast(pl.Int64, strict=False)
     size = np.abs(known.cast(pl.Float64, strict=False).drop_nulls().to_numpy())
     if size.max() < _DAY_MS:
-        step = np.abs(np.diff(size))
-        if len(step) and np.median(step) < _LEAST_STEP_MS:
+        step = np.diff(size)
+        step = step[step != 0]
+        back = min(np.sum(step < 0), np.sum(step > 0)) > max(1, 0.01 * len(size))
+        if len(step) and (back or np.median(np.abs(step)) < _LEAST_STEP_MS):
             raise UserError(_small_number(known[0], int(rows[0])))
         midnight = _midnight(options.date, file_names, known[0])
         return Times(
@@ -245,8 +247,9 @@ def _midnight(date: str | None, file_names: Sequence[str], example: str) -> int:
 def _small_number(example: str, row: int) -> str:
     return (
         f"times are small numbers such as {example[:40]} in row {row}; for days of a spreadsheet "
-        f"give time_format={EXCEL!r}, for dates without marks time_format='%y%m%d' or another such "
-        "format, or name another time column with columns={'time': 'NAME'}"
+        f"give time_format={EXCEL!r}, for dates without marks time_format='%y%m%d' or the like, "
+        "for row numbers start='YYYY-MM-DD' and frequency='1bd', or name another time column with "
+        "columns={'time': 'NAME'}"
     )
 
 

@@ -44,6 +44,8 @@ def bar_times(
             "(business days; also 1d, 1h, 5m, 1w, 1mo)"
         )
     cells = text["time"]
+    if "month" in text:
+        cells = cells + "-" + text["month"] + "-" + text["day"]
     if "clock" in text:
         cells = (
             cells.str.replace(r"[T ]00:00(:00)?(\.0+)?$", "") + " " + padded_clock(text["clock"])
