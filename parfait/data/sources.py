@@ -5,6 +5,7 @@ import glob
 import gzip
 import hashlib
 import json
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -31,7 +32,8 @@ _HEAD_LINES = 12
 def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     """A file itself, the data files below a folder, or those that match a glob, in order.
 
-    Folders below a folder that hold the results of a run are left out, too.
+    Below a folder, hidden files and folders and those that hold the results of a run are left out;
+    a link that leads nowhere is not, so that it is told.
 
     Args:
         path: file, folder or glob ("data/**/*.csv.gz").
@@ -42,7 +44,7 @@ def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     """
     given = Path(path)
     if given.is_dir():
-        found = [f for f in given.rglob("*") if f.suffix.lower() in _ENDINGS and f.is_file()]
+        found = [f for f in given.rglob("*") if f.suffix.lower() in _ENDINGS and _is_data(f, given)]
         below = {p for f in found for p in f.parents if given in p.parents}
         runs = {p for p in below if (p / ".hydra").is_dir()}
         found = [f for f in found if runs.isdisjoint(f.parents)]
@@ -53,12 +55,19 @@ def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     else:
         root = Path(given.anchor)
         found = [f for f in root.glob(str(given.relative_to(root))) if f.is_file()]
+        found = [f for f in found if not f.name.startswith(".")]
     home = None if exclude is None else exclude.resolve()
-    found = sorted(f for f in found if home not in f.resolve().parents)
+    found = sorted(f for f in found if home not in Path(os.path.realpath(f)).parents)
     if not found:
         kinds = ", ".join(_ENDINGS)
         raise UserError(f"{path} holds no file of bars ({kinds}); give another path")
     return found
+
+
+def _is_data(file: Path, below: Path) -> bool:
+    if any(part.startswith(".") for part in file.relative_to(below).parts):
+        return False
+    return file.is_file() or (file.is_symlink() and not file.exists())
 
 
 def names_symbols(path: Path, options: LoadOptions) -> bool:

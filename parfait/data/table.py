@@ -108,6 +108,7 @@ def _read_text(raw: RawFile, path: Path, max_bytes: int) -> TextTable:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if '"' in text:
         text = unquoted_lines(text)
+    _check_size(path, text.count("\n"), 1, max_bytes)  # a disk of empty lines packs well, too
     delimiter = sniff(text)
     if delimiter == " ":
         text, delimiter = re.sub(r"(?m)^ +| +$", "", text), _UNIT
@@ -164,6 +165,11 @@ def _quoted(text: str, delimiter: str, path: Path) -> Lines:
                 parts.append(pl.DataFrame({"text": texts, "row": numbers}, schema))
                 texts, numbers = [], []
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise UserError(
+                f"{path}, line {line + 1}: a cell of more than {csv.field_size_limit()} "
+                "characters, as if a quote were opened and never closed; mend that line"
+            ) from error
         raise UserError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from error
     frame = pl.concat([*parts, pl.DataFrame({"text": texts, "row": numbers}, schema)])
     return Lines(frame["text"], _UNIT, frame["row"])
