@@ -168,12 +168,13 @@ def _ordered(frame: pl.DataFrame, at: int) -> bool:
 
 
 def _is_second_close(frame: pl.DataFrame) -> bool:
-    """Whether what would be the volume follows the close, as an adjusted close does."""
+    """Whether what would be the volume follows the close bar by bar, as an adjusted close does."""
     if frame.width < 6 or frame.height < 3:
         return False
     close, last = frame.select(pl.nth(4, 5).cast(pl.Float64, strict=False)).to_numpy().T
     with np.errstate(all="ignore"):
-        return bool(np.mean((last > 0.2 * close) & (last < 1.1 * close)) > 0.95)
+        step = np.abs(np.diff(np.log(last / close)))
+    return bool(np.nanmedian(step) < 0.01) if np.isfinite(step).any() else False
 
 
 def _is_binance(frame: pl.DataFrame) -> bool:
