@@ -67,7 +67,8 @@ def typed_rows(
                 f"symbol {symbol!r}: {error}; other symbols alone are read with symbol='NAME'"
             ) from error
     used = sorted({i for one in roles.values() for i in one.values()})
-    cells = _unwrapped(table.cells.columns(used, first, len(header)))
+    cells = table.cells.columns(used, first, len(header))
+    cells = _unwrapped(cells) if table.wrapped else cells
     _note_columns(layouts, roles, report)
     times: Times | None = None  # the same for symbols side by side
     frames = []
@@ -179,7 +180,6 @@ def _with_numbers(
     except UserError as error:
         role, i = next((n, i[0]) for n in roles if len(i := text[n].str.contains(",").arg_true()))
         raise UserError(f"column {names[role][:40]!r}, row {frame['row'][i]}: {error}") from error
-    _refuse_several_currencies(text, frame["row"], [n for n in roles if n != "volume"], names)
     marks = {n: np.zeros(frame.height, dtype=bool) for n in (*MARKS, "unreadable")}
     action = np.zeros(frame.height, dtype=bool)
     for role in roles:
@@ -197,6 +197,8 @@ def _with_numbers(
                 f"column {names[role][:40]!r}, row {frame['row'][bad]}: {text[role][bad][:40]!r} "
                 "is no number"
             )
+    if marks["currency"].any():
+        _refuse_several_currencies(text, frame["row"], [n for n in roles if n != "volume"], names)
     marks["action"] = action
     frame = frame.with_columns(pl.Series(mark, found) for mark, found in marks.items())
     return _with_mid(frame)

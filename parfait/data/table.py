@@ -68,6 +68,7 @@ class TextTable:
         header: the names where the file format itself has them (Parquet).
         sha256: of the file.
         names: of the file and of the archive member inside it.
+        wrapped: whether cells may stand in '...' or ="...".
         notes: what was decided on the way.
     """
 
@@ -78,6 +79,7 @@ class TextTable:
     header: list[str] | None
     sha256: str
     names: tuple[str, ...]
+    wrapped: bool = True
     notes: tuple[str, ...] = ()
 
     def numbers(self, count: int) -> list[int]:
@@ -122,7 +124,10 @@ def _read_text(raw: RawFile, path: Path, max_bytes: int) -> TextTable:
     ]
     _check_size(path, lines.text.len(), max(map(len, head)), max_bytes)
     notes = () if encoding == "utf-8" else (f"text read as {encoding}",)
-    return TextTable(lines, lines.text.len(), head, delimiter, None, raw.sha256, raw.names, notes)
+    wrapped = "'" in text or '="' in text
+    return TextTable(
+        lines, lines.text.len(), head, delimiter, None, raw.sha256, raw.names, wrapped, notes
+    )
 
 
 def _check_size(path: Path, height: int, width: int, max_bytes: int) -> None:
