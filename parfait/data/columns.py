@@ -3,7 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from parfait.data.names import CALENDAR, CLOCKS, DATES, WEAK_ROLE_OF, plain_name, role_of
+from parfait.data.names import (
+    CALENDAR,
+    CLOCKS,
+    DATES,
+    WEAK,
+    plain_name,
+    ranked_role,
+    role_of,
+)
 from parfait.data.options import QUOTES, ROLES
 from parfait.utils.errors import UserError
 
@@ -112,24 +120,22 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str | int] | None)
             a close nor a bid and an ask.
     """
     chosen = {role: _position(header, role, name) for role, name in (columns or {}).items()}
-    candidates: dict[str, list[int]] = {role: [] for role in ROLES}
-    weak: dict[str, list[int]] = {"time": [], "symbol": []}
+    ranks: dict[str, dict[int, int]] = {role: {} for role in ROLES}
     taken = set(chosen.values())
     for i, cell in enumerate(header):
-        if i in taken:
-            continue
-        if (role := role_of(cell)) is not None:
-            candidates[role].append(i)
-        elif (role := WEAK_ROLE_OF.get(plain_name(cell))) is not None:
-            weak[role].append(i)
+        if i not in taken and (found := ranked_role(cell)) is not None:
+            ranks[found[0]][i] = found[1]
+    if [*header[:1]] == [""] and 0 not in taken:
+        ranks["time"][0] = WEAK + 1
+    candidates = {
+        role: [i for i, rank in ranked.items() if rank == min(ranked.values())]
+        for role, ranked in ranks.items()
+    }
     _prefer_exact(header, candidates)
     _join_calendar(header, candidates, chosen)
     if "time" not in chosen:
-        _split_date_and_clock(header, candidates)
-        if not candidates["time"] and [*header[:1]] == [""] and 0 not in taken:
-            candidates["time"] = [0]
-    for role, positions in weak.items():
-        candidates[role] = candidates[role] or positions
+        halves = [i for i, rank in ranks["time"].items() if rank < WEAK]
+        _split_date_and_clock(header, sorted({*halves, *ranks["clock"]}), candidates)
     for role, positions in candidates.items():
         if role in chosen or not positions:
             continue
@@ -193,10 +199,11 @@ def _join_calendar(
     chosen |= {"month": where[1][0], "day": where[2][0]}
 
 
-def _split_date_and_clock(header: Sequence[str], candidates: dict[str, list[int]]) -> None:
+def _split_date_and_clock(
+    header: Sequence[str], both: list[int], candidates: dict[str, list[int]]
+) -> None:
     """A date and a time column, one each, are the two halves of one time."""
     plain = [plain_name(cell) for cell in header]
-    both = sorted({*candidates["time"], *candidates["clock"]})
     dates = [i for i in both if plain[i] in DATES]
     clocks = [i for i in both if plain[i] in CLOCKS]
     if len(dates) == 1 and len(clocks) == 1 and len(both) == 2:

@@ -4,55 +4,52 @@ import re
 
 from parfait.data.options import ROLES
 
+# Role -> the names that most files use | others, which have the role only where none of these does.
 _ALIASES = {
     "time": (
-        "date time datetime timestamp t ts day dt dates times opentime openingtime tradedate "
-        "tradingdate exchangedate datadate pricedate quotedate timeperiodstart begin beginsat "
-        "gmttime utctime localtime dateutc datetimeutc timestamputc timeutc candlebegintime "
-        "windowstart snappedat timekey pricingdate kursdatum "
-        "日期 时间 交易日期 交易时间 日時 日付 交易日 時間 일자 날짜 datum data fecha ritdatum дата"
+        "date time datetime timestamp t ts day dt opentime tradedate 日期 时间 交易日期 | "
+        "dates times openingtime tradingdate exchangedate datadate pricedate quotedate "
+        "timeperiodstart begin beginsat gmttime utctime localtime dateutc datetimeutc "
+        "timestamputc timeutc candlebegintime windowstart snappedat timekey pricingdate "
+        "kursdatum 交易时间 日時 日付 交易日 時間 일자 날짜 datum data fecha ritdatum дата "
     ),
     "open": (
-        "open o midopen mido "
-        "openprice openingprice priceopen pxopen openprc openlast öffnung eröffn eröffnung "
-        "eröffnungskurs erster anfangskurs ouverture ouv apertura abertura otwarcie öppning "
-        "开盘 开盘价 開盤 開盤價 始値 시가 откр"
+        "open o openprice openingprice 开盘 开盘价 | midopen mido priceopen pxopen openprc "
+        "openlast öffnung eröffn eröffnung eröffnungskurs erster anfangskurs ouverture ouv "
+        "apertura abertura otwarcie öppning 開盤 開盤價 始値 시가 откр "
     ),
     "high": (
-        "high h midhigh midh "
-        "highprice pricehigh pxhigh hoch höchst höchster höchstkurs tageshoch plushaut haut "
-        "máximo maximo máx max massimo máxima najwyzszy najwyższy högst "
-        "最高 最高价 最高價 高値 고가 макс"
+        "high h highprice 最高 最高价 | midhigh midh pricehigh pxhigh hoch höchst höchster "
+        "höchstkurs tageshoch plushaut haut máximo maximo máx max massimo máxima najwyzszy "
+        "najwyższy högst 最高價 高値 고가 макс "
     ),
     "low": (
-        "low l midlow midl "
-        "lowprice pricelow pxlow tief tiefst tiefster tiefstkurs tagestief plusbas bas "
-        "mínimo minimo mín min minimo mínima najnizszy najniższy lägst "
-        "最低 最低价 最低價 安値 저가 мин"
+        "low l lowprice 最低 最低价 | midlow midl pricelow pxlow tief tiefst tiefster "
+        "tiefstkurs tagestief plusbas bas mínimo minimo mín min mínima najnizszy najniższy "
+        "lägst 最低價 安値 저가 мин "
     ),
     "close": (
-        "close c midclose midc "
-        "last price settle closeprice closingprice closelast priceclose pxlast pxclose "
-        "lastprice schluss schlusskurs zuletzt clôture cloture dernier último ultimo "
-        "cierre chiusura fechamento zamkniecie zamknięcie stängning senast "
-        "收盘 收盘价 收盤 收盤價 終値 종가 цена"
+        "close c last price settle closeprice closingprice 收盘 收盘价 | midclose midc "
+        "closelast priceclose pxlast pxclose lastprice schluss schlusskurs zuletzt clôture "
+        "cloture dernier último ultimo cierre chiusura fechamento zamkniecie zamknięcie "
+        "stängning senast 收盤 收盤價 終値 종가 цена "
     ),
     "volume": (
-        "volume v vol pxvolume totalvolume tickvolume tickvol tradevolume tradedvolume "
-        "volumetraded sharestraded sharevolume totaltradedquantity totaltradequantity "
-        "tottrdqty tradedquantity qty quantity noofshares volumen wolumen volym "
-        "成交量 成交股數 成交量股 出来高 거래량 объём"
+        "volume v vol tickvolume tickvol 成交量 | pxvolume totalvolume tradevolume "
+        "tradedvolume volumetraded sharestraded sharevolume totaltradedquantity "
+        "totaltradequantity tottrdqty tradedquantity qty quantity noofshares volumen wolumen "
+        "volym 成交股數 成交量股 出来高 거래량 объём "
     ),
     "adjusted": (
-        "adjusted adjclose adjustedclose closeadj closeadjusted adjustedclosingprice "
-        "終値調整値 調整後終値"
+        "adjclose adjustedclose closeadj | adjusted closeadjusted adjustedclosingprice "
+        "終値調整値 調整後終値 "
     ),
     "symbol": (
-        "symbol ticker code asset tscode stockcode secid ric 代码 股票代码 證券代號 종목코드"
+        "symbol ticker code asset 代码 股票代码 | tscode stockcode secid ric 證券代號 종목코드 "
     ),
     "clock": "clock",
 }
-# Taken for the role only where no other column has it.
+# Names of other things, too: last of all.
 _WEAK = {
     "time": (
         "unix unixtime unixtimestamp epoch epochtime index indexlevel0 unnamed0 closetime "
@@ -60,8 +57,11 @@ _WEAK = {
     ),
     "symbol": "name permno isin instrument instrumentid pair coin",
 }
-_ROLE_OF = {alias: role for role, names in _ALIASES.items() for alias in names.split()}
-WEAK_ROLE_OF = {alias: role for role, names in _WEAK.items() for alias in names.split()}
+_ROLE_OF = {
+    alias: role for role, names in _ALIASES.items() for alias in names.split() if alias != "|"
+}
+_OTHERS = {alias for names in _ALIASES.values() for alias in names.partition("|")[2].split()}
+_WEAK_ROLE_OF = {alias: role for role, names in _WEAK.items() for alias in names.split()}
 _ROLE_OF |= {
     plain: f"{side} {name}"
     for side in ("bid", "ask")
@@ -93,6 +93,7 @@ _VOLUME_OF = re.compile(
 _OTHER_VOLUMES = (
     "ma sma ema avg mean chg change pct ratio rank osc delta std sum usage index adi obv"
 )
+WEAK = 2  # a rank
 _BRACKETS = re.compile(r"[\[(][^\])]*[\])]")
 
 
@@ -113,6 +114,15 @@ def role_of(name: str) -> str | None:
         inside = plain_name(name[len(bare) :])
         found = None if inside.startswith(("adj", "prev", "%")) else _ROLE_OF.get(plain_name(bare))
     return found
+
+
+def ranked_role(name: str) -> tuple[str, int] | None:
+    """The role a cell may have, and a rank; of columns for one role the lowest rank has it."""
+    plain = plain_name(name)
+    if (role := role_of(name)) is not None:
+        return role, int(plain in _OTHERS)
+    weak = _WEAK_ROLE_OF.get(plain)
+    return None if weak is None else (weak, WEAK)
 
 
 def hints_at_volume(name: str) -> bool:

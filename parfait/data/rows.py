@@ -13,7 +13,7 @@ from parfait.data.columns import (
     side_by_side,
 )
 from parfait.data.headers import find_header
-from parfait.data.names import EPOCHS, hints_at_volume, plain_name
+from parfait.data.names import EPOCHS, WEAK, hints_at_volume, plain_name, ranked_role
 from parfait.data.numbers import currencies, find_decimal, parse_numbers
 from parfait.data.options import QUOTES, LoadOptions
 from parfait.data.report import LoadReport
@@ -69,11 +69,11 @@ def typed_rows(
     used = sorted({i for one in roles.values() for i in one.values()})
     cells = table.cells.columns(used, first, len(header))
     cells = _unwrapped(cells) if table.wrapped else cells
-    _note_columns(layouts, roles, report)
     times: Times | None = None  # the same for symbols side by side
     frames = []
     for symbol, names in layouts.items():
         text = {role: cells[str(i)].rename(role) for role, i in roles[symbol].items()}
+        _leave_out_one_name(text, names, roles[symbol], options)
         if times is None:
             where = (path.name, *table.names[1:])
             times = bar_times(
@@ -86,6 +86,7 @@ def typed_rows(
         if symbol is not None or "symbol" not in text:
             frame = frame.with_columns(pl.lit(symbol or options.symbol or name).alias("symbol"))
         frames.append(frame)
+    _note_columns(layouts, roles, report)
     return pl.concat(frames, how="diagonal")
 
 
@@ -127,6 +128,16 @@ def _roles(header: list[str], options: LoadOptions) -> dict[str, int]:
     if len(unix) == 1 and unix[0] not in roles.values() and "time" in roles:
         roles["epoch"] = unix[0]  # only to be compared
     return roles
+
+
+def _leave_out_one_name(
+    text: dict[str, pl.Series], names: list[str], roles: dict[str, int], options: LoadOptions
+) -> None:
+    """A column like "Name" tells series apart or is a description, the same in every row."""
+    if "symbol" not in text or "symbol" in (options.columns or {}) or options.symbol is not None:
+        return
+    if ranked_role(names[roles["symbol"]]) == ("symbol", WEAK) and text["symbol"].n_unique() < 2:
+        del text["symbol"], roles["symbol"]
 
 
 def _note_columns(

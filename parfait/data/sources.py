@@ -16,11 +16,12 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from parfait.data.columns import side_by_side
-from parfait.data.names import role_of
+from parfait.data.headers import stacked_header
+from parfait.data.names import ranked_role
 from parfait.data.options import LoadOptions
 from parfait.utils.errors import UserError
 
-FORMAT = 1  # raised when the same file and options give other bars
+FORMAT = 2  # raised when the same file and options give other bars
 _KINDS = (".csv", ".txt", ".tsv", ".parquet")
 _ENDINGS = (*_KINDS, ".gz", ".zip")
 _LONGEST = 150  # bytes of a file name, endings left out
@@ -86,14 +87,25 @@ def names_symbols(path: Path, options: LoadOptions) -> bool:
                 return True
             # All but the last line, which may be cut in the middle of a character.
             lines = head[: head.rfind(b"\n") + 1].decode("utf-8-sig").splitlines()[:_HEAD_LINES]
-            heads = [next(csv.reader([line], delimiter=d), []) for line in lines for d in "\t;|,"]
+            heads = [head for d in "\t;|," for head in _headers(lines, d)]
     except (PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
         return True
     cells = [[cell.strip() for cell in head] for head in (*heads, options.names or [])]
     return any(
-        side_by_side(head, None) or any(role_of(cell) == "symbol" for cell in head)
-        for head in cells
+        side_by_side(head, None) or any(_names_symbol(cell) for cell in head) for head in cells
     )
+
+
+def _names_symbol(cell: str) -> bool:
+    found = ranked_role(cell)
+    return found is not None and found[0] == "symbol"
+
+
+def _headers(lines: list[str], delimiter: str) -> list[list[str]]:
+    """Lines as cells, and those that are headers together with the line below as one."""
+    cells = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+    stacked = [stacked_header(cells, i) for i in range(len(cells))]
+    return [*cells, *(found[0] for found in stacked if found is not None)]
 
 
 def _head(path: Path) -> bytes:

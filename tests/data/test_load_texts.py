@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from parfait.data.numbers import parse_numbers
 from parfait.data.sources import find_sources
-from tests.data.test_load_vendors import HEADER, load, refused
-from tests.data.vendors import OHLCV, market, write
+from tests.data.test_load_vendors import HEADER, ROW, load, refused
+from tests.data.vendors import market, write
 
-ROW = "{t:%Y-%m-%d}," + OHLCV
 LAW = settings(
     max_examples=60,
     deadline=None,

@@ -14,6 +14,7 @@ from parfait.utils.errors import UserError
 from tests.data.vendors import LAYOUTS, OHLCV, market, write
 
 HEADER = "Date,Open,High,Low,Close,Volume"
+ROW = "{t:%Y-%m-%d}," + OHLCV
 STARTS = {
     "day": datetime(2019, 1, 2),
     "hour": datetime(2019, 1, 2),
@@ -207,3 +208,22 @@ def test_what_is_named_after_the_volume_is_no_volume(tmp_path: Path, name: str) 
     assert (frame["volume"] == 0).all()
     assert name in report.ignored_columns
     assert any("columns={'volume'" in note for note in report.notes)
+
+
+def test_a_name_is_a_symbol_only_where_it_tells_series_apart(tmp_path: Path) -> None:
+    bars = market()
+    one = write(bars, "date,open,high,low,close,volume,Name", ROW + ",Coin")
+    frame, report = load(tmp_path, one)
+    assert report.symbols == ["X"]  # of the file: a folder of such files holds several
+    assert frame.equals(bars)
+    panel = one + write(bars, None, ROW + ",Other")
+    assert load(tmp_path, panel)[1].symbols == ["Coin", "Other"]
+
+
+def test_common_names_come_before_others(tmp_path: Path) -> None:
+    bars = market("minute")
+    header = "Max,Data,Qty,Time,Date,Open,High,Low,Close,Volume,Last,Index,Unnamed: 0"
+    row = "1,2,3,{t:%H:%M},{t:%Y-%m-%d}," + OHLCV + ",4,5,6"
+    frame, report = load(tmp_path, write(bars, header, row))
+    assert frame.equals(bars)
+    assert report.ignored_columns == ["Max", "Data", "Qty", "Last", "Index", "Unnamed: 0"]
