@@ -127,15 +127,11 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str | int] | None)
             ranks[found[0]][i] = found[1]
     if [*header[:1]] == [""] and 0 not in taken:
         ranks["time"][0] = WEAK + 1
-    candidates = {
-        role: [i for i, rank in ranked.items() if rank == min(ranked.values())]
-        for role, ranked in ranks.items()
-    }
+    candidates = {role: _lowest(ranked) for role, ranked in ranks.items()}
     _prefer_exact(header, candidates)
     _join_calendar(header, candidates, chosen)
     if "time" not in chosen:
-        halves = [i for i, rank in ranks["time"].items() if rank < WEAK]
-        _split_date_and_clock(header, sorted({*halves, *ranks["clock"]}), candidates)
+        _split_date_and_clock(header, ranks["time"] | ranks["clock"], candidates)
     for role, positions in candidates.items():
         if role in chosen or not positions:
             continue
@@ -200,14 +196,20 @@ def _join_calendar(
 
 
 def _split_date_and_clock(
-    header: Sequence[str], both: list[int], candidates: dict[str, list[int]]
+    header: Sequence[str], ranked: dict[int, int], candidates: dict[str, list[int]]
 ) -> None:
     """A date and a time column, one each, are the two halves of one time."""
-    plain = [plain_name(cell) for cell in header]
-    dates = [i for i in both if plain[i] in DATES]
-    clocks = [i for i in both if plain[i] in CLOCKS]
-    if len(dates) == 1 and len(clocks) == 1 and len(both) == 2:
+    dates, clocks = (
+        _lowest({i: rank for i, rank in ranked.items() if plain_name(header[i]) in names})
+        for names in (DATES, CLOCKS)
+    )
+    both = {*dates, *clocks}
+    if len(dates) == len(clocks) == 1 and both >= {*candidates["time"], *candidates["clock"]}:
         candidates["time"], candidates["clock"] = dates, clocks
+
+
+def _lowest(ranked: dict[int, int]) -> list[int]:
+    return [i for i, rank in ranked.items() if rank == min(ranked.values())]
 
 
 def listed(header: Sequence[str]) -> str:
