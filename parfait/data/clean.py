@@ -13,6 +13,7 @@ _PRICES = ["open", "high", "low", "close"]
 _TOLERANCE = 1e-3  # relative; vendors round high and low apart from open and close
 _UNUSABLE = 0.05
 _OUTSIDE = "open or close outside high and low"
+_TOO_LONG = "too many cells"
 _OTHER = "other row for the same time, last kept"
 _SUSPENDED = "no volume and no range (suspended)"
 # Rows left out as asked, or because nothing was traded yet or then: no sign of a misread file.
@@ -189,7 +190,7 @@ def _drop_unusable(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
         "after the last price": absent & (pl.col("time") > priced.max()),
         "line of text, no bar": absent & pl.col("time").is_null() & ~pl.col("action"),
         "dividend or split, no bar": pl.col("action"),
-        "too many cells": pl.col("too_long"),
+        _TOO_LONG: pl.col("too_long"),
         "time skipped by daylight saving": pl.col("skipped"),
         "unreadable time": pl.col("time").is_null(),
         "unreadable number": pl.col("unreadable"),
@@ -305,6 +306,11 @@ def _refuse_if_mostly_unusable(report: LoadReport, hint: str) -> None:
             hint = (
                 "if it holds several series, name the column that tells them apart with "
                 "columns={'symbol': 'NAME'}"
+            )
+        elif report.dropped.get(_TOO_LONG, {"count": 0})["count"] > unusable / 2:
+            hint = (
+                "rows hold more cells than the header names; name all in their order, as in "
+                "names=['time', 'clock', 'open', 'high', 'low', 'close', 'volume']"
             )
         elif _void(report) > unusable / 2:
             hint = "take open, high and low from the close with close_only=True, or mend the file"

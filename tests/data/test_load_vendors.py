@@ -227,3 +227,12 @@ def test_common_names_come_before_others(tmp_path: Path) -> None:
     frame, report = load(tmp_path, write(bars, header, row))
     assert frame.equals(bars)
     assert report.ignored_columns == ["Max", "Data", "Qty", "Last", "Index", "Unnamed: 0"]
+
+
+def test_a_header_shorter_than_its_rows(tmp_path: Path) -> None:
+    bars = market("minute")
+    text = write(bars, "Datetime,o,h,l,c,v", "{t:%Y-%m-%d,%H:%M}," + OHLCV)
+    sentence = refused(tmp_path, text)
+    names = ["time", "clock", "open", "high", "low", "close", "volume"]
+    assert f"names={names}" in sentence
+    assert load(tmp_path, text, names=names)[0].equals(bars)
