@@ -102,7 +102,7 @@ def _unzip(raw: bytes, path: Path, max_bytes: int, member: str | None) -> tuple[
 def _choose(names: list[str], path: Path, member: str | None) -> str:
     if any(name.startswith(("xl/", "ppt/", "word/")) for name in names):
         raise UserError(f"{path} is an office document; save the table as CSV")
-    files = [n for n in names if not n.endswith("/") and not n.startswith("__MACOSX/")]
+    files = [n for n in names if not n.endswith("/") and not _is_hidden(n)]
     if member is not None:
         if member not in files:
             raise UserError(f"{path} has no member {member!r}; it holds {_listed(files)}")
@@ -115,6 +115,11 @@ def _choose(names: list[str], path: Path, member: str | None) -> str:
             f"member={files[0]!r}"
         )
     return files[0]
+
+
+def _is_hidden(name: str) -> bool:
+    """What file managers leave in archives."""
+    return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
 
 
 def _listed(names: list[str]) -> str:

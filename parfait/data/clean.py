@@ -13,6 +13,8 @@ _PRICES = ["open", "high", "low", "close"]
 _TOLERANCE = 1e-3  # relative; vendors round high and low apart from open and close
 _UNUSABLE = 0.05
 _OUTSIDE = "open or close outside high and low"
+_TOO_LONG = "too many cells"
+_OTHER = "other row for the same time, last kept"
 _SUSPENDED = "no volume and no range (suspended)"
 # Rows left out as asked, or because nothing was traded yet or then: no sign of a misread file.
 _ASKED = (
@@ -20,6 +22,8 @@ _ASKED = (
     "after the last price",
     "outside the session",
     "range over max_range",
+    "line of text, no bar",
+    "dividend or split, no bar",
     _SUSPENDED,
 )
 
@@ -67,6 +71,7 @@ def _count_readings(frame: pl.DataFrame, options: LoadOptions, report: LoadRepor
         ("repaired", "thousands separators", "grouped"),
         ("repaired", "decimal commas", "comma"),
         ("repaired", "numbers with a suffix", "suffixed"),
+        ("repaired", "numbers with a currency", "currency"),
         ("flagged", "bid above ask", "crossed"),
     ):
         if frame[mark].any():
@@ -82,7 +87,9 @@ def _fill(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.D
     if options.close_only:
         absent = [n for n in _PRICES[:3] if n not in frame.columns]
         frame = frame.with_columns(pl.lit(None, pl.Float64).alias(n) for n in absent)
-        made = pl.any_horizontal(pl.col(_PRICES[:3]).is_null()) & pl.col("close").is_not_null()
+        others = pl.col(_PRICES[:3])
+        frame = frame.with_columns(pl.when(others != 0).then(others))
+        made = pl.any_horizontal(others.is_null()) & pl.col("close").is_not_null()
         filled = frame.filter(made)["row"].to_list()
         report.count("repaired", "open, high or low taken from the close", filled)
         frame = frame.with_columns(pl.col(_PRICES[:3]).fill_null(pl.col("close")))
@@ -102,7 +109,10 @@ def _mixed_prices(frame: pl.DataFrame, report: LoadReport) -> str:
     shares = frame.select(rule.mean().fill_null(1).alias(n) for n, rule in inside.items()).row(0)
     share = dict(zip(inside, shares, strict=True))
     if share["open"] < 0.9 or share["close"] > 0.95:
-        return "mend the file, or name its columns as in columns={'close': 'NAME'}"
+        return (
+            "mend the file, or name its columns as in columns={'close': 'NAME'}, without a header "
+            "as in names=['time', 'open', 'close', 'high', 'low']"
+        )
     if share.get("adjusted", 0) > 0.95:
         name = report.columns["adjusted"]
         return (
@@ -178,7 +188,9 @@ def _drop_unusable(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
         # A series that begins later than its file, or ends earlier, is no fault of its rows.
         "before the first price": absent & (pl.col("time") < priced.min()),
         "after the last price": absent & (pl.col("time") > priced.max()),
-        "too many cells": pl.col("too_long"),
+        "line of text, no bar": absent & pl.col("time").is_null() & ~pl.col("action"),
+        "dividend or split, no bar": pl.col("action"),
+        _TOO_LONG: pl.col("too_long"),
         "time skipped by daylight saving": pl.col("skipped"),
         "unreadable time": pl.col("time").is_null(),
         "unreadable number": pl.col("unreadable"),
@@ -253,8 +265,7 @@ def _sort(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
     if (sentence := repeated_hour(unique, report.timezone)) is not None:
         report.notes.append(sentence)
     older = pl.col("time").is_last_distinct().not_()
-    reason = "other row for the same time, last kept"
-    return _drop(unique, reason, older, report).sort("time")
+    return _drop(unique, _OTHER, older, report).sort("time")
 
 
 def _adjust(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
@@ -279,10 +290,32 @@ def _adjust(frame: pl.DataFrame, report: LoadReport) -> pl.DataFrame:
     )
 
 
+def _void(report: LoadReport) -> int:
+    return sum(
+        entry["count"]
+        for r, entry in report.dropped.items()
+        if r in ("missing price", "zero price")
+    )
+
+
 def _refuse_if_mostly_unusable(report: LoadReport, hint: str) -> None:
     asked = sum(entry["count"] for r, entry in report.dropped.items() if r in _ASKED)
     unusable, rows = report.dropped_rows - asked, report.rows_in - asked
     if unusable > _UNUSABLE * rows:
+        if report.dropped.get(_OTHER, {"count": 0})["count"] > unusable / 2:
+            hint = (
+                "if it holds several series, name the column that tells them apart with "
+                "columns={'symbol': 'NAME'}"
+            )
+        elif report.dropped.get(_TOO_LONG, {"count": 0})["count"] > unusable / 2:
+            hint = (
+                "rows hold more cells than the header names; name all in their order, as in "
+                "names=['time', 'clock', 'open', 'high', 'low', 'close', 'volume']"
+            )
+        elif _void(report) > unusable / 2:
+            hint = "take open, high and low from the close with close_only=True, or mend the file"
+            if "adjusted" in report.columns:
+                hint = f"leave {report.columns['adjusted']!r} aside with adjust=False, or {hint}"
         reasons = ", ".join(
             f"{reason} {entry['count']} (first in row {entry['rows'][0]})"
             for reason, entry in report.dropped.items()

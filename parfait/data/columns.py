@@ -3,42 +3,47 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from parfait.data.names import (
+    CALENDAR,
+    CLOCKS,
+    DATES,
+    WEAK,
+    plain_name,
+    ranked_role,
+    role_of,
+)
 from parfait.data.options import QUOTES, ROLES
 from parfait.utils.errors import UserError
 
-_ALIASES = {
-    "time": "date time datetime timestamp t ts day dt opentime tradedate 日期 时间 交易日期",
-    "open": "open o openprice openingprice 开盘 开盘价",
-    "high": "high h highprice 最高 最高价",
-    "low": "low l lowprice 最低 最低价",
-    "close": "close c last price settle closeprice closingprice 收盘 收盘价",
-    "volume": "volume v vol 成交量",
-    "adjusted": "adjclose adjustedclose closeadj",
-    "symbol": "symbol ticker code asset 代码 股票代码",
-}
-_ROLE_OF = {alias: role for role, names in _ALIASES.items() for alias in names.split()}
-_ROLE_OF |= {
-    plain: f"{side} {name}"
-    for side in ("bid", "ask")
-    for name in ("open", "high", "low", "close")
-    for short in (name, name[0])
-    for plain in (f"{side}{short}", f"{short}{side}")
-} | {"bid": "bid close", "ask": "ask close", "offer": "ask close"}
-_DATES, _CLOCKS = ("date", "日期", "day", "交易日期"), ("time", "时间")
-_WIDE = re.compile(r"^(.+?)[:/|](\w+)$")
 HEADERLESS = ("time", "open", "high", "low", "close", "volume")
-
-
-def plain_name(name: str) -> str:
-    """Lower case, letters and digits only, without a leading "1. "."""
-    bare = "".join(c for c in name.casefold() if c.isalnum())
-    return bare.lstrip("0123456789") or bare
-
-
-def role_of(name: str) -> str | None:
-    """The role a header cell names, if any."""
-    plain = plain_name(name)
-    return _ROLE_OF.get(plain) or ("volume" if plain.startswith("volume") else None)
+_MARKED = re.compile(r"^([^:|/]+(?:/[^:|/]+)?)[:|/]([\w .]+)$")
+_JOINED = re.compile(r"^(.+)[_. ]([A-Za-z]+|[Aa]dj[_. ]?[Cc]lose)$")
+_TUPLE = re.compile(r"""^\(\s*['"](.+?)['"]\s*,\s*['"](.+?)['"]\s*\)$""")
+_NO_SYMBOLS = [
+    "bid",
+    "ask",
+    "adj",
+    "adjusted",
+    "prev",
+    "previous",
+    "mid",
+    "px",
+    "unadj",
+    "raw",
+    "split",
+    "price",
+    "avg",
+    "average",
+    "ema",
+    "sma",
+    "total",
+    "day",
+    "week",
+    "month",
+    "year",
+    "heikin",
+    "ha",
+]
 
 
 def is_header(cells: Sequence[str]) -> bool:
@@ -46,8 +51,37 @@ def is_header(cells: Sequence[str]) -> bool:
     roles = {role_of(cell) for cell in cells}
     if {"bid close", "ask close"} <= roles:
         return True
-    wide = {role_of(match[2]) for cell in cells if (match := _WIDE.match(cell))}
-    return any("close" in found and len(found - {None}) > 1 for found in (roles, wide))
+    wide = {field for parts in _split(cells).values() for field in parts.values()}
+    sides = [roles, {role_of(field) for field in wide}]
+    return any("close" in found and len(found - {None}) > 1 for found in sides)
+
+
+def _split(header: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Symbol -> position -> field, for "BTC:open", ("open", "BTC"), and BTC_open or open_BTC.
+
+    Of the last two, whose marks are part of many names, only symbols with a bar's four prices.
+    """
+    found: dict[str, dict[int, str]] = {}
+    loose: dict[str, dict[int, str]] = {}
+    for i, cell in enumerate(header):
+        if role_of(cell) is not None:
+            continue
+        if (pair := _TUPLE.match(cell)) is not None:
+            symbol, field = (pair[2], pair[1]) if role_of(pair[1]) else (pair[1], pair[2])
+            if role_of(field):
+                found.setdefault(symbol, {})[i] = field
+        elif (pair := _MARKED.match(cell)) and role_of(pair[2]):
+            found.setdefault(pair[1], {})[i] = pair[2]
+        elif (pair := _JOINED.match(cell)) is not None:
+            symbol, field = (pair[1], pair[2])
+            if not role_of(field):
+                field, _, symbol = cell.replace(".", "_").replace(" ", "_").partition("_")
+            if role_of(field) and plain_name(symbol) not in _NO_SYMBOLS:
+                loose.setdefault(symbol, {})[i] = field
+    for symbol, parts in loose.items():
+        if {role_of(field) for field in parts.values()} >= {"open", "high", "low", "close"}:
+            found.setdefault(symbol, parts)
+    return found
 
 
 def side_by_side(header: Sequence[str], symbol: str | None) -> dict[str, dict[int, str]]:
@@ -58,13 +92,11 @@ def side_by_side(header: Sequence[str], symbol: str | None) -> dict[str, dict[in
     Raises:
         UserError: ``symbol`` is asked for and not there.
     """
-    found: dict[str, dict[int, str]] = {}
-    for i, cell in enumerate(header):
-        if (match := _WIDE.match(cell)) and role_of(match[2]):
-            found.setdefault(match[1], {})[i] = match[2]
-    if {s.casefold() for s in found} <= {"bid", "ask"}:
-        return {}
     if any(role_of(cell) == "close" for cell in header):
+        return {}
+    found = _split(header)
+    fields = {role_of(field) for parts in found.values() for field in parts.values()}
+    if {s.casefold() for s in found} <= {"bid", "ask"} or "close" not in fields:
         return {}
     if symbol is None:
         return found
@@ -76,43 +108,35 @@ def side_by_side(header: Sequence[str], symbol: str | None) -> dict[str, dict[in
 
 def shared_header(header: Sequence[str]) -> list[str]:
     """The header with "" for columns that belong to one symbol."""
-    return ["" if (m := _WIDE.match(cell)) and role_of(m[2]) else cell for cell in header]
+    owned = {i for parts in _split(header).values() for i in parts}
+    return ["" if i in owned else cell for i, cell in enumerate(header)]
 
 
-def assign_roles(header: Sequence[str], columns: Mapping[str, str] | None) -> dict[str, int]:
+def assign_roles(header: Sequence[str], columns: Mapping[str, str | int] | None) -> dict[str, int]:
     """Role -> column position; "clock" is the time of day beside a date.
 
     Raises:
         UserError: a role with two candidates, a name in ``columns`` that is not there, or neither
             a close nor a bid and an ask.
     """
-    chosen: dict[str, int] = {}
-    for role, name in (columns or {}).items():
-        same = [i for i, cell in enumerate(header) if cell == name]
-        same = same or [i for i, cell in enumerate(header) if plain_name(cell) == plain_name(name)]
-        if len(same) != 1:
-            count = "no column" if not same else f"{len(same)} columns"
-            raise UserError(f"{count} named {name!r} for {role}; the columns are {listed(header)}")
-        chosen[role] = same[0]
+    chosen = {role: _position(header, role, name) for role, name in (columns or {}).items()}
+    ranks: dict[str, dict[int, int]] = {role: {} for role in ROLES}
     taken = set(chosen.values())
-    candidates: dict[str, list[int]] = {role: [] for role in ROLES}
     for i, cell in enumerate(header):
-        role = role_of(cell)
-        if role is not None and i not in taken:
-            candidates[role].append(i)
+        if i not in taken and (found := ranked_role(cell)) is not None:
+            ranks[found[0]][i] = found[1]
+    if [*header[:1]] == [""] and 0 not in taken:
+        ranks["time"][0] = WEAK + 1
+    candidates = {role: _lowest(ranked) for role, ranked in ranks.items()}
+    _prefer_exact(header, candidates)
+    _join_calendar(header, candidates, chosen)
     if "time" not in chosen:
-        _split_date_and_clock(header, candidates)
-        if not candidates["time"] and [*header[:1]] == [""] and 0 not in taken:
-            candidates["time"] = [0]
+        _split_date_and_clock(header, ranks["time"] | ranks["clock"], candidates)
     for role, positions in candidates.items():
         if role in chosen or not positions:
             continue
         if len(positions) > 1:
-            names = ", ".join(repr(header[i]) for i in positions)
-            raise UserError(
-                f"{len(positions)} columns may be the {role} ({names}); "
-                f"choose one, as in columns={{'{role}': {header[positions[0]]!r}}}"
-            )
+            raise UserError(_which(role, [header[i] for i in positions], positions))
         chosen[role] = positions[0]
     quotes = {"bid close", "ask close"} <= set(chosen)
     if "close" in chosen or not quotes:
@@ -126,13 +150,66 @@ def assign_roles(header: Sequence[str], columns: Mapping[str, str] | None) -> di
     return chosen
 
 
-def _split_date_and_clock(header: Sequence[str], candidates: dict[str, list[int]]) -> None:
-    """A date and a time column, one each, are the two halves of one time."""
+def _position(header: Sequence[str], role: str, name: str | int) -> int:
+    if isinstance(name, int):
+        if not 1 <= name <= len(header):
+            raise UserError(f"no column {name} for {role}; there are {len(header)} columns")
+        return name - 1
+    same = [i for i, cell in enumerate(header) if cell == name]
+    same = same or [i for i, cell in enumerate(header) if plain_name(cell) == plain_name(name)]
+    if not same:
+        raise UserError(f"no column named {name!r} for {role}; the columns are {listed(header)}")
+    if len(same) > 1:
+        raise UserError(_which(role, [header[i] for i in same], same))
+    return same[0]
+
+
+def _which(role: str, names: list[str], positions: list[int]) -> str:
+    """Equal names are told apart by their position."""
+    shown = ", ".join(repr(name[:40]) for name in names)
+    sentence = f"{len(names)} columns may be the {role} ({shown}); choose one, as in columns="
+    if len({plain_name(name) for name in names}) == len(names):
+        return f"{sentence}{{'{role}': {names[0]!r}}}"
+    places = " or ".join(str(i + 1) for i in positions)
+    return f"{sentence}{{'{role}': {positions[0] + 1}}} (by position: {places})"
+
+
+def _prefer_exact(header: Sequence[str], candidates: dict[str, list[int]]) -> None:
+    """A column called "close" is the close, beside "last" and "price"; a settlement may be it."""
+    plain = {i: plain_name(header[i]) for i in candidates["close"]}
+    if "settle" not in plain.values() and "close" in plain.values():
+        candidates["close"] = [i for i, name in plain.items() if name == "close"]
+
+
+def _join_calendar(
+    header: Sequence[str], candidates: dict[str, list[int]], chosen: dict[str, int]
+) -> None:
+    """Columns year, month and day are one date, where no other column is a date."""
     plain = [plain_name(cell) for cell in header]
-    dates = [i for i in candidates["time"] if plain[i] in _DATES]
-    clocks = [i for i in candidates["time"] if plain[i] in _CLOCKS]
-    if len(dates) == 1 and len(clocks) == 1 and len(candidates["time"]) == 2:
+    where = [[i for i, name in enumerate(plain) if name == part] for part in CALENDAR]
+    others = [i for i in candidates["time"] if plain[i] not in (*CLOCKS, "day")]
+    if "time" in chosen or others or any(len(found) != 1 for found in where):
+        return
+    candidates["clock"] += [i for i in candidates["time"] if plain[i] in CLOCKS]
+    candidates["time"] = where[0]
+    chosen |= {"month": where[1][0], "day": where[2][0]}
+
+
+def _split_date_and_clock(
+    header: Sequence[str], ranked: dict[int, int], candidates: dict[str, list[int]]
+) -> None:
+    """A date and a time column, one each, are the two halves of one time."""
+    dates, clocks = (
+        _lowest({i: rank for i, rank in ranked.items() if plain_name(header[i]) in names})
+        for names in (DATES, CLOCKS)
+    )
+    both = {*dates, *clocks}
+    if len(dates) == len(clocks) == 1 and both >= {*candidates["time"], *candidates["clock"]}:
         candidates["time"], candidates["clock"] = dates, clocks
+
+
+def _lowest(ranked: dict[int, int]) -> list[int]:
+    return [i for i, rank in ranked.items() if rank == min(ranked.values())]
 
 
 def listed(header: Sequence[str]) -> str:

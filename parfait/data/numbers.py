@@ -7,28 +7,46 @@ import polars as pl
 
 from parfait.utils.errors import UserError
 
-_NULLS = ["", "-", "--", "---", ".", "null", "none", "nil", "nan", "na", "n/a", "#n/a", "nat"]
-_SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "万": 1e4, "亿": 1e8}
+_NULLS = [
+    *("", "-", "--", "---", ".", "null", "none", "nil", "nan", "na", "n/a", "#n/a", "nat", "<na>"),
+    *("#value!", "#div/0!", "#ref!", "#name?", "#num!", "\\n", "?", "\u2013", "\u2014"),
+]
+_SUFFIXES = {
+    **{"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "万": 1e4, "亿": 1e8, "萬": 1e4, "億": 1e8},
+    **{"mn": 1e6, "mio": 1e6, "mln": 1e6, "bn": 1e9, "mrd": 1e9, "bln": 1e9, "tn": 1e12},
+    **{"lakh": 1e5, "cr": 1e7},
+}
+_CODES = r"us\$|[$€£¥₹₿₩₽]|usdt?|eur|gbp|jpy|cny|inr|chf|cad|aud|rs\.?|元|円|원"
+_BEFORE, _AFTER = rf"^([+-]?)\s*(?:{_CODES})\s*", rf"\s*(?:{_CODES})$"
 _GROUPED = {  # digits in groups of three, by decimal mark
-    ".": r"^[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$",
+    ".": r"^[+-]?(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3})(?:\.\d*)?$",  # or Indian
     ",": r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?$",
 }
-_MARKS = ("unreadable", "grouped", "comma", "suffixed")
+_SPACED = r"^[^\d]*\d{1,3}(?:[\s'’]\d{3})+(?:[^\d\s'’].*)?$"
+_MARKS = ("unreadable", "grouped", "comma", "suffixed", "currency")
 _NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?$"
 
 
 def looks_numeric(cell: str) -> bool:
     """Whether one cell is a number or a null marker, under either decimal mark."""
     bare = re.sub(r"(?<=\d)[\s'’,](?=\d)", "", cell.strip().lower())
+    bare = re.sub(_AFTER, "", re.sub(_BEFORE, r"\1", bare))
     return bare in _NULLS or re.match(_NUMBER, bare.rstrip("kmbt万亿")) is not None
+
+
+def currencies(text: pl.Series) -> set[str]:
+    """The signs and codes of currency that cells begin or end with."""
+    lower = text.str.strip_chars().str.to_lowercase()
+    found = (lower.str.extract(rf"(?:^|\d\s*)({_CODES})\s*[+-]?(?:\d|$)", 1)).drop_nulls()
+    return set(found.unique().to_list())
 
 
 def find_decimal(cells: Sequence[pl.Series], delimiter: str) -> str:
     """The decimal mark of the price columns, decided on all of them together.
 
     Raises:
-        UserError: every comma stands before exactly three digits in a file not separated by
-            commas, so that 1,234 may be either.
+        UserError: every comma stands before exactly three digits, so that 1,234 may be either, in
+            a file not separated by commas or where every price has one.
     """
     text = pl.concat([cell.rename("cell") for cell in cells])
     commas = text.filter(text.str.contains(",", literal=True))
@@ -37,9 +55,13 @@ def find_decimal(cells: Sequence[pl.Series], delimiter: str) -> str:
     both = commas.filter(commas.str.contains(".", literal=True))
     if not both.is_empty():
         return "," if 2 * both.str.contains(r"\..*,").sum() > len(both) else "."
+    if commas.str.contains(r",.*,").any():
+        return "."
     if not commas.str.strip_chars().str.contains(_GROUPED["."]).all():
         return ","
-    if delimiter in (",", "") or commas.str.contains(r",.*,").any():
+    if commas.str.contains(r"^\s*[+-]?0\d*,").any():
+        return ","  # no thousand begins with 0
+    if delimiter in (",", "") and len(commas) < text.str.contains(r"\d").sum():
         return "."
     raise UserError(
         f"{commas[0]!r} may hold a thousands or a decimal comma; say which with decimal='.' or "
@@ -48,10 +70,11 @@ def find_decimal(cells: Sequence[pl.Series], delimiter: str) -> str:
 
 
 def parse_numbers(text: pl.Series, decimal: str) -> pl.DataFrame:
-    """Columns ``value`` (null where absent or unreadable) and four booleans.
+    """Columns ``value`` (null where absent or unreadable) and five booleans.
 
     ``unreadable``: neither a number nor a null marker; ``grouped``: held thousands separators;
-    ``comma``: a decimal comma; ``suffixed``: a factor as in 1.2M.
+    ``comma``: a decimal comma; ``suffixed``: a factor as in 1.2M;
+    ``currency``: a sign or code as in $1.2.
     """
     if decimal == ",":  # where 1.234 is not what it seems
         return _parse_any(text, decimal)
@@ -67,12 +90,18 @@ def parse_numbers(text: pl.Series, decimal: str) -> pl.DataFrame:
 
 def _parse_any(text: pl.Series, decimal: str) -> pl.DataFrame:
     cell, body = pl.col("cell"), pl.col("body")
-    parts = r"^(.*?)\s*([kmbt万亿])?$"
-    close = cell.str.replace_all(r"(\d)[\s'’](\d)", "${1}${2}")
-    frame = pl.DataFrame({"cell": text.str.strip_chars().str.to_lowercase()}).with_columns(
+    parts = rf"^(.*?)\s*({'|'.join(sorted(_SUFFIXES, key=len, reverse=True))})?$"
+    lower = pl.Series("cell", text.str.strip_chars().str.to_lowercase().str.replace("\u2212", "-"))
+    frame = pl.DataFrame({"cell": lower})
+    signed = cell.str.replace(r"^\((.*\d.*)\)$", "-${1}")
+    priced = signed.str.replace(_BEFORE, "${1}").str.replace(_AFTER, "")
+    close = pl.when(priced.str.contains(_SPACED)).then(priced.str.replace_all(r"[\s'’]", ""))
+    close = close.otherwise(priced)
+    frame = frame.with_columns(
         close.str.extract(parts, 1).alias("body"),
         close.str.extract(parts, 2).replace_strict(_SUFFIXES, default=1.0).alias("factor"),
-        (close != cell).alias("spaced"),
+        priced.str.contains(_SPACED).alias("spaced"),
+        (priced != signed).alias("currency"),
     )
     grouped = body.str.contains(_GROUPED[decimal])
     thousands = "," if decimal == "." else "."
@@ -89,4 +118,5 @@ def _parse_any(text: pl.Series, decimal: str) -> pl.DataFrame:
         (number & (pl.col("grouped") | pl.col("spaced"))).fill_null(False).alias("grouped"),
         (number & pl.col("comma")).fill_null(False).alias("comma"),
         (number & (pl.col("factor") != 1)).fill_null(False).alias("suffixed"),
+        (number & pl.col("currency")).fill_null(False).alias("currency"),
     )

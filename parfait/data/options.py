@@ -15,6 +15,7 @@ _PRICES = ("open", "high", "low", "close")
 QUOTES = tuple(f"{side} {name}" for side in ("bid", "ask") for name in _PRICES)
 ROLES = ("time", "clock", "open", "high", "low", "close", "volume", "adjusted", "symbol", *QUOTES)
 MAX_BYTES = 1 << 28  # of text after unpacking: a small archive can hold a disk of zeros
+EXCEL = "excel"  # the time_format of a spreadsheet's days
 _MOST_BYTES = (1 << 32) - 1  # what one column of text can address
 
 
@@ -23,17 +24,20 @@ class LoadOptions:
     """Options of ``load_bars``; the defaults never guess.
 
     Args:
-        columns: role -> column name, where names are unknown or two compete; roles are ``ROLES``.
+        columns: role -> column name, or its position from 1 where two have one name, where names
+            are unknown or two compete; roles are ``ROLES``.
         names: column names of a file without header, in order; columns beyond are ignored.
         header: whether the file has a header line; ``None`` looks.
         member: which file of a zip archive that holds several.
         symbol: which series of a file that holds several.
         decimal: decimal mark, "." or ","; ``None`` looks.
         day_first: whether 3/4/2020 is the third of April; ``None`` looks, and refuses a tie.
+        time_format: how times are written, as "%d%m%Y %H:%M"; "excel" for days of a spreadsheet.
+            ``None`` looks.
         timezone: IANA name of the zone of the file's clock ("America/New_York"). Times with a
             clock are converted to UTC and hours that occur twice are told apart; plain dates stay.
-        local_time: with differing UTC offsets, whether to keep the file's clock (True) or convert
-            each time to UTC (False).
+        local_time: with differing UTC offsets or a zone in the file, whether to keep the file's
+            clock (True) or convert each time to UTC (False).
         date: the day of a file timed in milliseconds since midnight, when its name holds none.
         date_shift: days added to every time (1 undoes dates that were moved a day back).
         start, frequency: first time and spacing ("1bd" business days, "1d", "1h", "5m", "1w",
@@ -46,7 +50,7 @@ class LoadOptions:
             layout) that apply up to their date, or a folder of them named SYMBOL.csv. Prices are
             multiplied by both, volume is divided by the split factor.
         price_scale: prices are multiplied by it (1e-4 for prices in ten-thousandths).
-        close_only: whether missing open, high and low may be replaced by the close.
+        close_only: whether open, high and low that are missing or 0 may be replaced by the close.
         drop_suspended: whether bars without volume and range are dropped as days without trading;
             ``None`` does so where no bar falls on a weekend and most bars have a volume.
         max_range: bars whose high exceeds so many times the low are dropped; ``None`` flags those
@@ -56,13 +60,14 @@ class LoadOptions:
         max_bytes: largest file, packed or unpacked.
     """
 
-    columns: Mapping[str, str] | None = None
+    columns: Mapping[str, str | int] | None = None
     names: Sequence[str] | None = None
     header: bool | None = None
     member: str | None = None
     symbol: str | None = None
     decimal: str | None = None
     day_first: bool | None = None
+    time_format: str | None = None
     timezone: str | None = None
     local_time: bool | None = None
     date: str | None = None
@@ -90,9 +95,11 @@ class LoadOptions:
             raise UserError(
                 f"names={self.names!r} must be a list, as in names=['time', 'open', 'close']"
             )
-        for role in self.columns or {}:
+        for role, name in (self.columns or {}).items():
             if role not in ROLES:
                 raise UserError(f"columns: role {role!r} is unknown; roles are {', '.join(ROLES)}")
+            if isinstance(name, bool) or not isinstance(name, str | int):
+                raise UserError(f"columns: {role}={name!r} must be a name or a position from 1")
         if self.decimal not in (None, ".", ","):
             raise UserError(f"decimal {self.decimal!r} must be '.' or ','")
         if (self.start is None) != (self.frequency is None):
@@ -144,7 +151,7 @@ class LoadOptions:
             if name not in known:
                 raise UserError(f"load_bars has no option {name!r}; it has {', '.join(known)}")
         # Typed on a command line, a symbol or a date of digits alone arrives as a number.
-        digits = ("symbol", "date", "start", "frequency", "member", "timezone")
+        digits = ("symbol", "date", "start", "frequency", "member", "timezone", "time_format")
         texts = {n: str(options[n]) for n in digits if options.get(n) is not None}
         return cls(**{**options, **texts})
 

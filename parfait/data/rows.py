@@ -1,36 +1,31 @@
 """A table of text cells -> one row per bar with parsed cells, nothing dropped yet."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from parfait.data.columns import (
-    HEADERLESS,
     assign_roles,
-    is_header,
     listed,
     shared_header,
     side_by_side,
 )
-from parfait.data.numbers import find_decimal, looks_numeric, parse_numbers
+from parfait.data.headers import find_header
+from parfait.data.names import EPOCHS, WEAK, hints_at_volume, plain_name, ranked_role
+from parfait.data.numbers import currencies, find_decimal, parse_numbers
 from parfait.data.options import QUOTES, LoadOptions
 from parfait.data.report import LoadReport
 from parfait.data.table import TextTable
-from parfait.data.times import UNKNOWN_ZONE, Times, parse_times
+from parfait.data.times import Times
+from parfait.data.timestamps import bar_times
 from parfait.data.zones import to_utc
 from parfait.utils.errors import UserError
 
 PRICES = ("open", "high", "low", "close")
-MARKS = ("grouped", "comma", "suffixed")
+MARKS = ("grouped", "comma", "suffixed", "currency")
 _MAX_NOTES = 5
-_JUNK_LINES = 10  # lines before the header that some vendors use for a title
-_QUOTE_NAMES = (
-    *QUOTES[:4],
-    "bid size",
-    *QUOTES[4:],
-    "ask size",
-)
 
 
 def typed_rows(
@@ -48,14 +43,14 @@ def typed_rows(
     Returns:
         Columns row, time and local (microseconds), open, high, low, close, volume, symbol,
         adjusted where the file has it (null marks an absent value), and booleans skipped,
-        too_long, unreadable, crossed and ``MARKS``.
+        too_long, unreadable, action (a dividend or split, no bar), crossed and ``MARKS``.
 
     Raises:
         UserError: columns, times or numbers leave a question open.
     """
-    header, first = _header(table, options, report)
+    table, header, first = find_header(table, options, report)
     if table.height <= first:
-        raise UserError("a header and no rows of bars")
+        raise UserError("it holds a header and no rows of bars; give a file with rows")
     wide = side_by_side(header, options.symbol)
     layouts: dict[str | None, list[str]] = {None: header}
     if wide:
@@ -73,14 +68,17 @@ def typed_rows(
             ) from error
     used = sorted({i for one in roles.values() for i in one.values()})
     cells = table.cells.columns(used, first, len(header))
-    _note_columns(layouts, roles, report)
+    cells = _unwrapped(cells) if table.wrapped else cells
     times: Times | None = None  # the same for symbols side by side
     frames = []
     for symbol, names in layouts.items():
         text = {role: cells[str(i)].rename(role) for role, i in roles[symbol].items()}
+        _leave_out_one_name(text, names, roles[symbol], options)
         if times is None:
             where = (path.name, *table.names[1:])
-            times = _times(text, cells["row"], options, where, names, roles[symbol])
+            times = bar_times(
+                text, _with_prices(cells, layouts, roles), options, where, names, roles[symbol]
+            )
             report.time_format = times.form
         frame = _one_layout(cells, text, times, options, report)
         called = {role: names[i] for role, i in roles[symbol].items()}
@@ -88,7 +86,22 @@ def typed_rows(
         if symbol is not None or "symbol" not in text:
             frame = frame.with_columns(pl.lit(symbol or options.symbol or name).alias("symbol"))
         frames.append(frame)
+    _note_columns(layouts, roles, report)
     return pl.concat(frames, how="diagonal")
+
+
+def _unwrapped(cells: pl.DataFrame) -> pl.DataFrame:
+    """Cells without ="..." of a spreadsheet, without '...', and without a text's apostrophe."""
+    quoted = pl.col(pl.String).str.replace(r"""^='?"?([^"']*)'?"?$|^'([^']*)'?$""", "${1}${2}")
+    return cells.with_columns(quoted)
+
+
+def _with_prices(
+    cells: pl.DataFrame, layouts: Iterable[str | None], roles: dict[str | None, dict[str, int]]
+) -> pl.DataFrame:
+    """Columns row and bars: whether a row holds any price, as a comment or a footer does not."""
+    held = {i for s in layouts for r, i in roles[s].items() if r in (*PRICES, *QUOTES)}
+    return cells.select("row", bars=pl.any_horizontal(pl.col(str(i)) != "" for i in sorted(held)))
 
 
 def file_symbol(path: Path) -> str:
@@ -111,7 +124,20 @@ def _roles(header: list[str], options: LoadOptions) -> dict[str, int]:
             f"columns={{'{wanted[0]}': 'NAME'}}, or accept flat bars made of closes with "
             "close_only=True"
         )
+    unix = [i for i, cell in enumerate(header) if plain_name(cell) in EPOCHS]
+    if len(unix) == 1 and unix[0] not in roles.values() and "time" in roles:
+        roles["epoch"] = unix[0]  # only to be compared
     return roles
+
+
+def _leave_out_one_name(
+    text: dict[str, pl.Series], names: list[str], roles: dict[str, int], options: LoadOptions
+) -> None:
+    """A column like "Name" tells series apart or is a description, the same in every row."""
+    if "symbol" not in text or "symbol" in (options.columns or {}) or options.symbol is not None:
+        return
+    if ranked_role(names[roles["symbol"]]) == ("symbol", WEAK) and text["symbol"].n_unique() < 2:
+        del text["symbol"], roles["symbol"]
 
 
 def _note_columns(
@@ -122,40 +148,15 @@ def _note_columns(
     header = next(iter(layouts.values()))
     first = next(iter(roles.values()))
     used = {i for one in roles.values() for i in one.values()}
-    report.columns = {role: header[i] for role, i in first.items()}
-    report.ignored_columns = [c for i, c in enumerate(header) if i not in used and c]
-
-
-def _header(table: TextTable, options: LoadOptions, report: LoadReport) -> tuple[list[str], int]:
-    """Column names and the index of the first data row."""
-    if table.header is not None:
-        return table.header, 0
-    named = set((options.columns or {}).values())
-    if options.header is not False and options.names is None:
-        for i, cells in enumerate(table.head[:_JUNK_LINES]):
-            if is_header(cells) or (named and named <= set(cells)):
-                report.count("repaired", "lines before the header", table.numbers(i))
-                return cells, i + 1
-        if options.header or sum(looks_numeric(c) for c in table.head[0][1:]) < 3:
-            return table.head[0], 1
-    width = max(len(cells) for cells in table.head[:_JUNK_LINES])
-    if options.names is not None and len(options.names) <= width:
-        return [str(name) for name in options.names], 0
-    if options.names is None and 5 <= width <= len(HEADERLESS):
-        return list(HEADERLESS[:width]), 0
-    if options.names is None and 3 <= width <= 4:
-        raise UserError(
-            f"no header and {width} columns: if they are a date, a price factor and a split "
-            "factor, give this file as factors= beside the file of prices; else name the columns, "
-            "as in names=['time', 'close'] with close_only=True"
+    report.columns = {role: header[i] for role, i in first.items() if role != "epoch"}
+    report.ignored_columns = [
+        c for i, c in enumerate(header) if c and i not in used - {first.get("epoch")}
+    ]
+    if "volume" not in first and (maybe := list(filter(hints_at_volume, report.ignored_columns))):
+        report.notes.append(
+            f"no volume is used, though {maybe[0]!r} may be it; if so, say columns={{'volume': "
+            f"{maybe[0]!r}}}"
         )
-    proposed = ["time", *_QUOTE_NAMES] if width == 1 + len(_QUOTE_NAMES) else list(HEADERLESS)
-    quotes = "; if they are quotes" if width == 1 + len(_QUOTE_NAMES) else ""
-    raise UserError(
-        f"no header and {width} columns, not {', '.join(HEADERLESS)}; name them in their "
-        f"order{quotes}, as in names={proposed} (another word skips a column, columns after "
-        "the last name are left out)"
-    )
 
 
 def _one_layout(
@@ -171,66 +172,6 @@ def _one_layout(
     frame = cells.select("row", too_long).with_columns(times.values.alias("read"), symbol)
     frame, report.timezone = to_utc(frame, times, options)
     return frame.drop("read")
-
-
-def _times(
-    text: dict[str, pl.Series],
-    rows: pl.Series,
-    options: LoadOptions,
-    file_names: tuple[str, ...],
-    header: list[str],
-    roles: dict[str, int],
-) -> Times:
-    if options.start is not None and options.frequency is not None:
-        values = regular_times(options.start, options.frequency, len(rows))
-        return Times(values, f"none: {options.start} and every {options.frequency}", UNKNOWN_ZONE)
-    if "time" not in text:
-        raise UserError(
-            f"no time column; the columns are {listed(header)}: name it with "
-            "columns={'time': 'NAME'}, or give start='YYYY-MM-DD' and frequency='1bd' "
-            "(business days; also 1d, 1h, 5m, 1w, 1mo)"
-        )
-    cells = text["time"]
-    if "clock" in text:
-        cells = cells + " " + text["clock"]
-    try:
-        return parse_times(cells, rows, options, file_names)
-    except UserError as error:
-        raise UserError(f"column {header[roles['time']][:40]!r}: {error}") from error
-
-
-def regular_times(start: str, frequency: str, n: int) -> pl.Series:
-    """n times from ``start``, ``frequency`` apart ("1bd", "1d", "1h", "5m", "1w", "1mo").
-
-    Raises:
-        UserError: an unreadable start or frequency, or times beyond the calendar.
-    """
-    try:
-        first = pl.Series([start]).str.to_datetime(time_unit="us")
-        if frequency.endswith("bd"):
-            days = np.busday_offset(
-                first.dt.date().to_numpy().astype("datetime64[D]"),
-                np.arange(n) * int(frequency[:-2]),
-                roll="forward",
-            )
-            clock = first.cast(pl.Int64)[0] % 86_400_000_000
-            return pl.Series("time", days.astype("datetime64[us]").astype(np.int64) + clock)
-        steps = pl.DataFrame({"first": first}).select(pl.col("first").repeat_by(n).explode())
-        counts = pl.Series("i", np.arange(n))
-        amount, unit = (
-            int(frequency.rstrip("abcdefghijklmnopqrstuvwxyz")),
-            frequency.lstrip("0123456789"),
-        )
-        offsets = (counts * amount).cast(pl.String) + unit
-        times = steps.with_columns(offsets.alias("offset")).select(
-            pl.col("first").dt.offset_by(pl.col("offset")).alias("time")
-        )["time"]
-    except (pl.exceptions.PolarsError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"start={start!r} and frequency={frequency!r} give no times; use for example "
-            "start='2010-01-04', frequency='1bd'"
-        ) from error
-    return times.cast(pl.Int64)
 
 
 def _with_numbers(
@@ -251,8 +192,13 @@ def _with_numbers(
         role, i = next((n, i[0]) for n in roles if len(i := text[n].str.contains(",").arg_true()))
         raise UserError(f"column {names[role][:40]!r}, row {frame['row'][i]}: {error}") from error
     marks = {n: np.zeros(frame.height, dtype=bool) for n in (*MARKS, "unreadable")}
+    action = np.zeros(frame.height, dtype=bool)
     for role in roles:
         parsed = parse_numbers(text[role], decimal)
+        if parsed["unreadable"].any():
+            told = text[role].str.contains(r"(?i)\b(dividend|split)")
+            parsed = parsed.with_columns(pl.col("unreadable") & ~told)
+            action |= told.to_numpy()
         frame = frame.with_columns(parsed["value"].alias(role))
         for mark, found in marks.items():
             found |= parsed[mark].to_numpy()
@@ -262,8 +208,29 @@ def _with_numbers(
                 f"column {names[role][:40]!r}, row {frame['row'][bad]}: {text[role][bad][:40]!r} "
                 "is no number"
             )
+    if marks["currency"].any():
+        _refuse_several_currencies(text, frame["row"], [n for n in roles if n != "volume"], names)
+    marks["action"] = action
     frame = frame.with_columns(pl.Series(mark, found) for mark, found in marks.items())
     return _with_mid(frame)
+
+
+def _refuse_several_currencies(
+    text: dict[str, pl.Series], rows: pl.Series, roles: list[str], names: dict[str, str]
+) -> None:
+    found: dict[str, tuple[int, str]] = {}
+    for role in roles:
+        odd = text[role].str.contains(r"[^\d.,eE+\-]").arg_true()
+        cells = text[role].gather(odd)
+        for sign in currencies(cells):
+            at = int(cells.str.to_lowercase().str.contains(sign, literal=True).arg_max() or 0)
+            found[sign] = (int(rows[int(odd[at])]), names[role])
+    if len(found) > 1:
+        places = ", ".join(f"{s!r} in row {row} of {name!r}" for s, (row, name) in found.items())
+        raise UserError(
+            f"prices are in several currencies ({places}); choose columns of one of them, as in "
+            "columns={'close': 'NAME'}, or split the file"
+        )
 
 
 def _with_mid(frame: pl.DataFrame) -> pl.DataFrame:

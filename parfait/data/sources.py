@@ -5,6 +5,7 @@ import glob
 import gzip
 import hashlib
 import json
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -14,11 +15,13 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from parfait.data.columns import role_of, side_by_side
+from parfait.data.columns import side_by_side
+from parfait.data.headers import stacked_header
+from parfait.data.names import ranked_role
 from parfait.data.options import LoadOptions
 from parfait.utils.errors import UserError
 
-FORMAT = 1  # raised when the same file and options give other bars
+FORMAT = 2  # raised when the same file and options give other bars
 _KINDS = (".csv", ".txt", ".tsv", ".parquet")
 _ENDINGS = (*_KINDS, ".gz", ".zip")
 _LONGEST = 150  # bytes of a file name, endings left out
@@ -30,7 +33,8 @@ _HEAD_LINES = 12
 def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     """A file itself, the data files below a folder, or those that match a glob, in order.
 
-    Folders below a folder that hold the results of a run are left out, too.
+    Below a folder, hidden files and folders and those that hold the results of a run are left out;
+    a link that leads nowhere is not, so that it is told.
 
     Args:
         path: file, folder or glob ("data/**/*.csv.gz").
@@ -41,7 +45,7 @@ def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     """
     given = Path(path)
     if given.is_dir():
-        found = [f for f in given.rglob("*") if f.suffix.lower() in _ENDINGS and f.is_file()]
+        found = [f for f in given.rglob("*") if f.suffix.lower() in _ENDINGS and _is_data(f, given)]
         below = {p for f in found for p in f.parents if given in p.parents}
         runs = {p for p in below if (p / ".hydra").is_dir()}
         found = [f for f in found if runs.isdisjoint(f.parents)]
@@ -52,12 +56,19 @@ def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     else:
         root = Path(given.anchor)
         found = [f for f in root.glob(str(given.relative_to(root))) if f.is_file()]
+        found = [f for f in found if not f.name.startswith(".")]
     home = None if exclude is None else exclude.resolve()
-    found = sorted(f for f in found if home not in f.resolve().parents)
+    found = sorted(f for f in found if home not in Path(os.path.realpath(f)).parents)
     if not found:
         kinds = ", ".join(_ENDINGS)
         raise UserError(f"{path} holds no file of bars ({kinds}); give another path")
     return found
+
+
+def _is_data(file: Path, below: Path) -> bool:
+    if any(part.startswith(".") for part in file.relative_to(below).parts):
+        return False
+    return file.is_file() or (file.is_symlink() and not file.exists())
 
 
 def names_symbols(path: Path, options: LoadOptions) -> bool:
@@ -76,14 +87,25 @@ def names_symbols(path: Path, options: LoadOptions) -> bool:
                 return True
             # All but the last line, which may be cut in the middle of a character.
             lines = head[: head.rfind(b"\n") + 1].decode("utf-8-sig").splitlines()[:_HEAD_LINES]
-            heads = [next(csv.reader([line], delimiter=d), []) for line in lines for d in "\t;|,"]
+            heads = [head for d in "\t;|," for head in _headers(lines, d)]
     except (PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
         return True
     cells = [[cell.strip() for cell in head] for head in (*heads, options.names or [])]
     return any(
-        side_by_side(head, None) or any(role_of(cell) == "symbol" for cell in head)
-        for head in cells
+        side_by_side(head, None) or any(_names_symbol(cell) for cell in head) for head in cells
     )
+
+
+def _names_symbol(cell: str) -> bool:
+    found = ranked_role(cell)
+    return found is not None and found[0] == "symbol"
+
+
+def _headers(lines: list[str], delimiter: str) -> list[list[str]]:
+    """Lines as cells, and those that are headers together with the line below as one."""
+    cells = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+    stacked = [stacked_header(cells, i) for i in range(len(cells))]
+    return [*cells, *(found[0] for found in stacked if found is not None)]
 
 
 def _head(path: Path) -> bytes:

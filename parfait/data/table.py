@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections import Counter
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ import polars as pl
 from parfait.data.archive import RawFile, read_raw
 from parfait.data.options import LoadOptions
 from parfait.data.parquet import ParquetCells
+from parfait.data.text import decode, sniff, unquoted_lines
 from parfait.utils.errors import UserError
 
 MAX_COLUMNS = 10_000
 CELL_BYTES = 5  # of a file's allowance that each cell takes at least: empty cells cost memory too
-_DELIMITERS = "\t;|,"  # comma last: it is also a decimal mark in files separated otherwise
 _SAMPLE_LINES = 50
 _UNIT = "\x1f"  # the separator of ASCII that no file of bars uses
 _BATCH = 100_000  # records
@@ -68,6 +68,7 @@ class TextTable:
         header: the names where the file format itself has them (Parquet).
         sha256: of the file.
         names: of the file and of the archive member inside it.
+        wrapped: whether cells may stand in '...' or ="...".
         notes: what was decided on the way.
     """
 
@@ -78,6 +79,7 @@ class TextTable:
     header: list[str] | None
     sha256: str
     names: tuple[str, ...]
+    wrapped: bool = True
     notes: tuple[str, ...] = ()
 
     def numbers(self, count: int) -> list[int]:
@@ -103,10 +105,16 @@ def read_table(path: Path, options: LoadOptions) -> TextTable:
 
 
 def _read_text(raw: RawFile, path: Path, max_bytes: int) -> TextTable:
-    text, encoding = _decode(raw.data, path)
+    text, encoding = decode(raw.data, path)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    delimiter = _sniff(text)
+    if '"' in text:
+        text = unquoted_lines(text)
+    _check_size(path, text.count("\n"), 1, max_bytes)  # a disk of empty lines packs well, too
+    delimiter = sniff(text)
+    if delimiter == " ":
+        text, delimiter = re.sub(r"(?m)^ +| +$", "", text), _UNIT
+        text = re.sub("[ \t]+", _UNIT, text)
     lines = _quoted(text, delimiter, path) if '"' in text else _plain(text, delimiter)
     if lines.text.is_empty():
         raise UserError(f"{path} is empty; give a file with a header and rows of bars")
@@ -116,7 +124,10 @@ def _read_text(raw: RawFile, path: Path, max_bytes: int) -> TextTable:
     ]
     _check_size(path, lines.text.len(), max(map(len, head)), max_bytes)
     notes = () if encoding == "utf-8" else (f"text read as {encoding}",)
-    return TextTable(lines, lines.text.len(), head, delimiter, None, raw.sha256, raw.names, notes)
+    wrapped = "'" in text or '="' in text
+    return TextTable(
+        lines, lines.text.len(), head, delimiter, None, raw.sha256, raw.names, wrapped, notes
+    )
 
 
 def _check_size(path: Path, height: int, width: int, max_bytes: int) -> None:
@@ -143,8 +154,15 @@ def _quoted(text: str, delimiter: str, path: Path) -> Lines:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     parts, texts, numbers = [], [], []
     schema = {"text": pl.String, "row": pl.Int64}
+    line = 0
     try:
         for record in reader:
+            if reader.line_num > line + 1 and _swallowed(record, delimiter):
+                raise UserError(
+                    f"{path}, line {line + 1}: a quote opens there and swallows the lines up to "
+                    f"{reader.line_num}; mend that line"
+                )
+            line = reader.line_num
             if any(cell.strip() for cell in record):
                 texts.append(_UNIT.join(cell.replace(_UNIT, " ") for cell in record))
                 numbers.append(reader.line_num)
@@ -152,37 +170,16 @@ def _quoted(text: str, delimiter: str, path: Path) -> Lines:
                 parts.append(pl.DataFrame({"text": texts, "row": numbers}, schema))
                 texts, numbers = [], []
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise UserError(
+                f"{path}, line {line + 1}: a cell of more than {csv.field_size_limit()} "
+                "characters, as if a quote were opened and never closed; mend that line"
+            ) from error
         raise UserError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from error
     frame = pl.concat([*parts, pl.DataFrame({"text": texts, "row": numbers}, schema)])
     return Lines(frame["text"], _UNIT, frame["row"])
 
 
-def _decode(raw: bytes, path: Path) -> tuple[str, str]:
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encodings = ("utf-16",)
-    elif b"\x00" in raw:
-        raise UserError(f"{path} is binary, neither CSV nor Parquet; export it as CSV")
-    else:
-        encodings = ("utf-8-sig", "gb18030", "latin-1")
-    for encoding in encodings:
-        try:
-            text = raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return text, "utf-8" if encoding == "utf-8-sig" else encoding
-    raise UserError(f"{path} is not readable as text; save it as UTF-8")
-
-
-def _sniff(text: str) -> str:
-    """The delimiter that cuts most of the first lines into the same number of cells."""
-    lines = [line for line in text[:100_000].splitlines() if line.strip()][:_SAMPLE_LINES] or [""]
-    best, best_score = ",", 0.0
-    for delimiter in _DELIMITERS:
-        try:
-            widths = Counter(len(record) for record in csv.reader(lines, delimiter=delimiter))
-        except csv.Error:
-            continue
-        width, count = max(widths.items(), key=lambda item: item[1] if item[0] > 1 else 0)
-        if width > 1 and count > best_score + 0.1 * len(lines):
-            best, best_score = delimiter, count
-    return best
+def _swallowed(record: list[str], delimiter: str) -> bool:
+    """Whether a cell of several lines holds lines of cells: its quote was never meant to open."""
+    return any(line.count(delimiter) > 1 for cell in record for line in cell.split("\n")[1:])

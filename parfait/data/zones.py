@@ -2,8 +2,9 @@
 
 import polars as pl
 
+from parfait.data.ambiguity import UNKNOWN_ZONE
 from parfait.data.options import LoadOptions
-from parfait.data.times import UNKNOWN_ZONE, Times
+from parfait.data.times import Times
 
 DAY = 86_400_000_000  # microseconds
 _KEYS = ["symbol", "day"]
@@ -26,7 +27,7 @@ def to_utc(frame: pl.DataFrame, times: Times, options: LoadOptions) -> tuple[pl.
     shifted = pl.col("read") + options.date_shift * DAY
     frame = frame.with_columns(shifted.alias("time"), shifted.alias("local"))
     frame = frame.with_columns(pl.lit(False).alias("skipped"))
-    zone = options.timezone
+    zone = options.timezone or times.zone
     if zone is None:
         return frame, times.timezone
     moment = pl.col("time").cast(pl.Datetime("us"))

@@ -48,7 +48,7 @@ def draw_labels(
     """Price with bars read as jumps; total and diffusive volatility; Hurst exponent.
 
     Bands are 90 %. A window is drawn at its last bar: that is when its label is known. Lines end
-    where a segment does.
+    where a segment does, and at nights that would show as lines of their own.
     """
     with style():
         figure = Figure(figsize=(11, 6.6), layout="constrained")
@@ -56,7 +56,7 @@ def draw_labels(
             3, 1, sharex=True, gridspec_kw={"height_ratios": [1.4, 1.2, 1]}
         )
         _price(price, segments, n, range_correction)
-        for _, part in sorted(labels.partition_by("segment", as_dict=True).items()):
+        for part in _unbroken(labels):
             marker = "." if part.height == 1 else None
             times = part["timestamp"].to_numpy()
             _band(volatility, part, "volatility", BLUE, marker)
@@ -71,7 +71,7 @@ def draw_labels(
         volatility.set_title(f"Annual volatility of the last {n} bars")
         closes = " (○ from closes alone)" if labels["flag_closes"].any() else ""
         _key(volatility, [("total", INK), (f"diffusive, 90 % band{closes}", BLUE)])
-        _log_axis(volatility, lambda value: f"{value:.3g}%".replace("-", "−"), 100.0)
+        _log_axis(volatility, _percent, 100.0)
         memory.set_title(f"Hurst exponent of the last {n} bars, 90 % band")
         memory.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         memory.set_ylim(0, 1)
@@ -82,15 +82,37 @@ def draw_labels(
         return settled(figure)
 
 
+def _percent(value: float) -> str:
+    return f"{value:,.0f}%" if value >= 100 else f"{value:.3g}%".replace("-", "−")
+
+
 def _price(axes: Axes, segments: Sequence[Segment], n: int, range_correction: float) -> None:
     for segment in segments:
         times, closes = _times(segment), segment.bars[:, 3].numpy()
-        axes.plot(times, closes, color=INK, linewidth=0.8)
+        for piece in np.split(np.arange(len(times)), _pauses(times)):
+            axes.plot(times[piece], closes[piece], color=INK, linewidth=0.8)
         rows = jump_bars(segment, n, range_correction).numpy()
         axes.plot(times[rows], closes[rows], ".", color=ORANGE, markersize=3, zorder=3)
     for left, right in pairwise(segments):
         axes.axvspan(_times(left)[-1], _times(right)[0], color=FAINT, alpha=0.25, linewidth=0)
     _log_axis(axes, lambda value: f"{value:,.6g}", 1.0)
+
+
+def _unbroken(labels: pl.DataFrame) -> list[pl.DataFrame]:
+    """The rows by segment, and within one by day where nights can be seen."""
+    parts = []
+    for _, part in sorted(labels.partition_by("segment", as_dict=True).items()):
+        cuts = [0, *_pauses(part["timestamp"].to_numpy()).tolist(), part.height]
+        parts += [part.slice(a, b - a) for a, b in pairwise(cuts)]
+    return parts
+
+
+def _pauses(times: np.ndarray) -> np.ndarray:
+    """Positions after a pause: over four usual steps, and over 2 % of the whole."""
+    step = np.diff(times).astype(np.int64)
+    if len(step) < 2:
+        return np.array([], dtype=np.int64)
+    return np.flatnonzero((step > 4 * np.median(step)) & (step > 0.02 * step.sum())) + 1
 
 
 def _band(axes: Axes, part: pl.DataFrame, name: str, colour: str, marker: str | None) -> None:
