@@ -25,7 +25,7 @@ _Z95 = 1.6448536269514722
 _FEATURE_FLOOR = 1e-3
 _NOWHERE = 1e9  # a distance that no window has
 _BEFORE = (0, 20)  # bars before a window, of the windows for constants and calibration
-_WALK = {"memory": 0.0, "reverting": 0.0}
+_WALK = {"memory": 0.0, "reverting": 0.0, "jumpless": 1.0}
 _FAR = 0.999  # of training windows are nearer than what is called foreign
 
 
@@ -220,15 +220,16 @@ class LabelerModule(lightning.LightningModule):
                 distance = torch.cat([model.distance(summary.features) for summary in summaries])
             ratio = torch.cat([_missed(model, half) for half in halves])
             walks = data.sample("walks", n, self.calibration_windows, 0, **_WALK)
+            walking = torch.quantile(_missed(model, walks)[:, 0], 0.9) / _Z95
             model.farthest[row] = torch.quantile(distance, _FAR)
             for column in range(ratio.shape[1]):
                 known = ratio[:, column][~torch.isnan(ratio[:, column])]
                 if len(known):
                     model.calibration[row, column] = torch.quantile(known, 0.9) / _Z95
-            # Whether there is memory or a pull is hardly seen, and a random walk's drift is known
-            # least: its intervals shall hold, too.
-            walking = torch.quantile(_missed(model, walks)[:, 0], 0.9) / _Z95
-            model.calibration[row, 0] = torch.maximum(model.calibration[row, 0], walking)
+            # Whether there is memory or a pull is hardly seen, and the drift of Brownian motion is
+            # known least: half way, intervals hold about as often as they say for both.
+            mixed = model.calibration[row, 0].clone()
+            model.calibration[row, 0] = (mixed * torch.maximum(mixed, walking)).sqrt()
         return model
 
     def export(self, folder: str | Path, **provenance: Any) -> None:
