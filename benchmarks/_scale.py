@@ -19,6 +19,7 @@ from parfait.labels.synthetic import bars_around, clustered_variances, jump_sums
 BARS = 7_560  # 30 years
 SYMBOLS = 5_000  # 37.8 million bars
 SHARDS = 2
+BATCH = 20  # symbols drawn together
 
 
 def scale(sizes: list[int]) -> Table:
@@ -52,21 +53,25 @@ def write_bars(folder: Path, symbols: int) -> None:
     days = (date.fromordinal(i) for i in itertools.count(date(1990, 1, 1).toordinal()))
     weekdays = list(itertools.islice((day for day in days if day.weekday() < 5), BARS))
     times = pl.Series(weekdays).cast(pl.Datetime("us"))
-    for symbol in range(symbols):
-        generator = torch.Generator().manual_seed(symbol)
-        variances = 4e-4 * clustered_variances(1, BARS, generator)
-        noise = torch.randn((1, BARS), generator=generator, dtype=torch.float64)
-        one = torch.ones(1, dtype=torch.float64)
-        jumps = jump_sums(1, BARS, 0.02 * one, 0 * one, 0.04 * one, generator)
-        moves = variances.sqrt() * noise
-        bars = bars_around(moves, variances, generator, jumps, start=100.0)[0]
-        # A path of 30 years wanders far: pull it back to where it began.
-        level = bars[:, 3:4].log()
-        trend = torch.linspace(0, 1, BARS, dtype=torch.float64)[:, None] * (level[-1] - level[0])
-        bars[:, :4] = bars[:, :4] / trend.exp()
-        columns = {name: bars[:, j].numpy() for j, name in enumerate(BAR_FIELDS)}
-        frame = pl.DataFrame({"timestamp": times} | columns)
-        frame.write_parquet(folder / f"S{symbol:05d}.parquet")
+    for first in range(0, symbols, BATCH):
+        bars = _bars(min(BATCH, symbols - first), torch.Generator().manual_seed(first))
+        for symbol, one in enumerate(bars, first):
+            columns = {name: one[:, j].numpy() for j, name in enumerate(BAR_FIELDS)}
+            frame = pl.DataFrame({"timestamp": times} | columns)
+            frame.write_parquet(folder / f"S{symbol:05d}.parquet")
+
+
+def _bars(symbols: int, generator: torch.Generator) -> torch.Tensor:
+    variances = 4e-4 * clustered_variances(symbols, BARS, generator)
+    noise = torch.randn((symbols, BARS), generator=generator, dtype=torch.float64)
+    one = torch.ones(symbols, dtype=torch.float64)
+    jumps = jump_sums(symbols, BARS, 0.02 * one, 0 * one, 0.04 * one, generator)
+    bars = bars_around(variances.sqrt() * noise, variances, generator, jumps, start=100.0)
+    # A path of 30 years wanders far: pull it back to where it began.
+    level = bars[..., 3:4].log()
+    ramp = torch.linspace(0, 1, BARS, dtype=torch.float64)[:, None]
+    bars[..., :4] /= (ramp * (level[:, -1:] - level[:, :1])).exp()
+    return bars
 
 
 def run(folder: Path) -> tuple[float, float, float]:

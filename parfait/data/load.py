@@ -118,6 +118,9 @@ def _series(
         if mine.height < rows.height:
             report.notes.append(f"{rows.height - mine.height} rows of other symbols left out")
         return [(options.symbol, mine)]
+    first = rows["symbol"][0]
+    if first and bool((rows["symbol"] == first).all()):
+        return [(first, rows)]
     nameless = rows.filter(pl.col("symbol") == "")["row"].to_list()
     report.count("dropped", "no symbol", nameless)
     report.rows_in += len(nameless)

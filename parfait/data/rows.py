@@ -15,9 +15,11 @@ from parfait.data.columns import (
 )
 from parfait.data.numbers import find_decimal, looks_numeric, parse_numbers
 from parfait.data.options import QUOTES, LoadOptions
+from parfait.data.parquet import ParquetCells
 from parfait.data.report import LoadReport
 from parfait.data.table import TextTable
 from parfait.data.times import UNKNOWN_ZONE, Times, parse_times
+from parfait.data.typed import typed_columns, typed_times
 from parfait.data.zones import to_utc
 from parfait.utils.errors import UserError
 
@@ -71,9 +73,13 @@ def typed_rows(
             raise UserError(
                 f"symbol {symbol!r}: {error}; other symbols alone are read with symbol='NAME'"
             ) from error
+    _note_columns(layouts, roles, report)
+    if not wide and isinstance(table.cells, ParquetCells):
+        found = typed_columns(table.cells, roles[None], options)
+        if found is not None:
+            return _typed_layout(table.cells, roles[None], found, options, report, name)
     used = sorted({i for one in roles.values() for i in one.values()})
     cells = table.cells.columns(used, first, len(header))
-    _note_columns(layouts, roles, report)
     times: Times | None = None  # the same for symbols side by side
     frames = []
     for symbol, names in layouts.items():
@@ -156,6 +162,28 @@ def _header(table: TextTable, options: LoadOptions, report: LoadReport) -> tuple
         f"order{quotes}, as in names={proposed} (another word skips a column, columns after "
         "the last name are left out)"
     )
+
+
+def _typed_layout(
+    cells: ParquetCells,
+    roles: dict[str, int],
+    found: dict[str, pl.Series],
+    options: LoadOptions,
+    report: LoadReport,
+    name: str,
+) -> pl.DataFrame:
+    """What ``typed_rows`` returns, of columns that need no reading."""
+    times = typed_times(found.pop("time"), cells.types[cells.names[roles["time"]]])
+    if "symbol" in roles:
+        symbol = cells.columns([roles["symbol"]], 0, 1)[str(roles["symbol"])]
+    else:
+        symbol = pl.repeat(options.symbol or name, len(cells.numbers), eager=True)
+    none = pl.Series(np.zeros(len(cells.numbers), dtype=bool))
+    marks = dict.fromkeys(("too_long", *MARKS, "unreadable"), none)
+    data = {"row": cells.numbers, "read": times.values, "symbol": symbol} | marks | found
+    frame, report.timezone = to_utc(pl.DataFrame(data), times, options)
+    report.time_format = times.form
+    return _with_mid(frame.drop("read"))
 
 
 def _one_layout(

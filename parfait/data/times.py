@@ -29,7 +29,7 @@ _EPOCHS = (  # magnitude below, microseconds per unit, name
 )
 _DAY_MS = 86_400_000
 UNKNOWN_ZONE = "none given, taken as UTC"
-_EARLIEST, _LATEST = -5_364_662_400_000_000, 7_258_118_400_000_000  # years 1800 and 2200
+EARLIEST, LATEST = -5_364_662_400_000_000, 7_258_118_400_000_000  # years 1800 and 2200
 _FAST = {  # whole columns of these need no closer look
     "%Y-%m-%d": (r"^\d{4}-\d{2}-\d{2}$", "YYYY-MM-DD"),
     "%Y-%m-%d %H:%M": (r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}$", "YYYY-MM-DD with time"),
@@ -157,7 +157,7 @@ def _numeric(cells: pl.Series, options: LoadOptions, file_names: Sequence[str]) 
         if typical < limit:
             exact = whole // 1000 if factor < 1 else whole * int(factor)
             rounded = (values * factor).round().cast(pl.Int64, strict=False)
-            fits = (whole.is_not_null() & (values * factor).abs().lt(_LATEST)).fill_null(False)
+            fits = (whole.is_not_null() & (values * factor).abs().lt(LATEST)).fill_null(False)
             return Times(_in_range(exact.zip_with(fits, rounded)), form, "UTC", True)
     raise AssertionError("the last limit is infinite")
 
@@ -236,5 +236,5 @@ def _to_utc(
 
 
 def _in_range(moments: pl.Series) -> pl.Series:
-    inside = (moments >= _EARLIEST) & (moments <= _LATEST)
+    inside = (moments >= EARLIEST) & (moments <= LATEST)
     return moments.zip_with(inside.fill_null(False), pl.Series([None], dtype=pl.Int64))
