@@ -136,9 +136,12 @@ def _fill(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.D
 
 def _mixed_prices(frame: pl.DataFrame, report: LoadReport) -> str:
     """What to say if many closes stand outside their bars: some columns are adjusted, some not."""
+    known = pl.col("low").is_not_null() & pl.col("high").is_not_null()
     inside = {
-        name: (pl.col(name) >= pl.col("low") * (1 - _TOLERANCE))
-        & (pl.col(name) <= pl.col("high") * (1 + _TOLERANCE))
+        name: pl.when(known).then(
+            (pl.col(name) >= pl.col("low") * (1 - _TOLERANCE))
+            & (pl.col(name) <= pl.col("high") * (1 + _TOLERANCE))
+        )
         for name in ("open", "close", "adjusted")
         if name in frame.columns
     }

@@ -157,9 +157,7 @@ def test_a_symbol_named_by_one_file_and_held_by_another_is_merged(tmp_path: Path
 
 def test_symbols_side_by_side_in_a_file_named_after_one_are_all_kept(tmp_path: Path) -> None:
     header = "Date," + ",".join(f"{s}:{n}" for s in "AB" for n in HEADER.split(",")[1:])
-    lines = [
-        f"{a},{b.split(',', 1)[1]}" for a, b in zip(rows(1), rows(2), strict=True)
-    ]
+    lines = [f"{a},{b.split(',', 1)[1]}" for a, b in zip(rows(1), rows(2), strict=True)]
     save(tmp_path / "in" / "A.csv", lines, header)
     made = convert(tmp_path / "in", tmp_path / "out")
     assert made.written == ["A", "B"]
