@@ -27,7 +27,7 @@ from parfait.data.sources import (
     names_symbols,
     symbol_from_name,
 )
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UnwritableError, UserError
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
 from parfait.utils.shards import Shard
 
@@ -102,8 +102,9 @@ def convert(
         **options: see ``LoadOptions``; they hold for every file.
 
     Raises:
-        UserError: no file is found, an option is wrong, ``folder`` cannot be written, or nothing
-            at all can be used (of a shard this is no error).
+        UserError: no file is found, an option is wrong, or nothing at all can be used (of a shard
+            this is no error).
+        UnwritableError: ``folder`` cannot be written.
     """
     folder, shard = Path(folder), shard or Shard()
     asked = LoadOptions.read(options)
@@ -125,6 +126,8 @@ def convert(
                     parts.setdefault(symbol, {})[index["key"]] = str(source)
                 for symbol, error in index["failed"].items():
                     result.fail(f"{source}: {symbol}", symbol, error)
+        except UnwritableError:
+            raise
         except UserError as error:
             if shard.holds(name):
                 result.fail(str(source), name, error)
@@ -134,6 +137,8 @@ def convert(
         if result.keys.get(symbol) != joint_key(list(keys)):
             try:
                 _write_symbol(symbol, keys, work)
+            except UnwritableError:
+                raise
             except UserError as error:
                 result.fail(", ".join(keys.values()) + f": {symbol}", symbol, error)
                 _forget(symbol, result)
@@ -205,6 +210,8 @@ def _read_part(source: Path, name: str, work: _Work, again: bool = False) -> dic
         if alone:
             try:
                 _finish(name, {key: str(source)}, [frame], [report], work)
+            except UnwritableError:
+                raise
             except UserError as error:
                 return index | {"failed": {name: str(error)}}
             return index | {"symbols": {name: {}}}

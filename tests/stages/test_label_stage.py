@@ -1,5 +1,6 @@
 """Files in, labels out: shards, interruptions, repetitions and mistakes."""
 
+import errno
 import gzip
 import json
 import os
@@ -109,6 +110,31 @@ def test_a_shard_reads_no_file_that_is_not_its_own(
     alone = ["AAA.csv", "BBB.parquet", "CCC.csv.gz", "broken.csv", "short.csv"]
     assert sorted(name for name in read if name != "long.csv") == alone
     assert read.count("long.csv") == 3
+
+
+@pytest.mark.parametrize("writes", [0, 3, 4, 9, 14, 17])
+def test_a_full_disk_is_told_in_a_sentence_and_blamed_on_no_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    label(config(data, tmp_path / "whole"))
+    write, left = files._write_file, [writes]
+
+    def until_full(path: Path, content: bytes) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_write_file", until_full)
+        with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+            label(config(data, out))
+    assert left[0] == -1  # nothing was tried after it
+    earlier, whole = results(out), results(tmp_path / "whole")
+    assert earlier.items() <= whole.items()
+    label(config(data, out))
+    assert results(out) == whole
 
 
 def test_a_repeated_run_makes_nothing_again(
