@@ -21,7 +21,8 @@ from parfait.utils.errors import UserError
 def load_bars(path: str | Path, **options: Any) -> tuple[pl.DataFrame, LoadReport]:
     """Valid bars of a CSV (plain, gzip or zip) or Parquet file.
 
-    Every column is read as text and cast with counts. Nothing is guessed silently and nothing is
+    Every column is read as text and cast with counts, but for the times and whole or double numbers
+    of a Parquet file, which give the same without it. Nothing is guessed silently and nothing is
     filled: a row without usable prices is dropped and counted, a gap stays a gap.
 
     Args:
