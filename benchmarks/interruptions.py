@@ -54,8 +54,8 @@ class Trial:
 
     def strike(self, process: subprocess.Popen, in_write: bool) -> str | None:
         """Kills the process and says where that was; ``None`` where it had ended."""
-        wait = self.draw.uniform(0.3, self.usual)
-        skipped = self.draw.randrange(60)
+        wait = self.draw.uniform(0.3, 0.9) * self.usual
+        skipped = self.draw.randrange(12)
         begun, seen = time.monotonic(), set()
         while process.poll() is None:
             if in_write:
