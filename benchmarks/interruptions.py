@@ -159,6 +159,8 @@ def main() -> None:
                 raise SystemExit("a continued run failed")
             trial.check()
             found = contents(trial.out)
+            odd = expected.keys() ^ found.keys()
+            print(*(f"    {name}" for name in sorted(odd)), sep="\n", end="")
             lost += len(expected.keys() - found.keys())
             twice += len(found.keys() - expected.keys())
             differ += sum(found[n] != expected[n] for n in expected.keys() & found.keys())

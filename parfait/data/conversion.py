@@ -28,7 +28,7 @@ from parfait.data.sources import (
     symbol_from_name,
 )
 from parfait.utils.errors import UnwritableError, UserError
-from parfait.utils.files import json_bytes, parquet_bytes, write_files
+from parfait.utils.files import json_bytes, parquet_bytes, sweep_temporaries, write_files
 from parfait.utils.shards import Shard
 
 Progress = Callable[[str, int, int], None]
@@ -315,5 +315,6 @@ def _tidy(parts: Path, keys: set[str]) -> None:
         if home.name not in known:
             shutil.rmtree(home, ignore_errors=True)
             continue
+        sweep_temporaries(home)
         for file in home.glob("*.parquet"):
             file.unlink(missing_ok=True)

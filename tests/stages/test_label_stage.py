@@ -112,6 +112,22 @@ def test_a_shard_reads_no_file_that_is_not_its_own(
     assert read.count("long.csv") == 3
 
 
+def test_what_a_killed_process_was_writing_is_swept_everywhere(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    label(config(data, out, "figures=1"))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    places = {file.parent for file in out.rglob("*.*") if ".hydra" not in str(file.parent)}
+    assert {p.name for p in places} >= {"out", "bars", "labels", "failed", "figures"}
+    assert any(p.parent.name == ".parts" for p in places)
+    for place in places:
+        (place / f".x.json.{gone.pid}.tmp").write_text("{")
+        (place / f".x.json.{os.getpid()}.tmp").write_text("{")  # of a shard that is at work
+    label(config(data, out, "figures=1"))
+    assert not list(out.rglob(f"*.{gone.pid}.tmp"))
+    assert {file.parent for file in out.rglob(f"*.{os.getpid()}.tmp")} == places
+
+
 @pytest.mark.parametrize("writes", [0, 3, 4, 9, 14, 17])
 def test_a_full_disk_is_told_in_a_sentence_and_blamed_on_no_file(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
