@@ -1,7 +1,7 @@
 """Labels: error, coverage and windows per CPU-second, next to per-window loops.
 
     OMP_NUM_THREADS=1 python benchmarks/labels.py [--accuracy-only | --speed-only] [--windows N]
-    OMP_NUM_THREADS=1 python benchmarks/labels.py --scale 50 200 500
+    OMP_NUM_THREADS=1 python benchmarks/labels.py --scale 500 1500 5000
 
 Prints tables and asserts nothing. Errors are of posterior means in the coordinate named, coverage
 is that of central 90 % intervals; truths are drawn, the worlds stressed one at a time. The loops
@@ -10,8 +10,8 @@ volatility and a GARCH(1,1) fit by `arch`; or `nolds.dfa` with `AutoReg` of `sta
 that are not installed are left out.
 
 ``--scale`` runs the ``label`` stage itself, from Parquet files to labels, in two processes with a
-shard each, on so many symbols of 30 years of daily bars; it needs half a GB of disk per million
-bars.
+shard each, on so many symbols of 30 years of daily bars; it needs 0.1 GB of disk
+per million bars.
 """
 
 import argparse

@@ -50,7 +50,8 @@ def read_calendar(timestamps: pl.Series) -> TradingCalendar:
             "or bars_per_year"
         )
     step = _most_common(np.diff(times))
-    days = np.unique(times // _DAY)
+    days = times // _DAY
+    days = days[np.append(True, days[1:] > days[:-1])]
     round_the_clock = step < _DAY and _covers_the_day(times, step)
     weekdays = _open_weekdays(days, round_the_clock)
     if _DAY < step < 5 * _DAY and _most_common(_open_days_between(times, weekdays)) == 0:
@@ -130,6 +131,9 @@ def _microseconds(timestamps: pl.Series) -> np.ndarray:
 
 def _most_common(values: np.ndarray) -> int:
     """The mode; the smallest of several."""
+    least = values.min()
+    if 2 * np.count_nonzero(values == least) > len(values):
+        return int(least)  # almost always: the spacing of bars
     found, counts = np.unique(values, return_counts=True)
     return int(found[np.argmax(counts)])
 

@@ -30,14 +30,17 @@ def suspected_splits(frame: pl.DataFrame) -> np.ndarray:
         return found
     rise = close[1:] - close[:-1]
     move = np.abs(rise)
-    usual = float(np.median(move))
-    large = move > max(6 * float(np.median(np.abs(move - usual))), 0.2)
     gap = np.abs(opened[1:] - close[:-1])
+    large = (move > 0.2) & (gap > 0.2)
+    if not large.any():
+        return found
+    usual = float(np.median(move))
+    large &= move > 6 * float(np.median(np.abs(move - usual)))
     near = rise > math.log(5)
     for ratio in _SPLITS:
         for jump in (move, gap):
             near |= np.abs(jump - math.log(ratio)) < 0.02 + min(2 * usual, 0.03)
-    found[1:] = large & near & (gap > 0.2) & (span[1:] < move / 3)
+    found[1:] = large & near & (span[1:] < move / 3)
     return found
 
 
@@ -97,8 +100,7 @@ def shifted_weekdays(times: pl.Series) -> tuple[np.ndarray, str]:
     weekday = times.dt.weekday().to_numpy()
     none = np.zeros(len(times), dtype=bool)
     counts = np.bincount(weekday, minlength=8)[1:]
-    step = np.median(np.diff(times.cast(pl.Int64).to_numpy()))
-    if step != _DAY or len(times) < 10:
+    if len(times) < 10 or _usual_step(times.cast(pl.Int64).to_numpy()) != _DAY:
         return none, ""
     many = 0.1 * len(times)
     shown = ", ".join(map(str, counts))
@@ -114,7 +116,7 @@ def shifted_weekdays(times: pl.Series) -> tuple[np.ndarray, str]:
 def truncated_day(times: pl.Series) -> str | None:
     """A sentence where the last day of intraday bars ends well before the days before it."""
     micro = times.cast(pl.Int64).to_numpy()
-    if np.median(np.diff(micro)) >= _DAY / 2:
+    if _usual_step(micro) >= _DAY / 2:
         return None
     days, starts = np.unique(micro // _DAY, return_index=True)
     ends = micro[np.append(starts[1:], len(micro)) - 1] % _DAY
@@ -126,6 +128,13 @@ def truncated_day(times: pl.Series) -> str | None:
     date, clock = str(np.datetime64(int(days[-1]), "D")), _clock(int(ends[-1]))
     before = f"days before it at about {_clock(usual)}" if usual < _DAY else "and began at midnight"
     return f"the last day ({date}) ends at {clock}, {before}: it may be truncated"
+
+
+def _usual_step(micro: np.ndarray) -> float:
+    """The median; counted where the shortest step is that of most bars, as it nearly always is."""
+    steps = np.diff(micro)
+    least = steps.min()
+    return float(least if 2 * np.count_nonzero(steps == least) > len(steps) else np.median(steps))
 
 
 def _clock(micro: int) -> str:

@@ -10,6 +10,7 @@ from parfait.data.zones import DAY, repeated_hour
 from parfait.utils.errors import UserError
 
 _PRICES = ["open", "high", "low", "close"]
+_MARKS = ("too_long", "skipped", "unreadable", "grouped", "comma", "suffixed", "crossed")
 _TOLERANCE = 1e-3  # relative; vendors round high and low apart from open and close
 _UNUSABLE = 0.05
 _OUTSIDE = "open or close outside high and low"
@@ -46,6 +47,8 @@ def clean_rows(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) ->
     Raises:
         UserError: more than 5 % of the rows are unusable, or fewer bars than asked for are left.
     """
+    if _as_it_stands(frame, options):
+        return _finished(frame.with_columns(*_unscaled()))
     _count_readings(frame, options, report)
     frame = _fill(frame, options, report)
     hint = _mixed_prices(frame, report)
@@ -61,8 +64,48 @@ def clean_rows(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) ->
             f"{frame.height} usable bar(s) of {report.rows_in} rows; at least {options.min_rows} "
             "are needed (min_rows)"
         )
+    return _finished(frame)
+
+
+def _finished(frame: pl.DataFrame) -> pl.DataFrame:
     time = pl.col("time").cast(pl.Datetime("us")).alias("timestamp")
     return frame.select("row", time, *_PRICES, "volume", "quoted", "ratio", "split")
+
+
+def _unscaled() -> list[pl.Expr]:
+    one = pl.lit(1.0)
+    return [pl.col("close").alias("quoted"), one.alias("ratio"), one.alias("split")]
+
+
+def _as_it_stands(frame: pl.DataFrame, options: LoadOptions) -> bool:
+    """Whether rows are valid bars of traded days in order, and no option asks for a change.
+
+    Then every step below would leave them alone; that costs ten times this look.
+    """
+    asked = (options.session, options.max_range, options.factors)
+    if asked != (None, None, None) or options.price_scale != 1 or options.date_shift:
+        return False
+    columns = {"time", *_PRICES, "volume"}
+    if "adjusted" in frame.columns or not columns <= set(frame.columns):
+        return False
+    if frame.height < options.min_rows or any(frame[n].null_count() for n in columns):
+        return False
+    if any(frame[mark].any() for mark in _MARKS):
+        return False
+    opened, high, low, close = (frame[name].to_numpy() for name in _PRICES)
+    volume, time = frame["volume"].to_numpy(), frame["time"].to_numpy()
+    return bool(
+        low.min() > 0
+        and high.max() < np.inf
+        and (low <= opened).all()
+        and (low <= close).all()
+        and (opened <= high).all()
+        and (close <= high).all()
+        and volume.min() >= 0
+        and volume.max() < np.inf
+        and (time[1:] > time[:-1]).all()
+        and not ((volume == 0) & (high == low)).any()
+    )
 
 
 def _count_readings(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> None:
@@ -100,9 +143,12 @@ def _fill(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.D
 
 def _mixed_prices(frame: pl.DataFrame, report: LoadReport) -> str:
     """What to say if many closes stand outside their bars: some columns are adjusted, some not."""
+    known = pl.col("low").is_not_null() & pl.col("high").is_not_null()
     inside = {
-        name: (pl.col(name) >= pl.col("low") * (1 - _TOLERANCE))
-        & (pl.col(name) <= pl.col("high") * (1 + _TOLERANCE))
+        name: pl.when(known).then(
+            (pl.col(name) >= pl.col("low") * (1 - _TOLERANCE))
+            & (pl.col(name) <= pl.col("high") * (1 + _TOLERANCE))
+        )
         for name in ("open", "close", "adjusted")
         if name in frame.columns
     }
@@ -130,12 +176,7 @@ def _mixed_prices(frame: pl.DataFrame, report: LoadReport) -> str:
 
 def _with_ratio(frame: pl.DataFrame, options: LoadOptions, report: LoadReport) -> pl.DataFrame:
     """Adds ``ratio``, which multiplies prices, and ``split``, which divides volume."""
-    frame = frame.with_columns(
-        pl.col("close").alias("quoted"),
-        pl.col(_PRICES) * options.price_scale,
-        pl.lit(1.0).alias("ratio"),
-        pl.lit(1.0).alias("split"),
-    )
+    frame = frame.with_columns(*_unscaled(), pl.col(_PRICES) * options.price_scale)
     adjusted = "adjusted" in frame.columns
     if options.factors is not None:
         if adjusted and options.adjust:

@@ -2,8 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,8 @@ from parfait.data.sources import (
     names_symbols,
     symbol_from_name,
 )
-from parfait.utils.errors import UserError
-from parfait.utils.files import json_bytes, parquet_bytes, write_files
+from parfait.utils.errors import UnwritableError, UserError
+from parfait.utils.files import json_bytes, parquet_bytes, sweep_temporaries, write_files
 from parfait.utils.shards import Shard
 
 Progress = Callable[[str, int, int], None]
@@ -99,8 +102,9 @@ def convert(
         **options: see ``LoadOptions``; they hold for every file.
 
     Raises:
-        UserError: no file is found, an option is wrong, ``folder`` cannot be written, or nothing
-            at all can be used (of a shard this is no error).
+        UserError: no file is found, an option is wrong, or nothing at all can be used (of a shard
+            this is no error).
+        UnwritableError: ``folder`` cannot be written.
     """
     folder, shard = Path(folder), shard or Shard()
     asked = LoadOptions.read(options)
@@ -108,30 +112,41 @@ def convert(
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output folder {folder} is a file; choose another one")
     result = Conversion(folder)
-    work = _Work(folder, folder / (_PARTS if shard.whole else f"{_PARTS}-{shard}"), shard, pattern)
+    parts_folder = folder / (_PARTS if shard.whole else f"{_PARTS}-{shard}")
+    work = _Work(result, parts_folder, shard, pattern, asked, options)
+    work.count_names(sources)
     parts: dict[str, dict[str, str]] = {}  # symbol -> part key -> source
     for done, source in enumerate(sources, 1):
         name = file_symbol(source)
         try:
             name = work.name_of(source)
             if shard.holds(name) or names_symbols(source, asked):
-                index = _read_part(source, name, work, asked, options)
+                index = _read_part(source, name, work)
                 for symbol in index["symbols"]:
                     parts.setdefault(symbol, {})[index["key"]] = str(source)
                 for symbol, error in index["failed"].items():
                     result.fail(f"{source}: {symbol}", symbol, error)
+        except UnwritableError:
+            raise
         except UserError as error:
             if shard.holds(name):
                 result.fail(str(source), name, error)
         if progress is not None:
             progress("read", done, len(sources))
     for done, (symbol, keys) in enumerate(sorted(parts.items()), 1):
-        try:
-            _write_symbol(symbol, keys, work, asked, options, result)
-        except UserError as error:
-            result.fail(", ".join(keys.values()) + f": {symbol}", symbol, error)
+        if result.keys.get(symbol) != joint_key(list(keys)):
+            try:
+                _write_symbol(symbol, keys, work)
+            except UnwritableError:
+                raise
+            except UserError as error:
+                result.fail(", ".join(keys.values()) + f": {symbol}", symbol, error)
+                _forget(symbol, result)
         if progress is not None:
             progress("written", done, len(parts))
+    # A symbol that was made of one file, and then of all that hold it, counts once.
+    result.written = sorted(set(result.written))
+    result.unchanged = sorted(set(result.unchanged).difference(result.written))
     _tidy(work.parts, {key for keys in parts.values() for key in keys})
     if shard.whole:
         if not result.reports:
@@ -142,12 +157,15 @@ def convert(
 
 @dataclass(frozen=True)
 class _Work:
-    """Where results and intermediate bars lie, and which symbols count."""
+    """Where results and intermediate bars lie, which symbols count, and how files are read."""
 
-    folder: Path
+    result: Conversion
     parts: Path
     shard: Shard
     pattern: str | None
+    asked: LoadOptions
+    options: dict[str, Any]
+    single: set[str] = field(default_factory=set)  # names that one file alone has
 
     def name_of(self, source: Path) -> str:
         """The symbol that the name of a file gives."""
@@ -155,28 +173,48 @@ class _Work:
             file_symbol(source) if self.pattern is None else symbol_from_name(source, self.pattern)
         )
 
+    def count_names(self, sources: Sequence[Path]) -> None:
+        """Notes which names one file alone has."""
+        counts: Counter[str] = Counter()
+        for source in sources:
+            with suppress(UserError):  # a name without a symbol is told when its turn comes
+                counts[self.name_of(source)] += 1
+        self.single.update(name for name, count in counts.items() if count == 1)
 
-def _read_part(
-    source: Path,
-    name: str,
-    work: _Work,
-    asked: LoadOptions,
-    options: dict[str, Any],
-    again: bool = False,
-) -> dict[str, Any]:
-    """The index of what a file holds, made now unless it lies there; ``again`` remakes the bars."""
-    key = content_key(source, name, options)
+
+def _read_part(source: Path, name: str, work: _Work, again: bool = False) -> dict[str, Any]:
+    """The index of what a file holds, made now unless it lies there; ``again`` remakes the bars.
+
+    The bars of a file with one symbol, named after it as no other file is, are not kept as a part:
+    they go to their place at once. Should a file named otherwise hold the same symbol, they are
+    read again and merged.
+    """
+    key = content_key(source, name, work.options)
     home = work.parts / key[:32]
     known = _read_json(home / _INDEX)
     if known is not None and known.get("key") == key and not again:
         return known
     index: dict[str, Any] = {"key": key, "source": str(source), "symbols": {}, "failed": {}}
-    for number, (symbol, frame, report) in enumerate(clean_series(source, asked, name)):
+    alone = name in work.single and not again
+    if alone and _is_made(name, joint_key([key]), work.result):
+        return index | {"symbols": {name: {}}}
+    series = clean_series(source, work.asked, name)
+    first = list(islice(series, 2))
+    alone = alone and [symbol for symbol, _, _ in first] == [name]
+    for number, (symbol, frame, report) in enumerate(chain(first, series)):
         if not work.shard.holds(symbol):
             continue
         if isinstance(report, UserError):
             index["failed"][symbol] = str(report)
             continue
+        if alone:
+            try:
+                _finish(name, {key: str(source)}, [frame], [report], work)
+            except UnwritableError:
+                raise
+            except UserError as error:
+                return index | {"failed": {name: str(error)}}
+            return index | {"symbols": {name: {}}}
         file = f"{number}.parquet"
         write_files(home, {file: parquet_bytes(frame)})
         index["symbols"][symbol] = {"file": file, "report": report.to_dict()}
@@ -184,54 +222,77 @@ def _read_part(
     return index
 
 
-def _write_symbol(
-    symbol: str,
-    keys: dict[str, str],
-    work: _Work,
-    asked: LoadOptions,
-    options: dict[str, Any],
-    result: Conversion,
-) -> None:
+def _is_made(symbol: str, key: str, result: Conversion) -> bool:
+    """Whether the bars of these bytes lie there; then they are noted as unchanged."""
+    stem = file_name(symbol)
+    parquet, beside = result.folder / f"{stem}.parquet", _read_json(result.folder / f"{stem}.json")
+    if beside is None or beside.get("key") != key or not parquet.exists():
+        return False
+    if parquet.stat().st_size != beside.get("bytes"):
+        return False
+    result.unchanged.append(symbol)
+    result.reports[symbol], result.keys[symbol] = beside["report"], key
+    return True
+
+
+def _write_symbol(symbol: str, keys: dict[str, str], work: _Work) -> None:
     """Merges the parts of one symbol, unless that was done."""
-    folder, key, stem = result.folder, joint_key(list(keys)), file_name(symbol)
-    parquet, beside = folder / f"{stem}.parquet", _read_json(folder / f"{stem}.json")
-    if beside is not None and parquet.exists():
-        if beside.get("key") == key and parquet.stat().st_size == beside.get("bytes"):
-            result.unchanged.append(symbol)
-            result.reports[symbol], result.keys[symbol] = beside["report"], key
-            return
-        if not set(beside.get("sources", [])) & set(keys.values()):
-            raise UserError(
-                f"{parquet} was made from other files ({', '.join(beside.get('sources', [])[:3])});"
-                " convert all files of a symbol in one call, or choose another folder"
-            )
+    if _is_made(symbol, joint_key(list(keys)), work.result):
+        return
     frames, reports = [], []
     for part, source in keys.items():
         home = work.parts / part[:32]
         index = _read_json(home / _INDEX) or {}
         if symbol not in index.get("symbols", {}) or not _has_bars(home, index, symbol):
-            file = Path(source)
-            name = (
-                file_symbol(file) if work.pattern is None else symbol_from_name(file, work.pattern)
-            )
-            index = _read_part(file, name, work, asked, options, again=True)
+            index = _read_part(Path(source), work.name_of(Path(source)), work, again=True)
         entry = index["symbols"][symbol]
         frames.append(pl.read_parquet(home / entry["file"]))
         reports.append(LoadReport(**entry["report"]))
+    _finish(symbol, keys, frames, reports, work)
+
+
+def _finish(
+    symbol: str,
+    keys: dict[str, str],
+    frames: list[pl.DataFrame],
+    reports: list[LoadReport],
+    work: _Work,
+) -> None:
+    """Writes the bars of one symbol, and then their account."""
+    result, key, stem = work.result, joint_key(list(keys)), file_name(symbol)
+    parquet = result.folder / f"{stem}.parquet"
+    beside = _read_json(result.folder / f"{stem}.json")
+    sources = [] if beside is None else beside.get("sources", [])
+    if beside is not None and parquet.exists() and not set(sources) & set(keys.values()):
+        raise UserError(
+            f"{parquet} was made from other files ({', '.join(sources[:3])});"
+            " convert all files of a symbol in one call, or choose another folder"
+        )
     frame, report = merge_parts(frames, reports)
     try:
-        describe(frame, asked, report)
+        describe(frame, work.asked, report)
     except UserError as error:
         raise located(error, Path(report.path), symbol) from error
     frame = frame.select(BAR_COLUMNS)
     check_bars(frame, symbol)
     data, plain = parquet_bytes(frame), report.to_dict()
     told = {"symbol": symbol, "key": key, "bytes": len(data), "sources": list(keys.values())}
-    told |= {"options": options, "report": plain}
-    write_files(folder, {parquet.name: data})
-    write_files(folder, {f"{stem}.json": json.dumps(told, default=str, indent=1).encode()})
+    told |= {"options": work.options, "report": plain}
+    account = json.dumps(told, default=str, indent=1).encode()
+    write_files(result.folder, {parquet.name: data, f"{stem}.json": account})
     result.written.append(symbol)
     result.reports[symbol], result.keys[symbol] = plain, key
+
+
+def _forget(symbol: str, result: Conversion) -> None:
+    """Takes back what this call made of one file of a symbol whose files do not go together."""
+    result.reports.pop(symbol, None)
+    result.keys.pop(symbol, None)
+    result.unchanged = [s for s in result.unchanged if s != symbol]
+    if symbol in result.written:
+        result.written = [s for s in result.written if s != symbol]
+        for ending in ("json", "parquet"):
+            (result.folder / f"{file_name(symbol)}.{ending}").unlink(missing_ok=True)
 
 
 def _has_bars(home: Path, index: dict[str, Any], symbol: str) -> bool:
@@ -254,5 +315,6 @@ def _tidy(parts: Path, keys: set[str]) -> None:
         if home.name not in known:
             shutil.rmtree(home, ignore_errors=True)
             continue
+        sweep_temporaries(home)
         for file in home.glob("*.parquet"):
             file.unlink(missing_ok=True)

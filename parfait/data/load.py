@@ -21,7 +21,8 @@ from parfait.utils.errors import UserError
 def load_bars(path: str | Path, **options: Any) -> tuple[pl.DataFrame, LoadReport]:
     """Valid bars of a CSV (plain, gzip or zip) or Parquet file.
 
-    Every column is read as text and cast with counts. Nothing is guessed silently and nothing is
+    Every column is read as text and cast with counts, but for the times and whole or double numbers
+    of a Parquet file, which give the same without it. Nothing is guessed silently and nothing is
     filled: a row without usable prices is dropped and counted, a gap stays a gap.
 
     Args:
@@ -118,6 +119,9 @@ def _series(
         if mine.height < rows.height:
             report.notes.append(f"{rows.height - mine.height} rows of other symbols left out")
         return [(options.symbol, mine)]
+    first = rows["symbol"][0]
+    if first and bool((rows["symbol"] == first).all()):
+        return [(first, rows)]
     nameless = rows.filter(pl.col("symbol") == "")["row"].to_list()
     report.count("dropped", "no symbol", nameless)
     report.rows_in += len(nameless)

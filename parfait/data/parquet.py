@@ -21,7 +21,7 @@ class ParquetCells:
     source: pl.LazyFrame
     path: Path
     max_bytes: int
-    names: tuple[str, ...]
+    types: dict[str, pl.DataType]
     numbers: pl.Series
 
     @classmethod
@@ -30,18 +30,24 @@ class ParquetCells:
         try:
             source = pl.scan_parquet(io.BytesIO(raw))
             height = int(source.select(pl.len()).collect().item())
-            names = tuple(source.collect_schema().names())
+            types = dict(source.collect_schema())
         except (PolarsError, MemoryError, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         if height > max_bytes:
             raise UserError(f"{path} holds more than {max_bytes} rows; split it or thin it out")
         numbers = pl.int_range(1, height + 1, dtype=pl.Int64, eager=True)
-        return cls(source, path, max_bytes, names, numbers)
+        return cls(source, path, max_bytes, types, numbers)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns, in order."""
+        return list(self.types)
 
     def columns(self, positions: Sequence[int], first: int, width: int) -> pl.DataFrame:
         """As ``Lines.columns``; only these columns are decoded, some rows at a time."""
         del width  # rows of a Parquet file have one length
-        names = [self.names[i] for i in positions]
+        named = self.names
+        names = [named[i] for i in positions]
         parts, total = [], 0
         try:
             for start in range(first, max(len(self.numbers), first + 1), _SLICE):

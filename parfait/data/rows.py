@@ -16,10 +16,12 @@ from parfait.data.headers import find_header
 from parfait.data.names import EPOCHS, WEAK, hints_at_volume, plain_name, ranked_role
 from parfait.data.numbers import currencies, find_decimal, parse_numbers
 from parfait.data.options import QUOTES, LoadOptions
+from parfait.data.parquet import ParquetCells
 from parfait.data.report import LoadReport
 from parfait.data.table import TextTable
 from parfait.data.times import Times
 from parfait.data.timestamps import bar_times
+from parfait.data.typed import typed_columns, typed_times
 from parfait.data.zones import to_utc
 from parfait.utils.errors import UserError
 
@@ -66,6 +68,12 @@ def typed_rows(
             raise UserError(
                 f"symbol {symbol!r}: {error}; other symbols alone are read with symbol='NAME'"
             ) from error
+    if not wide and isinstance(table.cells, ParquetCells):
+        found = typed_columns(table.cells, roles[None], options)
+        if found is not None:
+            symbols = _typed_symbols(table.cells, layouts[None], roles[None], options, name)
+            _note_columns(layouts, roles, report)
+            return _typed_layout(table.cells, roles[None], found, symbols, options, report)
     used = sorted({i for one in roles.values() for i in one.values()})
     cells = table.cells.columns(used, first, len(header))
     cells = _unwrapped(cells) if table.wrapped else cells
@@ -157,6 +165,40 @@ def _note_columns(
             f"no volume is used, though {maybe[0]!r} may be it; if so, say columns={{'volume': "
             f"{maybe[0]!r}}}"
         )
+
+
+def _typed_symbols(
+    cells: ParquetCells,
+    names: list[str],
+    roles: dict[str, int],
+    options: LoadOptions,
+    name: str,
+) -> pl.Series:
+    text = {}
+    if "symbol" in roles:
+        text["symbol"] = cells.columns([roles["symbol"]], 0, 1)[str(roles["symbol"])]
+        _leave_out_one_name(text, names, roles, options)
+    if "symbol" in text:
+        return text["symbol"]
+    return pl.repeat(options.symbol or name, len(cells.numbers), eager=True)
+
+
+def _typed_layout(
+    cells: ParquetCells,
+    roles: dict[str, int],
+    found: dict[str, pl.Series],
+    symbols: pl.Series,
+    options: LoadOptions,
+    report: LoadReport,
+) -> pl.DataFrame:
+    """What ``typed_rows`` returns, of columns that need no reading."""
+    times = typed_times(found.pop("time"), cells.types[cells.names[roles["time"]]])
+    none = pl.Series(np.zeros(len(cells.numbers), dtype=bool))
+    marks = dict.fromkeys(("too_long", *MARKS, "unreadable", "action"), none)
+    data = {"row": cells.numbers, "read": times.values, "symbol": symbols} | marks | found
+    frame, report.timezone = to_utc(pl.DataFrame(data), times, options)
+    report.time_format = times.form
+    return _with_mid(frame.drop("read"))
 
 
 def _one_layout(

@@ -100,7 +100,7 @@ def read_table(path: Path, options: LoadOptions) -> TextTable:
         _check_size(path, height, len(cells.names), options.max_bytes)
         if height == 0:
             raise UserError(f"{path} is empty; give a file with rows of bars")
-        return TextTable(cells, height, [], "", list(cells.names), raw.sha256, raw.names)
+        return TextTable(cells, height, [], "", cells.names, raw.sha256, raw.names)
     return _read_text(raw, path, options.max_bytes)
 
 

@@ -31,7 +31,7 @@ _OTHERWISE = (
     "say how they are written, as in time_format='%d/%m/%Y %H:%M', or name the time column with "
     "columns={'time': 'NAME'}"
 )
-_EARLIEST, _LATEST = -5_364_662_400_000_000, 7_258_118_400_000_000  # years 1800 and 2200
+EARLIEST, LATEST = -5_364_662_400_000_000, 7_258_118_400_000_000  # years 1800 and 2200
 _FAST = {  # whole columns of these need no closer look
     "%Y-%m-%d": (r"^\d{4}-\d{2}-\d{2}$", "YYYY-MM-DD"),
     "%Y-%m-%d %H:%M": (r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}$", "YYYY-MM-DD with time"),
@@ -211,7 +211,7 @@ def _epochs(values: pl.Series, whole: pl.Series, unit: int) -> pl.Series:
     factor = _EPOCHS[unit][1]
     exact = whole // 1000 if factor < 1 else whole * int(factor)
     rounded = (values * factor).round().cast(pl.Int64, strict=False)
-    fits = (whole.is_not_null() & (values * factor).abs().lt(_LATEST)).fill_null(False)
+    fits = (whole.is_not_null() & (values * factor).abs().lt(LATEST)).fill_null(False)
     return _in_range(exact.zip_with(fits, rounded))
 
 
@@ -254,5 +254,5 @@ def _small_number(example: str, row: int) -> str:
 
 
 def _in_range(moments: pl.Series) -> pl.Series:
-    inside = (moments >= _EARLIEST) & (moments <= _LATEST)
+    inside = (moments >= EARLIEST) & (moments <= LATEST)
     return moments.zip_with(inside.fill_null(False), pl.Series([None], dtype=pl.Int64))

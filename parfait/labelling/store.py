@@ -84,11 +84,10 @@ def write_labels(
         **made.constants,
         "report": dict(report),
     }
-    if windows:
-        write_files(table.parent, {table.name: data})
-    else:
+    if not windows:
         table.unlink(missing_ok=True)
-    write_files(table.parent, {f"{file_name(symbol)}.json": json_bytes(account)})
+    files = {table.name: data} if windows else {}  # the account last: it vouches for the table
+    write_files(table.parent, files | {f"{file_name(symbol)}.json": json_bytes(account)})
     return account
 
 

@@ -95,8 +95,8 @@ class SimulatedDataModule(lightning.LightningDataModule):
         return DataLoader(_Fresh(self), batch_size=None, sampler=_Numbers(self))
 
     def val_dataloader(self) -> DataLoader:
-        """A quarter of a batch of each validation length, always the same, as one batch: a run
-        stopped within a validation of several never sees its result.
+        """A quarter of a batch of each validation length, always the same; one batch, in which
+        the lengths count alike.
         """
         lengths = self.validation_lengths
         batches: Any = [[self.sample("validation", n, self.windows(n) // 4 + 1) for n in lengths]]

@@ -61,6 +61,28 @@ class SaveOnSignal(Callback):
             log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)
 
 
+class ResumableProgress(Callback):
+    """Checkpoints that say what was not finished, so that a resumed run finishes it.
+
+    Lightning takes a validation between two batches for a finished one and skips it: the figures
+    that decide about the run are then missing where the epoch ends. And it counts an epoch that
+    ``max_time`` or ``max_steps`` cut short as a whole one, whose rest is then an epoch too short to
+    be validated.
+    """
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """A validation begins again, as if stopped in its first batch; an epoch goes on."""
+        progress = checkpoint["loops"]["fit_loop"]
+        if trainer.validating:
+            batches = progress["epoch_loop.val_loop.batch_progress"]
+            for part in ("total", "current"):
+                batches[part] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        batches, epochs = progress["epoch_loop.batch_progress"], progress["epoch_progress"]
+        for count in (epochs["total"], epochs["current"]):
+            if count["processed"] > count["completed"] and not batches["is_last_batch"]:
+                count["processed"] -= 1
+
+
 class EpochLog(Callback):
     """One line of metrics per epoch in the log; on the terminal too, where no bar shows them."""
 

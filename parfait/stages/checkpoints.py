@@ -62,8 +62,8 @@ def sweep_temporaries(folder: Path) -> None:
 def newest_checkpoint(folder: Path) -> Path | None:
     """The readable checkpoint in ``folder`` with the most steps; broken ones are logged.
 
-    A best one is the last resort: it is written in the middle of a validation, and a run that
-    continues there never sees the figures of that validation.
+    A best one is the last resort: it is written in the middle of a validation, which a run that
+    continues there repeats.
     """
     for file in sorted(folder.glob(f"*{_SUFFIX}"), key=_preference, reverse=True):
         try:

@@ -18,6 +18,7 @@ from parfait.labelling import Rolling
 from parfait.labelling.overview import write_overview
 from parfait.labelling.store import (
     BARS,
+    FAILED,
     FIGURES,
     LABELS,
     forget_all_but,
@@ -62,7 +63,7 @@ def label(cfg: DictConfig) -> None:
     console = Console()
     name = "label" if shard.whole else f"label.{shard}"
     with run_guard(cfg, name) as folder, one_thread():
-        for place in (folder, folder / BARS, folder / LABELS, folder / FIGURES):
+        for place in (folder, folder / BARS, folder / LABELS, folder / FAILED, folder / FIGURES):
             sweep_temporaries(place)
         with progress_bar(console, _STEPS) as progress:
             done = convert(path, folder / BARS, data.pattern, progress, shard, **options)

@@ -17,6 +17,7 @@ from parfait.stages.callbacks import (
     EpochLog,
     FiniteLoss,
     KnownMetric,
+    ResumableProgress,
     SaveOnSignal,
     unknown_metric,
 )
@@ -74,6 +75,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     always = [
         FiniteLoss(),
         KnownMetric(cfg.optimized_metric),
+        ResumableProgress(),
         SaveOnSignal(checkpoints),
         EpochLog(terminal=not watched),
     ]

@@ -9,6 +9,10 @@ class UserError(ValueError):
     """
 
 
+class UnwritableError(UserError):
+    """Results cannot be written: no loop that leaves out bad files may go on to the next."""
+
+
 def require(name: str, value: float, low: float, high: float | None = None) -> None:
     """``UserError`` naming the setting unless ``low <= value`` (and ``<= high``, if given)."""
     if not (value >= low and (high is None or value <= high)):

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UnwritableError
 
 ROW_GROUP = 131_072  # fixed, so that the bytes of a table depend on its rows alone
 
@@ -30,14 +30,18 @@ def json_bytes(data: Any) -> bytes:
 
 
 def write_files(folder: str | Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Writes each file through a sibling, fsync and rename; ``UserError`` if the folder refuses."""
+    """Writes each file through a sibling, fsync and rename.
+
+    Raises:
+        UnwritableError: the folder refuses, or the disk is full.
+    """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [_write_file(folder / name, data) for name, data in files.items()]
         _sync_folder(folder)
     except OSError as error:
-        raise UserError(
+        raise UnwritableError(
             f"the output folder {folder} cannot be written ({error.strerror or error}); "
             "choose another one"
         ) from error

@@ -129,6 +129,43 @@ def test_a_symbol_in_several_files_is_merged(tmp_path: Path) -> None:
         convert(source, tmp_path / "none", pattern="^(z)")
 
 
+def test_a_symbol_named_by_one_file_and_held_by_another_is_merged(tmp_path: Path) -> None:
+    source, lines, out = tmp_path / "in", rows(1, 60), tmp_path / "out"
+    save(source / "A.csv", lines[:30])
+    first = convert(source, out)
+    assert first.written == ["A"]
+    assert not list(out.glob(".parts/*"))
+    save(source / "long.csv", [f"A,{r}" for r in lines[30:]], "Ticker," + HEADER)
+    merged = convert(source, out)
+    assert (merged.written, merged.unchanged) == (["A"], [])
+    whole = load_bars(save(tmp_path / "whole.csv", lines))[0]
+    assert pl.read_parquet(out / "A.parquet").equals(whole)
+    again = convert(source, out)
+    assert (again.written, again.unchanged) == ([], ["A"])
+    assert contents(convert(source, tmp_path / "anew").folder) == contents(out)
+    save(
+        source / "long.csv",
+        [f"A,2021-01-04 10:{i:02}{r[10:]}" for i, r in enumerate(rows(2))],
+        "Ticker," + HEADER,
+    )
+    save(source / "B.csv", rows(3))
+    apart = convert(source, tmp_path / "apart")
+    assert (apart.written, list(apart.reports)) == (["B"], ["B"])
+    assert "bars 60 s apart" in next(iter(apart.failed.values()))
+    assert not (tmp_path / "apart" / "A.parquet").exists()
+
+
+def test_symbols_side_by_side_in_a_file_named_after_one_are_all_kept(tmp_path: Path) -> None:
+    header = "Date," + ",".join(f"{s}:{n}" for s in "AB" for n in HEADER.split(",")[1:])
+    lines = [f"{a},{b.split(',', 1)[1]}" for a, b in zip(rows(1), rows(2), strict=True)]
+    save(tmp_path / "in" / "A.csv", lines, header)
+    made = convert(tmp_path / "in", tmp_path / "out")
+    assert made.written == ["A", "B"]
+    for name, seed in (("A", 1), ("B", 2)):
+        alone = load_bars(save(tmp_path / f"{name}.csv", rows(seed)))[0]
+        assert pl.read_parquet(tmp_path / "out" / f"{name}.parquet").equals(alone)
+
+
 def test_parts_adjusted_to_different_days_join_without_a_jump(tmp_path: Path) -> None:
     header, lines = f"{HEADER},Adj Close", rows(2, 60)
     ratios = [0.5 if i < 30 else 0.8 for i in range(60)]

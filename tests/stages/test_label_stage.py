@@ -1,5 +1,6 @@
 """Files in, labels out: shards, interruptions, repetitions and mistakes."""
 
+import errno
 import gzip
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import parfait.labelling.store as store
+from parfait.data import conversion
 from parfait.labelling import Rolling, label_symbol
 from parfait.stages.label import label
 from parfait.utils import files
@@ -91,16 +94,63 @@ def test_shards_of_one_folder_leave_what_one_run_leaves(
     assert parts == whole
 
 
-def test_a_shard_reads_no_file_that_is_not_its_own(data: Path, tmp_path: Path) -> None:
+def test_a_shard_reads_no_file_that_is_not_its_own(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    clean = conversion.clean_series
+
+    def noted(path: Path, *arguments: Any):
+        read.append(path.name)
+        return clean(path, *arguments)
+
+    monkeypatch.setattr(conversion, "clean_series", noted)
     for i in range(3):
         label(config(data, tmp_path / str(i), f"shard={i}/3"))
-    read = [
-        {json.loads(f.read_text())["source"] for f in (tmp_path / str(i)).rglob("index.json")}
-        for i in range(3)
-    ]
-    names = [{Path(s).name for s in sources} - {"long.csv"} for sources in read]
-    assert sorted(set().union(*names)) == ["AAA.csv", "BBB.parquet", "CCC.csv.gz", "short.csv"]
-    assert sum(map(len, names)) == 4
+    alone = ["AAA.csv", "BBB.parquet", "CCC.csv.gz", "broken.csv", "short.csv"]
+    assert sorted(name for name in read if name != "long.csv") == alone
+    assert read.count("long.csv") == 3
+
+
+def test_what_a_killed_process_was_writing_is_swept_everywhere(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    label(config(data, out, "figures=1"))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    places = {file.parent for file in out.rglob("*.*") if ".hydra" not in str(file.parent)}
+    assert {p.name for p in places} >= {"out", "bars", "labels", "failed", "figures"}
+    assert any(p.parent.name == ".parts" for p in places)
+    for place in places:
+        (place / f".x.json.{gone.pid}.tmp").write_text("{")
+        (place / f".x.json.{os.getpid()}.tmp").write_text("{")  # of a shard that is at work
+    label(config(data, out, "figures=1"))
+    assert not list(out.rglob(f"*.{gone.pid}.tmp"))
+    assert {file.parent for file in out.rglob(f"*.{os.getpid()}.tmp")} == places
+
+
+@pytest.mark.parametrize("writes", [0, 3, 4, 9, 14, 17])
+def test_a_full_disk_is_told_in_a_sentence_and_blamed_on_no_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    label(config(data, tmp_path / "whole"))
+    write, left = files._write_file, [writes]
+
+    def until_full(path: Path, content: bytes) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_write_file", until_full)
+        with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+            label(config(data, out))
+    assert left[0] == -1  # nothing was tried after it
+    earlier, whole = results(out), results(tmp_path / "whole")
+    assert earlier.items() <= whole.items()
+    label(config(data, out))
+    assert results(out) == whole
 
 
 def test_a_repeated_run_makes_nothing_again(

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from parfait.microstructure import datamodule
 from parfait.stages.callbacks import FiniteLoss
 from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, newest_checkpoint
 from parfait.stages.train import train
@@ -100,6 +102,74 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     ]
     assert all(torch.equal(state[0][k], state[1][k]) for k in state[0])
     assert all(torch.equal(a, weights(folder)[k]) for k, a in weights(finished[0]).items())
+
+
+def sigterm(self: Any, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
+    """In the first of two validation batches; Lightning stops after it."""
+    if (trainer.global_step, number) == (3, 0):
+        trainer._signal_connector.received_sigterm = True
+
+
+def interrupt(number: int) -> Any:
+    """Ctrl-C after so many batches of the first validation."""
+
+    def hook(self: Any, trainer: Any, module: Any, outputs: Any, batch: Any, at: int) -> None:
+        if (trainer.global_step, at) == (3, number):
+            raise KeyboardInterrupt
+
+    return hook
+
+
+def out_of_time(self: Any, trainer: Any, *args: Any) -> None:
+    """What ``trainer.max_time`` does where it ends within an epoch."""
+    trainer.should_stop |= trainer.global_step == 4
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """The state after six steps."""
+    file = folder / "checkpoints" / "00000006.ckpt"
+    return AtomicCheckpointIO().load_checkpoint(file)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run of two epochs with two batches in a validation, and its result."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datamodule, "_VALIDATION_BATCH", 8)
+        return folder, train(config(folder, "trainer.max_epochs=2"))
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("on_validation_batch_end", sigterm),
+        ("on_validation_batch_end", interrupt(0)),
+        ("on_validation_batch_end", interrupt(1)),
+        ("on_train_batch_end", out_of_time),
+    ],
+    ids=["SIGTERM", "Ctrl-C in the first batch", "Ctrl-C in the last batch", "max_time"],
+)
+def test_a_run_stopped_around_a_validation_of_several_batches_continues(
+    validated: tuple[Path, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    what: Any,
+) -> None:
+    monkeypatch.setattr(datamodule, "_VALIDATION_BATCH", 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteLoss, where, what, raising=False)
+        with suppress(SystemExit, KeyboardInterrupt):
+            train(config(tmp_path, "trainer.max_epochs=2"))
+    assert not (tmp_path / "checkpoints" / "00000006.ckpt").exists()
+    value = train(config(tmp_path, "trainer.max_epochs=2", "ckpt_path=last"))
+    state = trained(validated[0]), trained(tmp_path)
+    assert all(torch.equal(state[0][k], state[1][k]) for k in state[0])
+    if what is not out_of_time:  # which validates once more, where it stops
+        assert value == validated[1]
+        kept = weights(validated[0])
+        assert all(torch.equal(a, weights(tmp_path)[k]) for k, a in kept.items())
 
 
 def test_a_checkpoint_of_another_network_is_refused_before_anything_is_written(
