@@ -200,7 +200,7 @@ def test_clean_columns_are_taken_by_the_short_roads(
 
     monkeypatch.setattr(rows, "parse_numbers", refused)
     monkeypatch.setattr(rows, "bar_times", refused)
-    monkeypatch.setattr(clean, "_drop_unusable", refused)
+    monkeypatch.setattr(clean, "drop_unusable", refused)
     taken, report = load_bars(path)
     assert (report.rows_out, report.repaired, report.dropped) == (40, {}, {})
     assert report.time_format.startswith("YYYY-MM-DD")
