@@ -13,14 +13,15 @@ from torch import Tensor
 
 from parfait.data.windows import Segment, end_of, first_after, make_segments
 from parfait.labels import FLAGS, Labels, label_windows, yang_zhang
+from parfait.labels.amortised import knows
 from parfait.labels.jumps import split_jumps
 from parfait.labels.label import METHODS
 from parfait.labels.volatility import close_to_close, window_parts
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError, require
 
-# Windows are labelled in batches of exactly so many, the last one filled up: the last bits of a
-# product depend on its shape, and a label must not depend on how many windows follow it.
+# Windows are labelled by closed forms in batches of exactly so many, the last one filled up: the last
+# bits of a product depend on its shape, and a label must not depend on how many windows follow it.
 WIDTH = 512
 CORRECTION_BARS = 500  # bars of the training part below which ranges are taken as they are
 TRAIN_SHARE = 0.8
@@ -239,10 +240,13 @@ def _label(
     correction: float,
     settings: Rolling,
 ) -> Labels:
-    """In batches of one width; the last is filled up with its last window."""
-    filled = torch.cat([starts, starts[-1:].expand(-len(starts) % WIDTH)])
+    """In batches; where a label depends on the width of its batch, all have one, the last filled up
+    with its last window.
+    """
+    alone = settings.method == "amortised" and knows(n)
+    filled = starts if alone else torch.cat([starts, starts[-1:].expand(-len(starts) % WIDTH)])
     chunks = []
-    for rows in filled.split(WIDTH):
+    for rows in filled.split(8 * WIDTH if alone else WIDTH):
         before = None
         if settings.before:
             before = window_batch(segment.bars, rows - settings.before, settings.before + 1)
@@ -255,13 +259,7 @@ def _label(
                 range_correction=correction,
             )
         )
-    labels = Labels.concatenate(chunks)
-    columns = {
-        name: value[: len(starts)]
-        for name, value in vars(labels).items()
-        if isinstance(value, Tensor) and name != "identified"
-    }
-    return replace(labels, **columns)
+    return Labels.concatenate(chunks).first(len(starts))
 
 
 def _cut(segments: Sequence[Segment], settings: Rolling) -> int:

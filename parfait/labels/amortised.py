@@ -34,6 +34,12 @@ def embedded_labeler() -> LabelerModel:
     return LabelerModel.load()
 
 
+def knows(n: int, model: LabelerModel | None = None) -> bool:
+    """Whether ``model``, the embedded one by default, was trained on windows of n returns."""
+    lengths = (embedded_labeler() if model is None else model).lengths
+    return lengths[0] <= n <= lengths[-1]
+
+
 def amortised_labels(
     bars: Float64[Tensor, "windows n 5"],
     frequency: Float64[Tensor, " windows"],
@@ -55,7 +61,7 @@ def amortised_labels(
     """
     model = embedded_labeler() if model is None else model
     n = bars.shape[1] - 1
-    if not model.lengths[0] <= n <= model.lengths[-1]:
+    if not knows(n, model):
         return closed_labels(bars, frequency, before, range_correction).by("amortised")
     size = max(_BARS // (n * BLOCK), 1) * BLOCK
     chunks = []
