@@ -20,8 +20,8 @@ from parfait.labels.volatility import close_to_close, window_parts
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError, require
 
-# Windows are labelled by closed forms in batches of exactly so many, the last one filled up: the last
-# bits of a product depend on its shape, and a label must not depend on how many windows follow it.
+# Closed forms label batches of exactly so many windows, the last one filled up: the last bits of a
+# product depend on its shape, and a label must not depend on how many windows follow it.
 WIDTH = 512
 CORRECTION_BARS = 500  # bars of the training part below which ranges are taken as they are
 TRAIN_SHARE = 0.8
