@@ -1,6 +1,5 @@
 """Training of the labels' network as a ``LightningModule``: loss, calibration, export."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any, cast
 import lightning
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from parfait.labels.amortised import amortised_labels
@@ -20,6 +18,7 @@ from parfait.labels.prior import DAILY
 from parfait.labels.simulator import Simulated
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError, require
+from parfait.utils.schedule import warmup_cosine
 
 _Z95 = 1.6448536269514722
 _FEATURE_FLOOR = 1e-3
@@ -186,24 +185,7 @@ class LabelerModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser with linear warm-up and a cosine over the whole run."""
         optimizer = self.make_optimizer(self.net.parameters())
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise UserError(
-                "the learning rate follows a cosine over the run, which needs its length; set "
-                "trainer.max_epochs (trainer.max_time may end it earlier)"
-            )
-        total = int(steps)
-        warmup = max(1, min(self.warmup_steps, total // 2))
-
-        def share(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            progress = min((step - warmup) / max(1, total - warmup), 1.0)
-            low = self.final_lr_share
-            return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
-
-        schedule = {"scheduler": LambdaLR(optimizer, share), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return warmup_cosine(self.trainer, optimizer, self.warmup_steps, self.final_lr_share)
 
     def export_model(self, **provenance: Any) -> LabelerModel:
         """The network, its spreads stretched so that 90 % intervals hold 90 % of fresh truths."""

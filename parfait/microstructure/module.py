@@ -1,6 +1,5 @@
 """Training of the denoiser as a ``LightningModule``: constants from the data, loss, EMA, export."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any, cast
 import lightning
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from parfait.microstructure.codec import BarCodec, window_scale
@@ -26,6 +24,7 @@ from parfait.microstructure.training import (
 from parfait.microstructure.unet1d import UNet1D
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError, require
+from parfait.utils.schedule import warmup_cosine
 from parfait.utils.seeding import derive_seed
 
 _CONSTANT_WINDOWS = 4096
@@ -197,24 +196,7 @@ class MicrostructureModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser with linear warm-up and a cosine over the whole run."""
         optimizer = self.make_optimizer(self.net.parameters())
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise UserError(
-                "the learning rate follows a cosine over the run, which needs its length; set "
-                "trainer.max_epochs (trainer.max_time may end it earlier)"
-            )
-        total = int(steps)
-        warmup = max(1, min(self.warmup_steps, total // 2))
-
-        def share(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            progress = torch.tensor((step - warmup) / max(1, total - warmup)).clamp(0, 1)
-            low = self.final_lr_share
-            return low + (1 - low) * 0.5 * (1 + float(torch.cos(torch.pi * progress)))
-
-        schedule = {"scheduler": LambdaLR(optimizer, share), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return warmup_cosine(self.trainer, optimizer, self.warmup_steps, self.final_lr_share)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The constants travel with the weights, as plain types."""
