@@ -65,7 +65,7 @@ def amortised_labels(
         return closed_labels(bars, frequency, before, range_correction).by("amortised")
     size = max(_BARS // (n * BLOCK), 1) * BLOCK
     chunks = []
-    for i in range(0, max(len(bars), 1), size):
+    for i in range(0, len(bars), size):
         count = min(size, len(bars) - i)
         # Filled up to whole blocks, so that a window alone has the bytes of a batch.
         fill = -count % BLOCK

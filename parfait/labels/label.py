@@ -64,11 +64,13 @@ def label_windows(
     frequency = torch.as_tensor(bars_per_year, dtype=torch.float64).expand(len(bars))
     if not bool(((frequency > 0) & torch.isfinite(frequency)).all()):
         raise UserError(f"bars_per_year = {bars_per_year} must be finite and above 0")
+    if not len(bars):
+        return label_windows(bars.new_ones(1, *bars.shape[1:]), 1.0, None, method).first(0)
     if method == "amortised":
         return amortised_labels(bars, frequency, before, range_correction)
     size = max(CHUNK // bars.shape[1], 1)
     chunks = []
-    for i in range(0, max(len(bars), 1), size):
+    for i in range(0, len(bars), size):
         earlier = None if before is None else before[i : i + size]
         chunk = bars[i : i + size], frequency[i : i + size], earlier
         chunks.append(closed_labels(*chunk, range_correction))

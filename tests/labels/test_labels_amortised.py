@@ -162,6 +162,13 @@ def test_what_was_not_trained_on_keeps_the_closed_form() -> None:
         assert amortised.method == "amortised"
 
 
+def test_no_windows_have_no_labels() -> None:
+    for method in ("amortised", "closed"):
+        labels = label_windows(torch.ones(0, 61, 5, dtype=torch.float64), YEAR, method=method)
+        assert len(labels) == 0
+        assert labels.method == method
+
+
 def test_bar_length_changes_units_alone() -> None:
     made, daily = simulated("plain", 60)
     minutes = label_windows(made.bars[:200], 4 * YEAR)
