@@ -161,7 +161,8 @@ def _rescaled(name: str, loc: Tensor, scale: Tensor, ratio: Tensor) -> tuple[Ten
         # Where a clamp at zero or no change of units bends nothing, the coordinate stays linear.
         below = z < to_coordinate(name, torch.zeros(()))
         ends.append(torch.where(below, z, field.forward(value)))
-    return ends[1], (ends[2] - ends[0]) / (2 * _Z95)
+    highest = float(to_coordinate(name, torch.tensor(field.high, dtype=torch.float64)))
+    return ends[1].clamp_max(highest), (ends[2] - ends[0]) / (2 * _Z95)
 
 
 def _drift(

@@ -141,7 +141,8 @@ class Labels:
         moments = {}
         for j, name in enumerate(FIELD_NAMES):
             value = from_coordinate(name, self.loc[:, j, None] + self.scale[:, j, None] * x)
-            mean = value @ w
+            # Weights sum to 1 but for rounding, which must not leave the bounds of a field.
+            mean = (value @ w).clamp(value.amin(dim=1), value.amax(dim=1))
             variance = (value - mean[:, None]).square() @ w
             moments[name] = (mean, variance.sqrt())
         return moments

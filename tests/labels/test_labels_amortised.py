@@ -162,6 +162,16 @@ def test_what_was_not_trained_on_keeps_the_closed_form() -> None:
         assert amortised.method == "amortised"
 
 
+@pytest.mark.parametrize("frequency", [1.0, 12.0, 98_280.0, 525_600.0])
+def test_moments_keep_the_bounds_of_every_field_at_every_bar_length(frequency: float) -> None:
+    made, _ = simulated("clustering", 60, 20)
+    for method in ("amortised", "closed"):
+        labels = label_windows(made.bars, frequency, made.before, method=method)
+        assert bool((labels.scale > 0).all())
+        for regime in (labels.mean, labels.quantile(0.05), labels.quantile(0.95)):
+            assert bool(torch.isfinite(regime.to_unconstrained()).all())
+
+
 def test_no_windows_have_no_labels() -> None:
     for method in ("amortised", "closed"):
         labels = label_windows(torch.ones(0, 61, 5, dtype=torch.float64), YEAR, method=method)
