@@ -25,7 +25,13 @@ _POWERS = {
     "mean_reversion": 1.0,
     "variance_reversion": 1.0,
     "vol_of_vol": 1.0,
+    "jump_mean": 0.0,
+    "jump_std": 0.0,
 }
+_SIZES = ("volatility", "initial_volatility", "vol_of_vol", "jump_mean", "jump_std")
+# Volatilities at 252 bars a year beyond which returns are stretched to those in the middle, whose
+# jumps are to the diffusion as in training: minute bars are calmer than any daily window.
+_CALMEST, _CALM, _WILD, _WILDEST = 0.045, 0.1, 0.4, 0.9
 
 
 @lru_cache(maxsize=1)
@@ -55,6 +61,7 @@ def amortised_labels(
     The variance process is that of a market whose variance moves, the jump fields those of one
     that jumps, kappa the pull there is beside the memory. Evidence is that of the grids.
 
+    Returns calmer or wilder than any of training are stretched to those first, with their jumps.
     A window whose features are farther from training than 999 of 1000 simulated ones is flagged
     "foreign" and its variances grow by up to the prior's. Windows that hardly move hold the prior;
     those shorter or longer than in training have the closed forms.
@@ -94,7 +101,10 @@ def _label(
 ) -> Labels:
     n = bars.shape[1] - 1
     summary = summarise(bars, before, range_correction)
-    parts = summary.parts
+    parts, size = summary.parts, _stretch(summary)
+    if bool((size != 1).any()):
+        earlier = None if before is None else _stretched(before, size)
+        summary = summarise(_stretched(bars, size), earlier, range_correction)
     calibration, farthest = model.at(n)
     found, spread = model.posterior(summary)
     ratio = frequency / DAILY
@@ -104,9 +114,9 @@ def _label(
     for name in TARGETS[:-2]:
         column = FIELD_NAMES.index(name)
         wide = of[name][1] * calibration[column]
-        loc[:, column], scale[:, column] = _rescaled(name, of[name][0], wide, ratio)
-    total = (of[TOTAL][0] + ratio.log() / 2).exp()
-    drift = _drift(summary, ratio, loc, scale, total, of[GROWTH_ERROR])
+        loc[:, column], scale[:, column] = _rescaled(name, of[name][0], wide, ratio, size)
+    total = (of[TOTAL][0] + ratio.log() / 2).exp() / size
+    drift = _drift(summary, ratio / size, loc, scale, total, of[GROWTH_ERROR])
     loc[:, 0], scale[:, 0] = drift[0], drift[1] * calibration[0]
 
     distance = model.distance(summary.features) / farthest
@@ -144,14 +154,35 @@ def _label(
     )
 
 
-def _rescaled(name: str, loc: Tensor, scale: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinate of a field at 252 bars a year, at ``ratio`` times as many.
+def _stretch(summary: Summary) -> Tensor:
+    """Factor that takes returns calmer or wilder than in training among those, else 1."""
+    volatility = summary.log_volatility.exp()
+    size = torch.where(volatility < _CALMEST, _CALM / volatility, 1.0)
+    size = torch.where(volatility > _WILDEST, _WILD / volatility, size)
+    return torch.where(summary.parts.still, 1.0, size)
+
+
+def _stretched(bars: Tensor, size: Tensor) -> Tensor:
+    """Bars whose log returns are ``size`` times as large; the same bytes where that is 1."""
+    size = size[:, None, None]
+    start = bars[:, :1, 3:4]
+    prices = torch.exp(size * (bars[..., :4] / start).log())
+    return torch.where(size == 1, bars, torch.cat([prices, bars[..., 4:]], dim=2))
+
+
+def _rescaled(
+    name: str, loc: Tensor, scale: Tensor, ratio: Tensor, size: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Coordinate of a field at 252 bars a year and of returns ``size`` times as large, at ``ratio``
+    times as many bars and of the returns themselves.
 
     The median moves as the field does, and the spread so that 90 % intervals are as wide.
     """
     if name not in _POWERS:
         return loc, scale
-    factor = ratio ** _POWERS[name]
+    factor = ratio ** _POWERS[name] / torch.where(torch.tensor(name in _SIZES), size, 1.0)
+    if name == "jump_mean":
+        return loc * factor, scale * factor
     if name == "volatility":
         return loc + factor.log(), scale
     field = field_named(name)

@@ -172,6 +172,22 @@ def test_moments_keep_the_bounds_of_every_field_at_every_bar_length(frequency: f
             assert bool(torch.isfinite(regime.to_unconstrained()).all())
 
 
+def test_calm_bars_are_read_by_their_shape() -> None:
+    """A minute bar moves a tenth of a day's: sizes shrink with the returns, the rest stays."""
+    truth = math.log(8e-4 * math.sqrt(98_280.0))
+    bars = brownian_bars(400, 60, 8e-4, 0.0, 0.2, 3)
+    calm = label_windows(bars, 98_280.0)
+    assert (calm.loc[:, 1] - truth).square().mean().sqrt() < 0.06
+    assert coverage(torch.tensor(truth), calm.loc[:, 1], calm.scale[:, 1]) > 0.84
+    calmer = bars.clone()
+    start = bars[:, :1, 3:4]
+    calmer[..., :4] = start * (bars[..., :4] / start) ** 0.25
+    labels = label_windows(calmer, 98_280.0)
+    for name, power in (("volatility", 1), ("jump_std", 1), ("jump_intensity", 0), ("hurst", 0)):
+        ratio = getattr(labels.quantile(0.5), name) / getattr(calm.quantile(0.5), name)
+        torch.testing.assert_close(ratio, torch.full_like(ratio, 0.25**power), rtol=1e-3, atol=1e-3)
+
+
 def test_no_windows_have_no_labels() -> None:
     for method in ("amortised", "closed"):
         labels = label_windows(torch.ones(0, 61, 5, dtype=torch.float64), YEAR, method=method)
