@@ -1,6 +1,7 @@
 """The posterior of the joint model by a network trained on simulated windows."""
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -102,9 +103,16 @@ def _label(
     n = bars.shape[1] - 1
     summary = summarise(bars, before, range_correction)
     parts, size = summary.parts, _stretch(summary)
-    if bool((size != 1).any()):
-        earlier = None if before is None else _stretched(before, size)
-        summary = summarise(_stretched(bars, size), earlier, range_correction)
+    rows = (size != 1).nonzero()[:, 0]
+    if len(rows):
+        some = _filled(rows, -len(rows) % BLOCK)
+        earlier = None if before is None else _stretched(before[some], size[some])
+        read = summarise(_stretched(bars[some], size[some]), earlier, range_correction)
+        names = ("features", "log_volatility", "growth", "error")
+        kept = {name: getattr(summary, name).clone() for name in names}
+        for name, values in kept.items():
+            values[rows] = getattr(read, name)[: len(rows)]
+        summary = replace(summary, **kept)
     calibration, farthest = model.at(n)
     found, spread = model.posterior(summary)
     ratio = frequency / DAILY
