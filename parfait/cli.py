@@ -29,6 +29,7 @@ STAGES = {
     "label": "label price bars: what regime each stretch of them was",
     "train": "train a model on price bars",
     "simulate": "turn a sentence about a market into OHLCV bars that obey it",
+    "evaluate": "judge generated bars: do they hold against nulls and rivals",
 }
 _TRACE = "HYDRA_FULL_ERROR"
 

@@ -19,6 +19,7 @@ ORDER = [
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories"},
     {"metrics", "report"},
+    {"evaluation"},
     {"stages"},
     {"cli", "__main__"},
 ]

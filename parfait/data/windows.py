@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 
 import polars as pl
@@ -191,3 +191,11 @@ def end_of(cut: datetime | date | str) -> int:
     if cut.tzinfo is not None:
         raise UserError(f"train_end {cut} has a zone; give it in UTC without one")
     return (cut - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+
+
+def date_at(segments: Sequence[Segment], share: float) -> str:
+    """The day at a share of the time that all segments span together."""
+    first = min(int(s.timestamps[0]) for s in segments)
+    last = max(int(s.timestamps[-1]) for s in segments)
+    moment = first + share * (last - first)
+    return datetime.fromtimestamp(moment / 1e6, tz=UTC).date().isoformat()

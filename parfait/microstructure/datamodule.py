@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from parfait.data import (
     make_segments,
     split_windows,
 )
+from parfait.data.windows import date_at
 from parfait.labelling import cached_labels, read_series
 from parfait.labels import Labels, label_windows
 from parfait.utils.errors import UserError, require
@@ -120,7 +120,7 @@ class WindowDataModule(lightning.LightningDataModule):
         base = make_segments(frames, int(self.options.get("max_gap", MAX_GAP)))
         if not base:
             raise UserError("the data hold no two bars in a row; give a longer history")
-        cut = self.train_end or (EMBEDDED_CUT if self.path is None else _date_at(base, 0.8))
+        cut = self.train_end or (EMBEDDED_CUT if self.path is None else date_at(base, 0.8))
         views = [
             aggregate_segment(s, k, offset)
             for k in self.bar_sizes
@@ -276,10 +276,3 @@ def _moved(segment: Segment) -> Tensor:
     moved = bars[:, 1] != bars[:, 2]
     moved[1:] |= bars[1:, 3] != bars[:-1, 3]
     return torch.nn.functional.pad(moved.to(torch.int64).cumsum(0), (1, 0))
-
-
-def _date_at(segments: Sequence[Any], share: float) -> str:
-    first = min(int(s.timestamps[0]) for s in segments)
-    last = max(int(s.timestamps[-1]) for s in segments)
-    moment = first + share * (last - first)
-    return datetime.fromtimestamp(moment / 1e6, tz=UTC).date().isoformat()

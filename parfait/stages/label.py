@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from omegaconf import DictConfig
@@ -27,6 +26,7 @@ from parfait.labelling.store import (
     stored,
     write_labels,
 )
+from parfait.stages.data_settings import data_path, load_options
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import LabelConfig, plain, validate
 from parfait.utils.errors import UserError, require
@@ -58,8 +58,11 @@ def label(cfg: DictConfig) -> None:
     require("figures", settings.figures, 0)
     rolling = _rolling(settings)
     data = settings.data
-    options = _load_options(data.options) | {"max_gap": rolling.max_gap}
-    path = _path(data.path)
+    options = load_options(data.options)
+    if "max_gap" in options:
+        raise UserError("data.options.max_gap is data.max_gap here; give that")
+    options |= {"max_gap": rolling.max_gap}
+    path = data_path(data.path) or embedded_folder()
     console = Console()
     name = "label" if shard.whole else f"label.{shard}"
     with run_guard(cfg, name) as folder, one_thread():
@@ -132,25 +135,3 @@ def _rolling(settings: LabelConfig) -> Rolling:
         range_correction=labels.range_correction,
         train_end=data.train_end,
     )
-
-
-def _path(value: Any) -> str | Path:
-    if value is None:
-        return embedded_folder()
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
-        raise UserError(
-            f"data.path={value} names no file; give a file, a folder or a glob in quotes"
-        )
-    return str(value)
-
-
-def _load_options(value: Any) -> dict[str, Any]:
-    options = plain(value) or {}
-    if not isinstance(options, dict):
-        raise UserError(
-            f"data.options={options} names no option; give data.options.price_scale=1e-4 or "
-            "another option of parfait.data.load_bars"
-        )
-    if "max_gap" in options:
-        raise UserError("data.options.max_gap is data.max_gap here; give that")
-    return options

@@ -107,6 +107,35 @@ class LabelConfig:
     paths: PathSettings = field(default_factory=PathSettings)
 
 
+@dataclass
+class EvaluationData:
+    """``data`` of ``conf/evaluate.yaml``."""
+
+    path: Any = None
+    options: Any = None
+    pattern: str | None = None
+    train_end: str | None = None
+    bars_per_year: float | None = None
+    history: int = MISSING
+    horizon: int = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    """``conf/evaluate.yaml``; loggers are checked by what they instantiate."""
+
+    task: str = MISSING
+    suite: str = MISSING
+    run: str | None = None
+    data: EvaluationData = field(default_factory=EvaluationData)
+    every: int = MISSING
+    logger: Any = MISSING
+    name: str = MISSING
+    tags: list[str] = field(default_factory=list)
+    output_dir: str = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
 def validate(cfg: DictConfig, schema: type[Settings]) -> Settings:
     """Return ``cfg`` typed and read-only; ``UserError`` for an unknown key or a wrong type."""
     try:

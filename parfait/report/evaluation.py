@@ -1,0 +1,236 @@
+"""Figures and page of an evaluation; both are made of ``evaluation.json`` alone."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from parfait.report.axes import settled, short
+from parfait.report.html import templates, versions
+from parfait.report.scores import TITLES, Rows, by_question, cell_text, columns_of, number
+from parfait.report.style import (
+    FAINT,
+    GRID,
+    INK,
+    MUTED,
+    SCENARIO_COLOURS,
+    inline_svg,
+    png_bytes,
+    style,
+)
+from parfait.utils.files import write_files
+
+PAGE = "evaluation.html"
+BLUE = SCENARIO_COLOURS[0]
+MOST_ROWS = 4  # compared in one figure of facts
+LABELS = {
+    "c2st": "Scores of every judge with their errors, and the band of real data against real data",
+    "distance": "Distance of every stylised fact from the real one, in standard errors",
+    "calibration": "Histograms of the probability integral transform",
+    "control": "Values asked for against values recovered from the bars",
+}
+NOTES = {
+    "c2st": "Dots: mean over judges with one standard error. Band: real against real, two standard "
+    "errors. Compare guided rows with guided ones.",
+    "distance": "d = |generated − real| / standard error of both; beyond the line it is more than "
+    "sampling. Bars end at 10.",
+    "calibration": "Flat is calibrated; a hump in the middle means too wide, horns at the ends too "
+    "narrow.",
+    "control": "On the line, what was asked for is what the bars have.",
+}
+
+
+def write_report(told: Mapping[str, Any], folder: Path) -> list[Path]:
+    """A PNG for every figure that has data, and ``evaluation.html``; returns their paths.
+
+    Equal documents give equal bytes.
+    """
+    charts = draw_evaluation(told)
+    pictures = {f"{name}.png": png_bytes(figure) for name, figure in charts.items()}
+    page = render_evaluation(told, charts)
+    return write_files(folder, pictures | {PAGE: page.encode()})
+
+
+def render_evaluation(told: Mapping[str, Any], charts: Mapping[str, Figure]) -> str:
+    """The page as text; every word that came from outside is escaped."""
+    questions = by_question(told["scores"])
+    missing = [s for s in told["scores"] if s["value"] is None and s["column"] == "all"]
+    return (
+        templates()
+        .get_template("evaluation.html.j2")
+        .render(
+            told=told,
+            tables=[
+                {
+                    "title": TITLES.get(question, question),
+                    "columns": columns_of(rows),
+                    "rows": rows,
+                    "figure": Markup(inline_svg(charts[question], LABELS[question]))
+                    if question in charts
+                    else "",
+                    "note": NOTES.get(question, "") if question in charts else "",
+                }
+                for question, rows in questions.items()
+            ],
+            missing=[f"{s['question']}, {s['row']}: {s['note']}" for s in missing],
+            cell_text=cell_text,
+            aside=_aside,
+            palette=SCENARIO_COLOURS,
+            command=_command(told["settings"]),
+            versions=versions(),
+        )
+    )
+
+
+def draw_evaluation(told: Mapping[str, Any]) -> dict[str, Figure]:
+    """Every figure whose numbers the document holds, by the question it belongs to."""
+    questions, extra = by_question(told["scores"]), told["extra"]
+    figures = {}
+    if any(
+        s["value"] is not None for row in questions.get("c2st", {}).values() for s in row.values()
+    ):
+        figures["c2st"] = _draw_c2st(questions["c2st"])
+    if "distance" in questions:
+        figures["distance"] = _draw_distances(questions["distance"])
+    pits = {name.partition("/")[2]: e["pit"] for name, e in extra.items() if "pit" in e}
+    if pits:
+        figures["calibration"] = _draw_pits(pits)
+    clouds = {name.partition("/")[2]: e for name, e in extra.items() if "requested" in e}
+    if clouds:
+        figures["control"] = _draw_clouds(clouds)
+    return figures
+
+
+def _draw_c2st(rows: Rows) -> Figure:
+    """Dots of every judge by row, with the null as a band."""
+    judges = [c for c in columns_of(rows) if c != "worst judge"]
+    names = list(rows)
+    with style():
+        figure = Figure(figsize=(11, 0.42 * len(names) + 1.1), layout="constrained")
+        axes = figure.subplots()
+        known = [s for r in rows.values() for s in r.values() if s.get("null") is not None]
+        if known:
+            width = max(2 * (s["null_error"] or 0.0) for s in known)
+            axes.axvspan(-width, width, color=FAINT, alpha=0.25, linewidth=0)
+        for k, judge in enumerate(judges):
+            shift = 0.36 * ((k + 0.5) / len(judges) - 0.5) * 2
+            cells = [(y, row[judge]) for y, row in enumerate(rows.values()) if judge in row]
+            cells = [(y, s) for y, s in cells if s["value"] is not None]
+            axes.errorbar(
+                [s["value"] for _, s in cells],
+                [y + shift for y, _ in cells],
+                xerr=[s["error"] or 0.0 for _, s in cells],
+                fmt="o",
+                markersize=4,
+                linewidth=1.2,
+                color=SCENARIO_COLOURS[k % len(SCENARIO_COLOURS)],
+                label=judge,
+            )
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(names)), [short(name, 46) for name in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel("signed balanced accuracy − ½")
+        axes.legend(ncols=len(judges), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+        return settled(figure)
+
+
+def _draw_distances(rows: Rows) -> Figure:
+    """Bars of d for every fact, the first rows beside each other."""
+    facts = [c for c in columns_of(rows) if not c.startswith(("median", "max", "share"))]
+    names = list(rows)[:MOST_ROWS]
+    with style():
+        figure = Figure(figsize=(11, 0.32 * len(facts) + 1.2), layout="constrained")
+        axes = figure.subplots()
+        height = 0.8 / len(names)
+        for k, name in enumerate(names):
+            values = [(rows[name].get(f) or {}).get("value") for f in facts]
+            axes.barh(
+                np.arange(len(facts)) + (k + 0.5) * height - 0.4,
+                [min(v, 10.0) if v is not None else 0.0 for v in values],
+                height,
+                color=SCENARIO_COLOURS[k % len(SCENARIO_COLOURS)],
+                label=short(name, 40),
+            )
+        axes.axvline(2, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(facts)), [short(f, 40) for f in facts])
+        axes.set_ylim(len(facts) - 0.4, -0.6)
+        axes.set_xlim(0, 10)
+        axes.set_xlabel("distance d [standard errors]")
+        axes.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+        return settled(figure)
+
+
+def _draw_pits(pits: Mapping[str, Any]) -> Figure:
+    """One panel per forecaster."""
+    with style():
+        figure = Figure(figsize=(11, 2.4 * -(-len(pits) // 4)), layout="constrained")
+        grid = figure.subplots(-(-len(pits) // 4), min(len(pits), 4), squeeze=False, sharey=True)
+        for axes, (name, counts) in zip(_all(grid), pits.items(), strict=False):
+            share = np.asarray(counts) / max(np.sum(counts), 1) * len(counts)
+            left = np.arange(len(counts)) / len(counts)
+            axes.bar(
+                left,
+                share,
+                1 / len(counts),
+                align="edge",
+                color=SCENARIO_COLOURS[0],
+                edgecolor=GRID,
+            )
+            axes.axhline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.set_title(short(name, 30), fontsize=8.5)
+            axes.set_xlim(0, 1)
+        for axes in _all(grid)[len(pits) :]:
+            axes.set_axis_off()
+        return settled(figure)
+
+
+def _draw_clouds(clouds: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """One panel per field: asked for against recovered, from bars and from the path itself."""
+    with style():
+        figure = Figure(figsize=(11, 3.0 * -(-len(clouds) // 3)), layout="constrained")
+        grid = figure.subplots(-(-len(clouds) // 3), min(len(clouds), 3), squeeze=False)
+        for axes, (name, told) in zip(_all(grid), clouds.items(), strict=False):
+            asked = told["requested"]
+            for k, (key, label) in enumerate(
+                (("path", "from the path"), ("bars", "from the bars"))
+            ):
+                if key in told:
+                    colour = (FAINT, SCENARIO_COLOURS[0])[k]
+                    axes.plot(asked, told[key], ".", color=colour, markersize=3, label=label)
+            low, high = min(asked), max(asked)
+            axes.plot([low, high], [low, high], color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.set_title(short(name, 40))
+            axes.set_xlabel("asked for")
+            axes.legend(fontsize=7)
+        for axes in _all(grid)[len(clouds) :]:
+            axes.set_axis_off()
+        return settled(figure)
+
+
+def _all(grid: np.ndarray) -> list[Axes]:
+    return list(grid.ravel())
+
+
+def _aside(score: Mapping[str, Any] | None) -> str:
+    """What stands below a number: its null, ceiling and size of sample."""
+    if score is None or score["value"] is None:
+        return ""
+    parts = [f"{k} {number(score[k])}" for k in ("null", "ceiling") if score[k] is not None]
+    return ", ".join(parts)
+
+
+def _command(settings: Mapping[str, Any]) -> str:
+    """The command line of the run, without what only says where it is."""
+    parts = [f"python -m parfait evaluate task={settings['task']} suite={settings['suite']}"]
+    if settings["run"] is not None:
+        parts.append(shlex.quote(f"run={settings['run']}"))
+    given = [(f"data.{k}", v) for k, v in settings["data"].items()]
+    given += [("every", settings["every"])]
+    parts += [shlex.quote(f"{k}={v}") for k, v in given if v is not None]
+    return " ".join(parts)

@@ -1,0 +1,36 @@
+"""``data`` of a stage that reads files: where they are, and how they are read."""
+
+from typing import Any
+
+from parfait.stages.schema import plain
+from parfait.utils.errors import UserError
+
+
+def data_path(value: Any) -> str | None:
+    """``data.path`` as text; ``None`` stays.
+
+    Raises:
+        UserError: it cannot name a file.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        raise UserError(
+            f"data.path={value} names no file; give a file, a folder or a glob in quotes"
+        )
+    return str(value)
+
+
+def load_options(value: Any) -> dict[str, Any]:
+    """``data.options`` as keyword arguments of ``load_bars``.
+
+    Raises:
+        UserError: it is no mapping.
+    """
+    options = plain(value) or {}
+    if not isinstance(options, dict):
+        raise UserError(
+            f"data.options={options} names no option; give data.options.price_scale=1e-4 or "
+            "another option of parfait.data.load_bars"
+        )
+    return options

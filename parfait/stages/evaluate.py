@@ -1,0 +1,76 @@
+"""``evaluate``: a model and data in, every number beside its null out."""
+
+import logging
+import time
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.text import Text
+
+from parfait.stages.progress import progress_bar
+from parfait.stages.schema import EvaluateConfig, validate
+from parfait.utils.errors import UserError, require
+from parfait.utils.files import json_bytes, write_files
+from parfait.utils.run_config import redact
+from parfait.utils.run_guard import run_guard
+from parfait.utils.threads import one_thread
+
+log = logging.getLogger(__name__)
+
+RESULT = "evaluation.json"
+TASKS = ("microstructure",)
+SUITES = ("smoke", "full", "legacy")
+
+
+def evaluate(cfg: DictConfig) -> float | None:
+    """Computes the cells of ``cfg.task`` and ``cfg.suite`` that are missing, and joins them.
+
+    ``output_dir`` gets ``cells/KEY.json`` as they are finished, then ``evaluation.json``, figures,
+    ``evaluation.html``. A run that was stopped continues with the cells it lacks.
+
+    Returns:
+        The score of the worst judge above its null, for a sweep over runs; lower is better.
+
+    Raises:
+        UserError: a setting or the data cannot be used.
+    """
+    start = time.perf_counter()
+    settings = validate(cfg, EvaluateConfig)
+    _check(settings)
+    console = Console()
+    with run_guard(cfg, "evaluate") as folder, one_thread():
+        from parfait.evaluation.cells import compute_cells
+        from parfait.evaluation.results import commit, document
+        from parfait.report.evaluation import write_report
+        from parfait.report.scores import show
+        from parfait.stages.tasks import prepare
+
+        task = prepare(settings)
+        ingredients = task.ingredients
+        with progress_bar(console, task.steps) as progress:
+            cells = list(compute_cells(task.cells, folder, ingredients, progress))
+        told = document(
+            cells,
+            redact(OmegaConf.to_container(cfg, resolve=True)),
+            task=settings.task,
+            suite=settings.suite,
+            commit=commit(),
+            **task.about,
+        )
+        write_files(folder, {RESULT: json_bytes(told)})
+        write_report(told, folder)
+        show(told, console)
+    console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
+    console.print(Text(f"Report: {folder / 'evaluation.html'}"), soft_wrap=True)
+    return None
+
+
+def _check(settings: EvaluateConfig) -> None:
+    """``UserError`` for what the layers below would name by other words."""
+    for name, known in (("task", TASKS), ("suite", SUITES)):
+        value = getattr(settings, name)
+        if value not in known:
+            raise UserError(f"{name}={value} is unknown; use one of {', '.join(known)}")
+    if settings.run == "":
+        raise UserError("the setting 'run' is empty; give run=..., or leave it out")
+    require("every", settings.every, 1)
