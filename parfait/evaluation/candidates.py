@@ -25,6 +25,19 @@ ORACLE = "network, regime of the future (oracle)"
 Sample = tuple[Tensor, Guide | None]  # bars, and the guide they had to follow
 
 
+class FreeGuide(Guide):
+    """Levels that nothing is anchored at: every bar is the generator's own."""
+
+    def __post_init__(self) -> None:
+        """Nothing to check: the levels are not read."""
+
+
+def free_guide(history: Tensor, steps: int) -> FreeGuide:
+    """No guide for ``steps`` bars after each history."""
+    level = history[:, -1:, 3].expand(-1, steps)
+    return FreeGuide(level, torch.zeros(level.shape, dtype=torch.bool))
+
+
 @dataclass(frozen=True)
 class Ingredients:
     """What candidates are made of, and the samples drawn so far.

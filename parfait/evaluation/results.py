@@ -1,11 +1,18 @@
 """Cells -> the one document of an evaluation: every number beside its null."""
 
+import math
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from parfait.evaluation.candidates import NEUTRAL
+from parfait.evaluation.legacy import NETWORK
+from parfait.evaluation.legacy import NULL as HALVES
+
 NULLS = ("real vs real, blocks of 63 bars", "real vs real, blocks of 5 bars")
+NULL_ROWS = {"c2st": NULLS, "legacy": (HALVES,)}
 WORST = "worst judge"
 
 
@@ -37,14 +44,16 @@ def document(
 
 
 def with_nulls(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """C2ST scores with the null of their judge: real against real in alternate blocks of time."""
-    known: dict[str, dict[str, Any]] = {}
-    for name in reversed(NULLS):  # the longer blocks win where both were computed
-        known |= {s["column"]: s for s in scores if s["row"] == name and s["question"] == "c2st"}
+    """Scores with what real data get against real data in the same column."""
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    for question, rows in NULL_ROWS.items():
+        for row in reversed(rows):  # the first wins where several were computed
+            found = [s for s in scores if (s["question"], s["row"]) == (question, row)]
+            known |= {(question, s["column"]): s for s in found}
     completed = []
     for score in scores:
-        null = known.get(score["column"])
-        if score["question"] == "c2st" and score["row"] not in NULLS and null is not None:
+        null = known.get((score["question"], score["column"]))
+        if null is not None and score["row"] not in NULL_ROWS[score["question"]]:
             score = score | {"null": null["value"], "null_error": null["error"]}
         completed.append(score)
     return completed
@@ -65,13 +74,25 @@ def with_worst(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return completed
 
 
-def tables(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """question -> row -> column -> score, in order of appearance."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for score in scores:
-        rows = found.setdefault(score["question"], {})
-        rows.setdefault(score["row"], {})[score["column"]] = dict(score)
-    return found
+def flat_scores(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """``question/row/column`` -> value of every score that has one, in names loggers accept."""
+    named = {(_slug(s["question"]), _slug(s["row"]), _slug(s["column"])): s for s in scores}
+    return {"/".join(k): s["value"] for k, s in named.items() if s["value"] is not None}
+
+
+def objective(told: Mapping[str, Any]) -> float:
+    """What a sweep over runs minimises: the score of the network's worst judge above its null, or
+    the discriminative score of the suite ``legacy``; infinity where neither was computed."""
+    for question, row, column in (("c2st", NEUTRAL, WORST), ("legacy", NETWORK, "DS")):
+        for s in told["scores"]:
+            found = (s["question"], s["row"], s["column"]) == (question, row, column)
+            if found and s["value"] is not None:
+                return s["value"] - (s["null"] or 0.0)
+    return math.inf
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.|%]+", "_", text.lower()).strip("_")
 
 
 def commit() -> str | None:

@@ -107,13 +107,15 @@ class Split:
     def describe(self) -> dict[str, Any]:
         """What a result says of its data."""
         parts = {"train": self.train, "held_out": self.held}
-        bars = self.train.history.shape[1] - 1 + self.train.future.shape[1]
+        past, future = self.train.history.shape[1], self.train.future.shape[1]
         return {
             "sha256": self.fingerprint,
             "symbols": list(self.symbols),
             "bars_per_year": round(self.held.bars_per_year, 3),
             "train_end": self.train_end,
-            "embargo_bars": bars + 1,
+            "history": past - 1,
+            "horizon": future,
+            "embargo_bars": past + future,
             **{
                 name: {
                     "windows": len(part),

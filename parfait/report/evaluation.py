@@ -65,6 +65,7 @@ def render_evaluation(told: Mapping[str, Any], charts: Mapping[str, Figure]) -> 
         .get_template("evaluation.html.j2")
         .render(
             told=told,
+            sample=_sample(told["data"]),
             tables=[
                 {
                     "title": TITLES.get(question, question),
@@ -223,6 +224,20 @@ def _aside(score: Mapping[str, Any] | None) -> str:
         return ""
     parts = [f"{k} {number(score[k])}" for k in ("null", "ceiling") if score[k] is not None]
     return ", ".join(parts)
+
+
+def _sample(data: Mapping[str, Any]) -> str:
+    """What was judged, in a sentence."""
+    names = data["symbols"]
+    who = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    if "held_out" not in data:
+        return f"{who}: {data['windows']} windows."
+    held, train = data["held_out"], data["train"]
+    return (
+        f"{who}: {held['windows']} held-out windows of {data['history']} + {data['horizon']} bars "
+        f"after {data['train_end']} and an embargo of {data['embargo_bars']} bars (they end "
+        f"{held['first_end']} to {held['last_end']}), {train['windows']} of training."
+    )
 
 
 def _command(settings: Mapping[str, Any]) -> str:

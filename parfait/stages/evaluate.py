@@ -2,6 +2,8 @@
 
 import logging
 import time
+from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -11,6 +13,7 @@ from parfait.stages.progress import progress_bar
 from parfait.stages.schema import EvaluateConfig, validate
 from parfait.utils.errors import UserError, require
 from parfait.utils.files import json_bytes, write_files
+from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
 from parfait.utils.run_guard import run_guard
 from parfait.utils.threads import one_thread
@@ -22,14 +25,15 @@ TASKS = ("microstructure",)
 SUITES = ("smoke", "full", "legacy")
 
 
-def evaluate(cfg: DictConfig) -> float | None:
+def evaluate(cfg: DictConfig) -> float:
     """Computes the cells of ``cfg.task`` and ``cfg.suite`` that are missing, and joins them.
 
     ``output_dir`` gets ``cells/KEY.json`` as they are finished, then ``evaluation.json``, figures,
     ``evaluation.html``. A run that was stopped continues with the cells it lacks.
 
     Returns:
-        The score of the worst judge above its null, for a sweep over runs; lower is better.
+        What a sweep minimises: the score of the network's worst judge above its null, or the
+        discriminative score of ``suite=legacy``.
 
     Raises:
         UserError: a setting or the data cannot be used.
@@ -40,7 +44,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     console = Console()
     with run_guard(cfg, "evaluate") as folder, one_thread():
         from parfait.evaluation.cells import compute_cells
-        from parfait.evaluation.results import commit, document
+        from parfait.evaluation.results import commit, document, flat_scores, objective
         from parfait.report.evaluation import write_report
         from parfait.report.scores import show
         from parfait.stages.tasks import prepare
@@ -55,14 +59,38 @@ def evaluate(cfg: DictConfig) -> float | None:
             task=settings.task,
             suite=settings.suite,
             commit=commit(),
-            **task.about,
+            model=task.model,
+            data=task.data,
         )
         write_files(folder, {RESULT: json_bytes(told)})
-        write_report(told, folder)
+        pictures = write_report(told, folder)
+        _log(cfg, told, pictures)
         show(told, console)
     console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
     console.print(Text(f"Report: {folder / 'evaluation.html'}"), soft_wrap=True)
-    return None
+    return objective(told)
+
+
+def _log(cfg: DictConfig, told: dict[str, Any], pictures: list[Path]) -> None:
+    """Every score, the table of them and the figures, to each logger of the configuration."""
+    for node in (cfg.logger or {}).values():
+        logger = instantiate(node, **({"job_type": "evaluate"} if "job_type" in node else {}))
+        known = {name: told[name] for name in ("model", "data", "commit", "settings")}
+        logger.log_hyperparams(known)
+        logger.log_metrics(flat_scores(told["scores"]))
+        if hasattr(logger, "log_table"):
+            columns = list(told["scores"][0])
+            rows = [[_entry(score[column]) for column in columns] for score in told["scores"]]
+            logger.log_table("evaluation", columns=columns, data=rows)
+            images = [str(file) for file in pictures if file.suffix == ".png"]
+            if images:
+                logger.log_image("figures", images)
+        logger.finalize("success")
+
+
+def _entry(value: Any) -> Any:
+    """A cell of a table whose columns have one type each."""
+    return str(value) if isinstance(value, list) else value
 
 
 def _check(settings: EvaluateConfig) -> None:
@@ -74,3 +102,7 @@ def _check(settings: EvaluateConfig) -> None:
     if settings.run == "":
         raise UserError("the setting 'run' is empty; give run=..., or leave it out")
     require("every", settings.every, 1)
+    for name, least in (("windows", 8), ("samples", 1), ("steps", 1)):
+        value = getattr(settings, name)
+        if value is not None:
+            require(name, value, least)

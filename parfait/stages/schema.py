@@ -129,6 +129,10 @@ class EvaluateConfig:
     run: str | None = None
     data: EvaluationData = field(default_factory=EvaluationData)
     every: int = MISSING
+    rows: list[str] | None = None
+    windows: int | None = None
+    samples: int | None = None
+    steps: int | None = None
     logger: Any = MISSING
     name: str = MISSING
     tags: list[str] = field(default_factory=list)

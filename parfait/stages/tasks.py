@@ -1,17 +1,21 @@
 """Settings of the ``evaluate`` stage -> the cells it has to compute."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from parfait.evaluation.candidates import Ingredients
+from parfait.data import embedded_bars, fingerprint, make_segments
+from parfait.evaluation.candidates import CANDIDATES, Ingredients
 from parfait.evaluation.cells import Cell
+from parfait.evaluation.legacy import ROWS, Protocol, legacy_cells, series
 from parfait.evaluation.microstructure import SUITES, microstructure_cells
-from parfait.evaluation.windows import Split, load_split
+from parfait.evaluation.windows import load_split
+from parfait.labelling import read_series
 from parfait.microstructure import Microstructure
 from parfait.stages.data_settings import data_path, load_options
-from parfait.stages.schema import EvaluateConfig
+from parfait.stages.schema import EvaluateConfig, plain
+from parfait.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,14 @@ class Task:
     Args:
         cells: in the order of the tables.
         ingredients: everything that a cell's key is made of beside its name and the code.
-        about: ``model`` and ``data`` of the document.
+        model, data: what the document says of them.
         steps: question -> words for the progress bar.
     """
 
     cells: Sequence[Cell]
     ingredients: Mapping[str, Any]
-    about: Mapping[str, Any]
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
     steps: Mapping[str, str]
 
 
@@ -43,38 +48,77 @@ def prepare(settings: EvaluateConfig) -> Task:
     """Loads model and data.
 
     Raises:
-        UserError: either cannot be used.
+        UserError: either cannot be used, or a row is unknown.
     """
     model = Microstructure.load(settings.run)
+    known = {"run": settings.run or "embedded", "sha256": model.fingerprint}
+    make = _legacy if settings.suite == "legacy" else _microstructure
+    cells, data = make(settings, model)
+    # What a cell may depend on; where the files lie is no part of it.
+    asked = {
+        name: plain(getattr(settings, name))
+        for name in ("task", "suite", "every", "windows", "samples", "steps")
+    }
+    return Task(cells, asked | {"model": model.fingerprint, "data": data}, known, data, STEPS)
+
+
+def _microstructure(
+    settings: EvaluateConfig, model: Microstructure
+) -> tuple[list[Cell], dict[str, Any]]:
     suite = SUITES[settings.suite]
-    split = _split(settings, suite.windows)
-    ingredients = Ingredients(model, split.train, split.held, settings.every)
-    about = {
-        "model": {"run": settings.run or "embedded", "sha256": model.fingerprint},
-        "data": split.describe(),
-    }
-    told = {
-        "task": settings.task,
-        "suite": settings.suite,
-        "every": settings.every,
-        "model": model.fingerprint,
-        "data": about["data"],
-    }
-    return Task(microstructure_cells(ingredients, suite), told, about, STEPS)
-
-
-def _split(settings: EvaluateConfig, most: int) -> Split:
+    given = {name: getattr(settings, name) for name in ("windows", "samples", "steps")}
+    suite = replace(suite, **{name: v for name, v in given.items() if v is not None})
+    rows = _rows(settings.rows, tuple(CANDIDATES), suite.rows)
     data = settings.data
-    path = data_path(data.path)
-    cache = None if path is None else Path(settings.paths.outputs) / "cache"
-    return load_split(
-        path,
-        options=load_options(data.options),
-        pattern=data.pattern,
-        cache=cache,
+    split = load_split(
+        data_path(data.path),
+        **_reading(settings),
         train_end=data.train_end,
         history=data.history,
         horizon=data.horizon,
-        most=most,
+        most=suite.windows,
         bars_per_year=data.bars_per_year,
     )
+    ingredients = Ingredients(model, split.train, split.held, settings.every)
+    return microstructure_cells(ingredients, replace(suite, rows=rows)), split.describe()
+
+
+def _legacy(settings: EvaluateConfig, model: Microstructure) -> tuple[list[Cell], dict[str, Any]]:
+    path = data_path(settings.data.path)
+    frames = {name: bars for name, bars in embedded_bars().items() if name == "SP500"}
+    if path is not None:
+        frames, _ = read_series(path, *_reading(settings).values())
+    one = series(make_segments(frames))
+    frequency = settings.data.bars_per_year or one.bars_per_year
+    protocol = Protocol(model, one.bars, frequency, history=settings.data.history)
+    if settings.steps is not None:
+        protocol = replace(protocol, steps=(settings.steps, settings.steps))
+    data = {
+        "sha256": fingerprint(frames),
+        "symbols": [one.symbol],
+        "bars_per_year": round(frequency, 3),
+        "history": protocol.history,
+        "windows": len(protocol.windows),
+        "left_out": [],
+    }
+    rows = _rows(settings.rows, tuple(ROWS), tuple(ROWS))
+    return legacy_cells(protocol, rows), data
+
+
+def _reading(settings: EvaluateConfig) -> dict[str, Any]:
+    """How files are read: options, pattern, and the folder that keeps them converted."""
+    data = settings.data
+    cache = None if data.path is None else Path(settings.paths.outputs) / "cache"
+    return {"options": load_options(data.options), "pattern": data.pattern, "cache": cache}
+
+
+def _rows(
+    asked: list[str] | None, known: tuple[str, ...], usual: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Rows whose name holds one of the texts asked for."""
+    if asked is None:
+        return usual
+    for text in asked:
+        if not any(text in row for row in known):
+            raise UserError(f"rows: no row holds {text!r}; rows are {'; '.join(known)}")
+    return tuple(row for row in known if any(text in row for text in asked))
