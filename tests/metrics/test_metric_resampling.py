@@ -42,7 +42,7 @@ def test_order_of_rows_is_of_no_matter() -> None:
 
 @pytest.mark.parametrize(("block", "factor"), [(1, 1.0), (80, 3.0)])
 def test_error_of_the_mean_of_an_ar1(block: int, factor: float) -> None:
-    phi, n = 0.8, 20_000
+    phi, n = 0.8, 10_000
     e = torch.randn(n, generator=generator(4), dtype=torch.float64)
     x = e.clone()
     for t in range(1, n):
