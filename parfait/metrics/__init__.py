@@ -1,21 +1,29 @@
-"""Does it hold? Validity, stylised facts and two-sample tests of generated bars, and the baselines
-that stand beside them.
+"""Does it hold? Validity, stylised facts, two-sample tests and memorisation of generated bars, and
+the baselines that stand beside them.
 
 The pure functions are in ``parfait.metrics.functional``. The ``Metric`` classes load on first use:
 ``torchmetrics`` brings ``transformers`` along, which the functions do not need.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from parfait.metrics.closeness import FactDistances, Memorisation
     from parfait.metrics.realism import StylisedFacts, TwoSample, Validity
 
-__all__ = ["StylisedFacts", "TwoSample", "Validity"]
+__all__ = ["FactDistances", "Memorisation", "StylisedFacts", "TwoSample", "Validity"]
+
+_MODULES = {
+    "FactDistances": "closeness",
+    "Memorisation": "closeness",
+    "StylisedFacts": "realism",
+    "TwoSample": "realism",
+    "Validity": "realism",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from parfait.metrics import realism
-
-    return getattr(realism, name)
+    return getattr(import_module(f"parfait.metrics.{_MODULES[name]}"), name)

@@ -1,5 +1,6 @@
 """Realism of generated windows as ``torchmetrics``: thin states over the pure functions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,10 +9,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from parfait.metrics.functional.c2st import c2st
-from parfait.metrics.functional.facts import stylised_facts
+from parfait.metrics.functional.cont import Reference
+from parfait.metrics.functional.suite import fact_code, measure_facts
 from parfait.metrics.functional.validity import guide_error, validity_counts
 from parfait.metrics.functional.windows import encode_window, judge_channels
 from parfait.metrics.judges import JudgeName
+from parfait.metrics.measured import Measured
 
 RULES = ("finite", "positive", "low", "high", "volume", "valid")
 
@@ -52,7 +55,7 @@ class Validity(Metric):
         return dict(zip(RULES, shares, strict=True)) | {"guide_error": self.error}
 
 
-class _Windows(Metric):
+class WindowsMetric(Metric):
     """Keeps windows by id; ids decide their order, so that batches and ranks do not."""
 
     full_state_update = False
@@ -66,19 +69,24 @@ class _Windows(Metric):
         for name in ("window", "history", "real", "generated"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
-    def _keep(self, window: Tensor, history: Tensor, real: Tensor, generated: Tensor) -> None:
+    def keep(self, window: Tensor, history: Tensor, real: Tensor, generated: Tensor) -> None:
+        """Appends a batch."""
         self.window.append(window)
         self.history.append(history)
         self.real.append(real)
         self.generated.append(generated)
 
-    def _order(self) -> Tensor:
-        return torch.argsort(_joined(self.window), stable=True)
+    def order(self) -> Tensor:
+        """Rows by their ids."""
+        return torch.argsort(joined(self.window), stable=True)
 
 
-class StylisedFacts(_Windows):
-    """``functional.facts.stylised_facts`` of both sets: ``real/<fact>`` and
-    ``generated/<fact>``."""
+class StylisedFacts(WindowsMetric):
+    """``functional.suite.measure_facts`` of both sets: ``real/<fact>`` and ``generated/<fact>``;
+    facts that these bars do not identify are left out.
+
+    Thresholds are those of the real set. Windows of 252 bars and more get the long facts.
+    """
 
     def update(
         self,
@@ -88,21 +96,22 @@ class StylisedFacts(_Windows):
         generated: Float64[Tensor, "windows steps 5"],
     ) -> None:
         """Keeps a batch of histories and what followed them; ``window`` ids are unique."""
-        self._keep(window, history, real, generated)
+        self.keep(window, history, real, generated)
 
     def compute(self) -> dict[str, Tensor]:
         """The facts as float64 scalars."""
-        order = self._order()
-        history = _joined(self.history)[order]
+        order = self.order()
+        history = joined(self.history)[order]
+        codes = [fact_code(history, joined(x)[order]) for x in (self.real, self.generated)]
+        reference = Reference.of(codes[0])
         facts = {}
-        for name, bars in (("real", self.real), ("generated", self.generated)):
-            code = encode_window(history, _joined(bars)[order])
-            for fact, value in stylised_facts(code).items():
-                facts[f"{name}/{fact}"] = torch.tensor(value, dtype=torch.float64)
+        for name, code in zip(("real", "generated"), codes, strict=True):
+            measured = measure_facts(code, reference=reference)
+            facts |= known_values({f"{name}/{fact}": value for fact, value in measured.items()})
         return facts
 
 
-class TwoSample(_Windows):
+class TwoSample(WindowsMetric):
     """Classifier two-sample test: signed balanced accuracy - 1/2 (``score``), its deviation
     between judges (``score_sd``), and ``auc``.
 
@@ -144,18 +153,18 @@ class TwoSample(_Windows):
         date: Int64[Tensor, " windows"],
     ) -> None:
         """Keeps a batch; ``date`` is that of the history's end, in any integer unit."""
-        self._keep(window, history, real, generated)
+        self.keep(window, history, real, generated)
         self.date.append(date)
 
     def compute(self) -> dict[str, Tensor]:
         """Trains the judges on everything kept."""
-        order = self._order()
-        history = _joined(self.history)[order]
+        order = self.order()
+        history = joined(self.history)[order]
         real, generated = (
-            judge_channels(encode_window(history, _joined(bars)[order]))
+            judge_channels(encode_window(history, joined(bars)[order]))
             for bars in (self.real, self.generated)
         )
-        verdict = c2st(real, [generated], _joined(self.date)[order], **self.options)
+        verdict = c2st(real, [generated], joined(self.date)[order], **self.options)
         return {
             "score": verdict.score.mean(),
             "score_sd": torch.tensor(verdict.sd, dtype=torch.float64),
@@ -163,6 +172,15 @@ class TwoSample(_Windows):
         }
 
 
-def _joined(state: list[Tensor] | Tensor) -> Tensor:
+def joined(state: list[Tensor] | Tensor) -> Tensor:
     """A list state; after a sync between ranks it is one tensor already."""
     return torch.cat(state) if isinstance(state, list) else state
+
+
+def known_values(measured: Mapping[str, Measured]) -> dict[str, Tensor]:
+    """Float64 scalars of what has a value."""
+    return {
+        name: torch.tensor(cell.value, dtype=torch.float64)
+        for name, cell in measured.items()
+        if cell.value is not None
+    }

@@ -5,19 +5,26 @@ import math
 import pytest
 import torch
 
-from parfait.metrics.functional.facts import (
-    autocorrelation,
-    correlation,
-    excess_kurtosis,
-    leverage,
-    stylised_facts,
-)
+from parfait.metrics.functional import pooling
+from parfait.metrics.functional.facts import short_facts, stylised_facts
 from parfait.metrics.functional.windows import WindowCode, encode_window
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def autocorrelation(x: torch.Tensor, lag: int, *, within: bool = False) -> float:
+    return float(pooling.autocorrelation(x, [lag], within=within))
+
+
+def leverage(r: torch.Tensor, lag: int) -> float:
+    return float(pooling.leverage(r, [lag]))
+
+
+def excess_kurtosis(x: torch.Tensor) -> float:
+    return float(pooling.excess_kurtosis(x, pooling.once(x)))
 
 
 def asymmetric(paths: int, steps: int, b: float) -> torch.Tensor:
@@ -103,7 +110,28 @@ def test_zeros_and_couplings_are_counted() -> None:
     assert facts["zero_wick"] == pytest.approx(float((upper == 0).double().mean()) / 2)
     assert facts["volume_abs"] == pytest.approx(1.0)
     assert facts["std"] == pytest.approx(float(r.std()))
-    assert correlation(r, torch.ones_like(r)) == autocorrelation(torch.ones_like(r), 1) == 0.0
+
+
+def test_what_does_not_move_has_no_correlation() -> None:
+    r, ones = noise(300, 20), torch.full((300, 20), 0.1, dtype=torch.float64)
+    weights = pooling.once(r)
+    assert math.isnan(float(pooling.correlation(r, ones, weights)))
+    assert math.isnan(autocorrelation(ones, 1))
+    assert math.isnan(autocorrelation(ones, 1, within=True))
+    assert math.isnan(leverage(ones, 1))
+    assert math.isnan(excess_kurtosis(ones))
+    zero = torch.zeros_like(r)
+    facts = stylised_facts(WindowCode(zero, zero, zero, zero, zero))
+    assert facts == {"std": 0, "zero_wick": 1, "zero_gap": 1, "zero_volume": 0}
+
+
+def test_weights_are_repeated_paths() -> None:
+    code = code_of(asymmetric(12, 32, 0.8))
+    weights = torch.tensor([[0, 2, 1, 0, 0, 3, 1, 1, 1, 0, 2, 1]], dtype=torch.float64)
+    rows = torch.arange(12).repeat_interleave(weights[0].long())
+    repeated = stylised_facts(WindowCode(*(part[rows] for part in code)))
+    for name, value in short_facts(code, weights).items():
+        assert float(value) == pytest.approx(repeated[name], rel=1e-9, abs=1e-12)
 
 
 def test_range_ratio_of_bars_without_wicks() -> None:

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
-from parfait.metrics import StylisedFacts, TwoSample, Validity
+from parfait.metrics import FactDistances, Memorisation, StylisedFacts, TwoSample, Validity
 from parfait.metrics.baselines import bridge_bars, jitter_bars
 from parfait.metrics.functional.c2st import c2st
+from parfait.metrics.functional.distance import fact_distances, summarise
 from parfait.metrics.functional.facts import stylised_facts
+from parfait.metrics.functional.memorisation import Shapes, memorisation
+from parfait.metrics.functional.suite import Sampling, fact_code, measure_facts
 from parfait.metrics.functional.validity import guide_error, validity
 from parfait.metrics.functional.windows import encode_window, judge_channels
 
@@ -69,6 +72,40 @@ def test_two_sample_test_equals_its_function(split: list[int]) -> None:
     assert float(result["score"]) == verdict.mean
     assert float(result["score_sd"]) == verdict.sd
     assert float(result["auc"]) == float(verdict.auc.mean())
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_distances_equal_their_function(split: list[int]) -> None:
+    metric = FactDistances(block=40, draws=50, seed=2)
+    for ids in batches(split):
+        metric.update(ids, HISTORY[ids], REAL[ids], GENERATED[ids], DATES[ids])
+    sampling = Sampling(DATES, 40, 50, 2)
+    real, made = (measure_facts(fact_code(HISTORY, x), sampling) for x in (REAL, GENERATED))
+    expected = summarise(fact_distances(real, made))
+    result = {name: float(value) for name, value in metric.compute().items()}
+    assert result["median"] == expected.median.value
+    assert result["largest"] == expected.largest.value == result[f"distance/{expected.worst}"]
+    assert result["within"] == expected.within.value
+    assert result["count"] == expected.count > 8
+    # Neither side has a bar without volume: no distance, and no free success.
+    assert "distance/zero_volume" not in result
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_memorisation_equals_its_function(split: list[int]) -> None:
+    train = walk(BARS + STEPS, 5)
+    past, future = train[:, :BARS], train[:, BARS:]
+    dates = DATES - 1000
+    metric = Memorisation(past, future, dates, purge=10)
+    for ids in batches(split):
+        metric.update(ids, HISTORY[ids], REAL[ids], GENERATED[ids], DATES[ids])
+    shapes = [Shapes.of(encode_window(HISTORY, x), DATES) for x in (GENERATED, REAL)]
+    learnt = Shapes.of(encode_window(past, future), dates)
+    expected = memorisation(shapes[0], learnt, shapes[1], purge=10)
+    result = {name: float(value) for name, value in metric.compute().items()}
+    assert result["share"] == expected.generated.share.value
+    assert result["null/ratio"] == expected.null.ratio.value
+    assert len(result) == 6
 
 
 def test_reset_forgets() -> None:

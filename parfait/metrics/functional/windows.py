@@ -47,8 +47,11 @@ def encode_window(
 
     A bar without volume has ln V = -inf: an exact zero that decodes to one, not a small volume.
     """
-    s, v0 = window_scale(history.to(torch.float64))
-    s, v0, bars = s[:, None], v0[:, None], bars.to(torch.float64)
+    return _encode(history, bars, *window_scale(history.to(torch.float64)))
+
+
+def _encode(history: Tensor, bars: Tensor, scale: Tensor, log_volume: Tensor) -> WindowCode:
+    s, v0, bars = scale[:, None], log_volume[:, None], bars.to(torch.float64)
     open_, high, low, close, volume = bars.unbind(-1)
     before = torch.cat([history[:, -1:, CLOSE].to(torch.float64), close[:, :-1]], dim=1)
     top, bottom = torch.maximum(open_, close), torch.minimum(open_, close)
@@ -59,6 +62,22 @@ def encode_window(
         lower=(bottom / low).log() / s,
         volume=volume.log() - v0,
     )
+
+
+def encode_path(
+    before: Float[Tensor, "paths bars 5"], bars: Float[Tensor, "paths steps 5"]
+) -> WindowCode:
+    """The code of long paths in plain log units: s = 1, log volume about the path's own mean.
+
+    Args:
+        before: bars whose last close precedes the path.
+        bars: the path.
+    """
+    ones = torch.ones(bars.shape[0], dtype=torch.float64)
+    volume = bars[..., VOLUME].to(torch.float64)
+    traded = volume > 0
+    total = torch.where(traded, volume.clamp_min(1e-300).log(), 0.0).sum(1)
+    return _encode(before, bars, ones, total / traded.sum(1).clamp_min(1))
 
 
 def judge_channels(code: WindowCode) -> Float32[Tensor, "windows steps channels"]:
