@@ -17,6 +17,7 @@ from parfait.bars import (
 )
 from parfait.data import LoadReport, embedded_bars, load_bars
 from parfait.labels import label_windows
+from parfait.outlook import LOOK_BACK, outlook
 from parfait.regime import MarketContext
 from parfait.utils.errors import UserError
 
@@ -134,7 +135,8 @@ class History:
     def context(
         self, bars_per_year: float | None, asset: str | None, *, settled: bool = False
     ) -> MarketContext:
-        """Present total volatility and trend, labelled on the most recent bars.
+        """Present total volatility and trend, labelled on the most recent bars, and the outlook of
+        the volatility from all of them.
 
         Args:
             bars_per_year: bar frequency; ``None`` estimates it from the timestamps.
@@ -155,6 +157,7 @@ class History:
             known,
             volatility=float(label.total_volatility[0]),
             trend=float(torch.as_tensor(label.mean.drift)[0]),
+            outlook=outlook(bars_to_tensor(self.bars.tail(LOOK_BACK)), frequency),
         )
 
 

@@ -17,7 +17,7 @@ ORDER = [
     {"labelling"},
     {"semantic", "microstructure"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
-    | {"basket", "correlation", "courses", "draft", "guides", "histories"},
+    | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook"},
     {"metrics", "report"},
     {"evaluation"},
     {"stages"},

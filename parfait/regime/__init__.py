@@ -2,7 +2,7 @@
 
 from parfait.regime.average import mean_volatility, volatility_course
 from parfait.regime.component import Component, Condition, Override, Phase, collapse
-from parfait.regime.context import ASSET_CLASSES, MarketContext
+from parfait.regime.context import ASSET_CLASSES, MarketContext, Outlook
 from parfait.regime.distribution import RegimeDistribution, normalise_weights
 from parfait.regime.fields import COORDINATES_VERSION, FIELD_NAMES, FIELDS, N_FIELDS
 from parfait.regime.regime import Regime
@@ -16,6 +16,7 @@ __all__ = [
     "Component",
     "Condition",
     "MarketContext",
+    "Outlook",
     "Override",
     "Phase",
     "Regime",

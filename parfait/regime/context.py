@@ -31,6 +31,32 @@ def check_asset_class(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What a history tells of the volatility to come, diffusion and jumps together.
+
+    Args:
+        present: of the next bar [1/sqrt(year)], before any effect of ``falls``.
+        level: where it returns to [1/sqrt(year)].
+        falls: share of recent squared returns that were losses, less one half.
+        doubt: standard error of ln level by the length of the history alone.
+
+    Raises:
+        UserError: a volatility that is not finite and above 0.
+    """
+
+    present: float
+    level: float
+    falls: float = 0.0
+    doubt: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("present", "level"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise UserError(f"Outlook.{name} = {value} must be finite and above 0")
+
+
+@dataclass(frozen=True)
 class MarketContext:
     """The present state a sentence is read against.
 
@@ -44,6 +70,7 @@ class MarketContext:
         bars_per_year: bar frequency of what will be generated; never a silent 252.
         settled: the text is read for ``asset_class`` even where it leads with another market, as
             it must be for each of several assets.
+        outlook: the volatility to come where nothing happens; ``None`` without a history.
 
     Raises:
         UserError: an unknown asset class, a non-positive or non-finite volatility or
@@ -55,6 +82,7 @@ class MarketContext:
     trend: float | None = None
     bars_per_year: float | None = None
     settled: bool = False
+    outlook: Outlook | None = None
 
     def __post_init__(self) -> None:
         if self.asset_class is not None:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parfait.regime import FIELDS, MarketContext, Regime
+from parfait.regime import FIELDS, MarketContext, Outlook, Regime
 from parfait.regime.context import VARIANCE_DEFAULTS
 from parfait.semantic.doses import Frame
 from parfait.semantic.lexicon import effects, exposures
@@ -29,18 +29,22 @@ _BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
 
 @dataclass(frozen=True)
 class Present:
-    """Where the market stands before the sentence: its asset class, drift and volatility."""
+    """Where the market stands before the sentence: its asset class, drift and volatility, and where
+    the volatility goes when nothing happens.
+    """
 
     asset: str
     drift: float
     volatility: float
+    outlook: Outlook | None = None
 
     @classmethod
     def of(cls, asset: str, context: MarketContext | None) -> "Present":
         prior = effects()["priors"][asset]
         volatility = context.volatility if context is not None else None
         volatility = prior["volatility"] if volatility is None else min(max(volatility, 2e-3), 5.0)
-        return cls(asset, float(prior["drift"]), float(volatility))
+        outlook = context.outlook if context is not None else None
+        return cls(asset, float(prior["drift"]), float(volatility), outlook)
 
     @property
     def prior(self) -> dict[str, float]:

@@ -15,6 +15,7 @@ from parfait.semantic.compose import (
 )
 from parfait.semantic.frames import Frame
 from parfait.semantic.lexicon import effects
+from parfait.semantic.neutral import neutral
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,25 @@ def _rationale(s: Scenario, regime: Regime, now: Present, quote: str) -> str:
 
 
 def prior_component(now: Present, weight: float) -> Component:
-    """The wide prior of the asset class in the present market."""
+    """The wide prior of the asset class in the present market: of a text that was not understood,
+    which may speak of anything.
+    """
     what = f"What {now.asset} does when nothing is known"
     why = f"{what}: wide around the present volatility of {now.volatility:.0%}."
     return Component.around(
         "prior", "prior", weight, regime_of(Shift(), now), prior_sd(now), rationale=why
     )
+
+
+def neutral_component(now: Present) -> Component:
+    """What the market does when nothing is said: the forecast of its history, and without one the
+    wide prior.
+    """
+    if now.outlook is None:
+        return prior_component(now, 1.0)
+    regime, sd = neutral(now, now.outlook)
+    why = (
+        f"Nothing was said, so {now.asset} goes on as its past bars tell: volatility from "
+        f"{float(regime.initial_volatility or 0.0):.0%} towards {float(regime.volatility):.0%}."
+    )
+    return Component.around("prior", "prior", 1.0, regime, sd, rationale=why)

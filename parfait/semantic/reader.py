@@ -21,7 +21,7 @@ from parfait.semantic.directives import read_directives, read_drawdowns
 from parfait.semantic.frames import Frame, read_frames
 from parfait.semantic.lexicon import effects, lexicon
 from parfait.semantic.mixture import scenarios
-from parfait.semantic.naming import component, prior_component
+from parfait.semantic.naming import component, neutral_component, prior_component
 from parfait.semantic.normalise import Text, normalise
 from parfait.semantic.overrides import apply_overrides
 from parfait.semantic.phases import Part, chain
@@ -145,6 +145,8 @@ def _components(
 ) -> tuple[tuple[Component, ...], list[str]]:
     """Scenarios and, for what was not understood, the prior: c p_model + (1 - c) p_prior."""
     c = coverage.confidence
+    if not text.raw.strip():
+        return (neutral_component(now),), []
     if c < 0.02 or coverage.foreign:
         return (prior_component(now, 1.0),), []
     found, spare, warnings = scenarios(frames, now)

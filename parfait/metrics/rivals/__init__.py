@@ -1,0 +1,1 @@
+"""What Parfait must beat: classical models under one signature."""
