@@ -4,12 +4,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from parfait.metrics.measured import Measured
 from parfait.utils.errors import UnwritableError, UserError
 from parfait.utils.files import json_bytes, sweep_temporaries, write_files
 
@@ -46,6 +47,18 @@ class Score:
     ceiling: float | None = None
     n: int | None = None
     note: str = ""
+
+    def beside(self, null: Measured) -> "Score":
+        """The same with its null."""
+        return replace(self, null=null.value, null_error=null.error)
+
+
+def measured_score(
+    question: str, row: str, column: str, told: Measured, n: int | None = None, note: str = ""
+) -> Score:
+    """A measured number as a score; without a value its reason is the note."""
+    note = note if told.known else told.reason
+    return Score(question, row, column, told.value, error=told.error, n=n, note=note)
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,11 @@ class Cell:
     def row(self) -> str:
         """The part of the name after the slash."""
         return self.name.partition("/")[2]
+
+
+def cell(question: str, row: str, compute: Callable[[str], Found]) -> Cell:
+    """The cell of a row whose computation is told the name of the row."""
+    return Cell(f"{question}/{row}", lambda: compute(row))
 
 
 def cell_key(name: str, ingredients: Mapping[str, Any]) -> str:

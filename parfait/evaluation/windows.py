@@ -140,6 +140,7 @@ def load_split(
     stride: int | None = None,
     train_stride: int | None = None,
     most: int = 850,
+    most_train: int = 1000,
     bars_per_year: float | None = None,
 ) -> Split:
     """Windows of a file, a folder or a glob of bars; ``None`` is the embedded data.
@@ -152,8 +153,9 @@ def load_split(
             the date at 80 % of the time span.
         history, horizon: bars.
         stride, train_stride: bars from one window to the next; ``None`` takes the smallest that
-            leaves at most ``most`` windows.
-        most: windows of a part, where no stride is given.
+            leaves at most ``most`` and ``most_train`` windows.
+        most, most_train: windows of the held-out and of the training part, where no stride is
+            given.
         bars_per_year: frequency; ``None`` estimates it.
 
     Raises:
@@ -174,8 +176,9 @@ def load_split(
     symbols = tuple(sorted(frames))
     train, held = split_windows(segments, history + 1, horizon, cut)
     parts, said = [], list(failed)
-    for name, index, step in (("training", train, train_stride), ("held-out", held, stride)):
-        step = step or max(-(-len(index) // most), 1)
+    wanted = (("training", train, train_stride, most_train), ("held-out", held, stride, most))
+    for name, index, step, limit in wanted:
+        step = step or max(-(-len(index) // limit), 1)
         windows = _gather(index, step, history, frequency, symbols)
         moving = moves(windows.history) & moves(windows.future)
         if len(windows) and not bool(moving.any()):

@@ -10,6 +10,10 @@ from rich.text import Text
 TITLES = {
     "validity": "Validity: a gate, no score",
     "facts": "Stylised facts (returns in units of the history)",
+    "distance": "Distance of facts from the real ones, in sampling errors (below 2: within them)",
+    "memorisation": "Memorisation: nearest training windows; beside it what real windows get",
+    "calibration": "Calibration of forecasts without an instruction",
+    "control": "Control: regimes asked for, and recovered from the bars",
     "c2st": "C2ST: what judges get above a coin flip (0 indistinguishable, .5 certain)",
     "ablation": "What the history is worth: the network with it, and without",
     "rollouts": "Long facts of rollouts",

@@ -44,7 +44,7 @@ def evaluate(cfg: DictConfig) -> float:
     console = Console()
     with run_guard(cfg, "evaluate") as folder, one_thread():
         from parfait.evaluation.cells import compute_cells
-        from parfait.evaluation.results import commit, document, flat_scores, objective
+        from parfait.evaluation.results import commit, document, objective
         from parfait.report.evaluation import write_report
         from parfait.report.scores import show
         from parfait.stages.tasks import prepare
@@ -73,6 +73,8 @@ def evaluate(cfg: DictConfig) -> float:
 
 def _log(cfg: DictConfig, told: dict[str, Any], pictures: list[Path]) -> None:
     """Every score, the table of them and the figures, to each logger of the configuration."""
+    from parfait.evaluation.results import flat_scores
+
     for node in (cfg.logger or {}).values():
         logger = instantiate(node, **({"job_type": "evaluate"} if "job_type" in node else {}))
         known = {name: told[name] for name in ("model", "data", "commit", "settings")}

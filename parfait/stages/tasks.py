@@ -9,7 +9,8 @@ from parfait.data import embedded_bars, fingerprint, make_segments
 from parfait.evaluation.candidates import CANDIDATES, Ingredients
 from parfait.evaluation.cells import Cell
 from parfait.evaluation.legacy import ROWS, Protocol, legacy_cells, series
-from parfait.evaluation.microstructure import SUITES, microstructure_cells
+from parfait.evaluation.microstructure import microstructure_cells
+from parfait.evaluation.suites import SUITES
 from parfait.evaluation.windows import load_split
 from parfait.labelling import read_series
 from parfait.microstructure import Microstructure
@@ -39,6 +40,11 @@ class Task:
 STEPS = {
     "validity": "valid bars",
     "facts": "stylised facts",
+    "memorisation": "copies",
+    "calibration": "forecasts",
+    "control": "round trip",
+    "ablation": "ablations",
+    "rollout": "long paths",
     "c2st": "judges",
     "legacy": "legacy scores",
 }
@@ -77,6 +83,7 @@ def _microstructure(
         history=data.history,
         horizon=data.horizon,
         most=suite.windows,
+        most_train=suite.train,
         bars_per_year=data.bars_per_year,
     )
     ingredients = Ingredients(model, split.train, split.held, settings.every)
