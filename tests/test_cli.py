@@ -89,7 +89,7 @@ def test_an_unknown_stage_is_named(run: Run) -> None:
     assert code == 2
     assert (
         err
-        == "error: unknown stage 'trian'; did you mean 'train'? stages: label, train, simulate\n"
+        == "error: unknown stage 'trian'; did you mean 'train'? stages: label, train, simulate, evaluate\n"
     )
 
 

@@ -6,12 +6,13 @@ posterior of the *history* (what a forecaster may know), or of the *future* (an 
 forecaster has; it shows what a correct regime is worth).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from parfait.data import Segment
 from parfait.evaluation.windows import EVERY, Windows
 from parfait.labels import label_windows
 from parfait.metrics.baselines import bootstrap_bars, bridge_bars
@@ -46,12 +47,18 @@ class Ingredients:
         model: the network.
         train, held: real windows; candidates continue the histories of ``held``.
         every: bars between anchors.
+        segments: what the windows were cut from.
+        cut: the last moment of the training part [microseconds since 1970].
+        asset: asset class; ``None`` reads it from the names of the symbols.
     """
 
     model: Microstructure
     train: Windows
     held: Windows
     every: int = EVERY
+    segments: Sequence[Segment] = ()
+    cut: int = 0
+    asset: str | None = None
     _drawn: dict[tuple[str, int], Sample] = field(default_factory=dict, repr=False)
 
     def draw(self, name: str, seed: int) -> Sample:

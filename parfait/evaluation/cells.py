@@ -52,6 +52,10 @@ class Score:
         """The same with its null."""
         return replace(self, null=null.value, null_error=null.error)
 
+    def under(self, ceiling: float | None) -> "Score":
+        """The same with its ceiling."""
+        return replace(self, ceiling=ceiling)
+
 
 def measured_score(
     question: str, row: str, column: str, told: Measured, n: int | None = None, note: str = ""

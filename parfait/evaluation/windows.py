@@ -94,6 +94,7 @@ class Split:
         symbols: names, sorted.
         fingerprint: SHA-256 of the bars.
         train_end: the date.
+        segments: the bars themselves.
         left_out: sentences on windows and files that were not used.
     """
 
@@ -102,6 +103,7 @@ class Split:
     symbols: tuple[str, ...]
     fingerprint: str
     train_end: str
+    segments: tuple[Segment, ...]
     left_out: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
@@ -193,7 +195,9 @@ def load_split(
                 "data.train_end, data.history or data.horizon"
             )
         parts.append(windows)
-    return Split(parts[0], parts[1], symbols, fingerprint(frames), cut, tuple(said))
+    return Split(
+        parts[0], parts[1], symbols, fingerprint(frames), cut, tuple(segments), tuple(said)
+    )
 
 
 def moves(bars: Float64[Tensor, "windows n 5"]) -> Tensor:

@@ -116,6 +116,7 @@ class EvaluationData:
     pattern: str | None = None
     train_end: str | None = None
     bars_per_year: float | None = None
+    asset: str | None = None
     history: int = MISSING
     horizon: int = MISSING
 

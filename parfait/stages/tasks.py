@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from parfait.data import embedded_bars, fingerprint, make_segments
+from parfait.data.windows import end_of
 from parfait.evaluation.candidates import CANDIDATES, Ingredients
 from parfait.evaluation.cells import Cell
 from parfait.evaluation.legacy import ROWS, Protocol, legacy_cells, series
@@ -14,6 +15,7 @@ from parfait.evaluation.suites import SUITES
 from parfait.evaluation.windows import load_split
 from parfait.labelling import read_series
 from parfait.microstructure import Microstructure
+from parfait.regime.context import check_asset_class
 from parfait.stages.data_settings import data_path, load_options
 from parfait.stages.schema import EvaluateConfig, plain
 from parfait.utils.errors import UserError
@@ -64,7 +66,7 @@ def prepare(settings: EvaluateConfig) -> Task:
     asked = {
         name: plain(getattr(settings, name))
         for name in ("task", "suite", "every", "windows", "samples", "steps")
-    }
+    } | {"asset": settings.data.asset}
     return Task(cells, asked | {"model": model.fingerprint, "data": data}, known, data, STEPS)
 
 
@@ -86,7 +88,15 @@ def _microstructure(
         most_train=suite.train,
         bars_per_year=data.bars_per_year,
     )
-    ingredients = Ingredients(model, split.train, split.held, settings.every)
+    ingredients = Ingredients(
+        model,
+        split.train,
+        split.held,
+        settings.every,
+        split.segments,
+        end_of(split.train_end),
+        None if data.asset is None else check_asset_class(data.asset),
+    )
     return microstructure_cells(ingredients, replace(suite, rows=rows)), split.describe()
 
 

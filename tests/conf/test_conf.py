@@ -14,12 +14,23 @@ from parfait.microstructure.samplers import SAMPLERS
 from parfait.regime import Regime
 from parfait.sde import SdeWarning, load_process
 from parfait.semantic import load_reader
-from parfait.stages.schema import LabelConfig, SimulateConfig, TrainConfig, validate
+from parfait.stages.schema import (
+    EvaluateConfig,
+    LabelConfig,
+    SimulateConfig,
+    TrainConfig,
+    validate,
+)
 from parfait.utils.errors import UserError
 from parfait.utils.instantiate import FORBIDDEN_KEYS, check, walk
 from parfait.utils.paths import conf_dir, config_groups, top_level_keys
 
-SCHEMAS = {"label": LabelConfig, "train": TrainConfig, "simulate": SimulateConfig}
+SCHEMAS = {
+    "label": LabelConfig,
+    "train": TrainConfig,
+    "simulate": SimulateConfig,
+    "evaluate": EvaluateConfig,
+}
 GROUPS = {g: options for g, options in config_groups().items() if g not in ("hydra", "local")}
 
 
