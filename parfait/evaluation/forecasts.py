@@ -1,6 +1,6 @@
 """Cells on calibration: the simulation without an instruction as a forecast, beside its rivals."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from parfait.evaluation.candidates import Ingredients
-from parfait.evaluation.cells import Cell, Found, Score, cell
+from parfait.evaluation.cells import Cell, Found, Score, cell, measured_score
 from parfait.evaluation.suites import Suite
 from parfait.metrics.functional.calibration import (
     LEVELS,
+    Interval,
     covered,
     crps,
     ks_uniform,
@@ -19,6 +20,7 @@ from parfait.metrics.functional.calibration import (
     pit,
     skill,
 )
+from parfait.metrics.measured import Measured
 from parfait.metrics.neutral import neutral_paths
 from parfait.metrics.rivals.forecasts import FORECASTS, LEAST_TRAIN, WINDOW
 from parfait.semantic.subject import symbol_asset
@@ -72,25 +74,31 @@ def forecast_cells(i: Ingredients, suite: Suite) -> Iterator[Cell]:
         scores, bins = [], torch.zeros(BINS)
         block = 3 * i.held.span(steps)
         for h in HORIZONS:
-            told, date = scored(row)[h], scored(row)[h]["date"]
-            n, unit = len(date), f", {h} bar" + "s" * (h > 1)
-
-            def mean(values: Tensor, column: str, date: Tensor = date) -> Score:
-                found = mean_interval(values, date, block, generator=_stream())
-                error = (found.high - found.low) / (2 * _Z95)
-                return Score("calibration", row, column, found.value, error=error, n=len(date))
-
-            scores.append(mean(told["crps"], "CRPS" + unit))
-            for level in LEVELS:
-                scores.append(mean(told[f"{level}"], f"cover {100 * level:.0f} %" + unit))
+            told = scored(row)[h]
+            n, unit = len(told["date"]), f", {h} bar" + "s" * (h > 1)
+            values = {"CRPS": told["crps"]}
+            values |= {f"cover {100 * level:.0f} %": told[f"{level}"] for level in LEVELS}
+            for column, each in values.items():
+                found = _interval(
+                    lambda each=each, told=told, **how: mean_interval(
+                        each, told["date"], block, **how
+                    ),
+                    float(each.mean()),
+                )
+                scores.append(measured_score("calibration", row, column + unit, found, n))
             ks = ks_uniform(told["pit"])
             scores.append(Score("calibration", row, "PIT-KS" + unit, ks, n=n))
             for name in () if row != OURS else FORECASTS:
                 rival = scored(name)[h]["crps"]
-                s = skill(told["crps"], rival, date, block, generator=_stream())
-                error = (s.high - s.low) / (2 * _Z95)
-                column = f"skill against {name}" + unit
-                scores.append(Score("skill", row, column, s.value, error=error, null=0.0, n=n))
+                plain = float(1 - told["crps"].sum() / rival.sum())
+                found = _interval(
+                    lambda rival=rival, told=told, **how: skill(
+                        told["crps"], rival, told["date"], block, **how
+                    ),
+                    plain,
+                )
+                column = f"against {name}" + unit
+                scores.append(measured_score("skill", row, column, found, n))
             if h == steps:
                 bins = torch.histc(told["pit"].float(), BINS, 0.0, 1.0)
         return Found(scores, [1], {"pit": bins.int().tolist()})
@@ -158,5 +166,10 @@ def _samples(i: Ingredients, row: str, target: Target, paths: int, g: torch.Gene
     return FORECASTS[row](target.returns, target.origins - 1, steps, paths, **how)
 
 
-def _stream() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def _interval(ask: Callable[..., Interval], value: float) -> Measured:
+    """The width of a bootstrap interval as a standard error; none where time is too short."""
+    try:
+        found = ask(generator=torch.Generator().manual_seed(0))
+    except UserError:
+        return Measured(value, None, "too short a time for an error")
+    return Measured(found.value, (found.high - found.low) / (2 * _Z95))

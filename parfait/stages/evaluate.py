@@ -55,7 +55,7 @@ def evaluate(cfg: DictConfig) -> float:
             cells = list(compute_cells(task.cells, folder, ingredients, progress))
         told = document(
             cells,
-            redact(OmegaConf.to_container(cfg, resolve=True)),
+            _lasting(cfg),
             task=settings.task,
             suite=settings.suite,
             commit=commit(),
@@ -69,6 +69,12 @@ def evaluate(cfg: DictConfig) -> float:
     console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
     console.print(Text(f"Report: {folder / 'evaluation.html'}"), soft_wrap=True)
     return objective(told)
+
+
+def _lasting(cfg: DictConfig) -> dict[str, Any]:
+    """The settings without what only says where results go."""
+    plain = redact(OmegaConf.to_container(cfg, resolve=True))
+    return {k: v for k, v in plain.items() if k not in ("logger", "output_dir", "paths")}
 
 
 def _log(cfg: DictConfig, told: dict[str, Any], pictures: list[Path]) -> None:

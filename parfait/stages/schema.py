@@ -130,6 +130,7 @@ class EvaluateConfig:
     run: str | None = None
     data: EvaluationData = field(default_factory=EvaluationData)
     every: int = MISSING
+    questions: list[str] | None = None
     rows: list[str] | None = None
     windows: int | None = None
     samples: int | None = None

@@ -97,7 +97,9 @@ def _microstructure(
         end_of(split.train_end),
         None if data.asset is None else check_asset_class(data.asset),
     )
-    return microstructure_cells(ingredients, replace(suite, rows=rows)), split.describe()
+    return microstructure_cells(
+        ingredients, replace(suite, rows=rows), settings.questions
+    ), split.describe()
 
 
 def _legacy(settings: EvaluateConfig, model: Microstructure) -> tuple[list[Cell], dict[str, Any]]:

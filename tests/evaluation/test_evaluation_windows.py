@@ -74,7 +74,9 @@ def test_windows_that_never_move_are_left_out_and_told(tmp_path: Path) -> None:
     [
         (lambda f: f.head(100), "windows of 29 bars, at least 8 are needed"),
         (
-            lambda f: f.with_columns([pl.lit(5.0).alias(n) for n in ("open", "high", "low", "close")]),
+            lambda f: f.with_columns(
+                [pl.lit(5.0).alias(n) for n in ("open", "high", "low", "close")]
+            ),
             "moves; give other data",
         ),
     ],
