@@ -54,7 +54,9 @@ def train_trees(
 ) -> Float64[Tensor, "judges windows"]:
     """Histogram gradient boosting (Ke et al. 2017), one model per row; logits as ``train_judges``.
 
-    Classes weigh the same whatever their sizes; a tenth of the training windows stops the boosting.
+    The log odds of the training classes are taken off, so that they count the same whatever their
+    sizes (weights would do so at ten times the cost). From 500 training windows on a tenth of them
+    stops the boosting.
 
     Raises:
         UserError: scikit-learn is not installed.
@@ -69,11 +71,12 @@ def train_trees(
             max_iter=ITERATIONS,
             max_leaf_nodes=8,
             l2_regularization=1.0,
-            class_weight="balanced",
             early_stopping=int(learnt.sum()) >= 500,
             n_iter_no_change=10,
             random_state=seed + j,
         )
         model.fit(features[learnt.numpy()], truth[learnt].numpy())
-        logits.append(torch.from_numpy(model.decision_function(features)).to(torch.float64))
+        share = truth[learnt].double().mean()
+        raw = torch.from_numpy(model.decision_function(features)).to(torch.float64)
+        logits.append(raw - share.logit())
     return torch.stack(logits)
