@@ -70,13 +70,52 @@ def bridge_bars(
     price a martingale.
     """
     s, _ = window_scale(history)
-    noise = torch.randn(
-        (history.shape[0], steps * substeps), generator=generator, dtype=torch.float64
-    )
-    fine = noise * s[:, None] / substeps**0.5 - 0.5 * s[:, None].square() / substeps
-    surplus = _surplus(fine.unflatten(1, (steps, substeps)).sum(-1), history, guide)
-    fine = fine + surplus.repeat_interleave(substeps, dim=1) / substeps
-    path = fine.cumsum(1).unflatten(1, (steps, substeps))
+    shape = (history.shape[0], steps, substeps)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+    s = s[:, None, None]
+    fine = noise * s / substeps**0.5 - 0.5 * s.square() / substeps
+    return _bars_along(history, fine, guide, generator)
+
+
+def bars_between(
+    history: Float64[Tensor, "windows bars 5"],
+    returns: Float64[Tensor, "windows steps"],
+    deviation: Float64[Tensor, "windows steps"],
+    *,
+    guide: Guide | None = None,
+    substeps: int = SUBSTEPS,
+    generator: torch.Generator,
+) -> Float64[Tensor, "windows steps 5"]:
+    """Bars of given closes: a Brownian bridge of ``substeps`` steps from close to close, volume
+    lognormal as in ``bridge_bars``.
+
+    Args:
+        history: windows that the closes continue.
+        returns: log returns; with a guide each segment's surplus is spread evenly over its bars.
+        deviation: of the log price over each bar.
+        guide: levels and anchors, one row per window.
+        substeps: prices per bar.
+        generator: of bridges and volume.
+    """
+    shape = (*returns.shape, substeps)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+    noise = noise - noise.mean(-1, keepdim=True)
+    fine = noise * deviation[..., None] / substeps**0.5 + returns[..., None] / substeps
+    return _bars_along(history, fine, guide, generator)
+
+
+def _bars_along(
+    history: Tensor,
+    fine: Float64[Tensor, "windows steps substeps"],
+    guide: Guide | None,
+    generator: torch.Generator,
+) -> Float64[Tensor, "windows steps 5"]:
+    """Bars of log prices that were sampled within each bar, moved onto the guide."""
+    s, _ = window_scale(history)
+    steps, substeps = fine.shape[1:]
+    surplus = _surplus(fine.sum(-1), history, guide)
+    fine = fine + surplus[..., None] / substeps
+    path = fine.flatten(1).cumsum(1).unflatten(1, (steps, substeps))
     start = torch.cat([torch.zeros_like(path[:, :1, -1]), path[:, :-1, -1]], dim=1)
     inside = torch.cat([start[..., None], path], dim=-1)
     close = path[..., -1]

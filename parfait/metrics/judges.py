@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor, nn
 
+from parfait.metrics.trees import train_trees
 from parfait.utils.errors import UserError
 
-JudgeName = Literal["cnn", "gru"]
+JudgeName = Literal["cnn", "gru", "trees"]
 
 
 def _uniform(shape: tuple[int, ...], fan_in: int, generator: torch.Generator) -> nn.Parameter:
@@ -140,17 +141,21 @@ def train_judges(
         generated: each judge's truth: which windows count as generated.
         train: which windows each judge may learn from. Batches hold both classes in equal parts
             whatever their sizes.
-        judge: ``cnn`` or ``gru``.
+        judge: ``cnn``, ``gru`` or ``trees`` (``trees.train_trees``).
         seed: of weights, batches and dropout; the global generator is left alone.
-        steps, batch, weight_decay: Adam, the rate falling linearly to 0 from the judge's own.
+        steps, batch, weight_decay: Adam, the rate falling linearly to 0 from the judge's own; trees
+            have no use for them.
 
     Raises:
-        UserError: an unknown judge, or a judge with fewer than two training windows of a class.
+        UserError: an unknown judge, one that is not installed, or a judge with fewer than two
+            training windows of a class.
     """
-    if judge not in JUDGES:
-        raise UserError(f"judge {judge!r} is unknown; use one of {', '.join(JUDGES)}")
+    if judge not in JUDGES and judge != "trees":
+        raise UserError(f"judge {judge!r} is unknown; use one of {', '.join(JUDGES)}, trees")
     judges, half = generated.shape[0], batch // 2
     classes = [_members(train & ~generated), _members(train & generated)]
+    if judge == "trees":
+        return train_trees(windows, generated, train, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     model = JUDGES[judge](judges, windows.shape[-1], generator)
     optimiser = torch.optim.Adam(model.parameters(), lr=model.lr, weight_decay=weight_decay)

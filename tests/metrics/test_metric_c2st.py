@@ -1,10 +1,12 @@
 """Two draws of one law stay inside the null of the judges, other laws leave it."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
+from parfait.metrics import trees
 from parfait.metrics.functional.c2st import (
     FOLDS,
     area_under_roc,
@@ -16,6 +18,7 @@ from parfait.metrics.functional.c2st import (
     purged_folds,
 )
 from parfait.metrics.judges import JudgeName, train_judges
+from parfait.metrics.trees import window_features
 from parfait.utils.errors import UserError
 
 WINDOWS, STEPS = 320, 16
@@ -35,8 +38,10 @@ def student(seed: int, degrees: int | None = 3) -> torch.Tensor:
     return code
 
 
-@pytest.mark.parametrize("judge", ["cnn", "gru"])
+@pytest.mark.parametrize("judge", ["cnn", "gru", "trees"])
 def test_one_law_is_inside_the_null_and_another_leaves_it(judge: JudgeName) -> None:
+    if judge == "trees":
+        pytest.importorskip("sklearn")
     options: dict[str, Any] = {"purge": 4, "view": "close", "judge": judge, "steps": 50}
     real = student(0)
     null = c2st_null(real, DATES, block=20, repeats=2, **options)
@@ -108,6 +113,28 @@ def test_balanced_accuracy_and_auc_equal_hand_counts() -> None:
     assert area_under_roc(logits, generated) == pytest.approx(8 / 9)
     assert area_under_roc(-logits, generated) == pytest.approx(1 / 9)
     assert area_under_roc(torch.zeros(6, dtype=torch.float64), generated) == 0.5
+
+
+def test_features_of_a_window_are_counted_by_hand() -> None:
+    r = torch.tensor([1.0, -1.0, 2.0, -2.0, 3.0, -3.0])
+    window = torch.stack([r, r.abs()], dim=-1)[None]
+    features = window_features(window)[0]
+    assert features.shape == (23,)
+    sd = math.sqrt(28 / 6)
+    expected = torch.tensor([0.0, 2.0, sd, math.sqrt(4 / 6), 0.0, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(features[:6], expected)
+    assert features[6:10].tolist() == [-3, 1, 3, 3]
+    z = r.double() / sd
+    assert float(features[10]) == pytest.approx(float((z[1:] * z[:-1]).mean()))
+    assert window_features(student(0)).shape == (WINDOWS, 43)
+    still = torch.zeros(1, 6, 2)
+    assert bool((window_features(still) == 0).all())
+
+
+def test_trees_that_are_not_installed_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs the package scikit-learn: .*parfait\[evaluate\]"):
+        c2st(student(0), [student(1)], DATES, purge=4, judge="trees")
 
 
 def test_mistakes_are_sentences() -> None:

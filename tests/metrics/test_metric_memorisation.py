@@ -14,10 +14,13 @@ N, STEPS = 200, 16
 PURGE = 4
 
 
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def code_of(seed: int, windows: int = N) -> WindowCode:
-    generator = torch.Generator().manual_seed(seed)
     r, gap, upper, lower, volume = torch.randn(
-        5, windows, STEPS, generator=generator, dtype=torch.float64
+        5, windows, STEPS, generator=generator(seed), dtype=torch.float64
     )
     return WindowCode(r, 0.3 * gap, upper.relu() / 2, lower.relu() / 2, volume)
 
@@ -44,7 +47,7 @@ def test_fresh_windows_lie_at_one_half_and_at_the_null() -> None:
 def test_copies_of_training_windows_are_all_found_whatever_their_scale() -> None:
     code = code_of(1)
     louder = WindowCode(*(3 * part for part in code[:4]), code.volume + 5)
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(N, generator=generator())
     copied = Shapes.of(WindowCode(*(part[order] for part in louder)), DATES)
     found = memorisation(copied, TRAIN, HELD, purge=PURGE).generated
     assert found.share.value == found.copies.value == 1
@@ -73,9 +76,7 @@ def test_copies_from_anywhere_in_a_larger_training_set_are_counted() -> None:
 
 
 def test_a_bootstrap_is_found_by_its_pieces() -> None:
-    n = torch.randn(
-        4, 3 * N, 61 + STEPS, generator=torch.Generator().manual_seed(7), dtype=torch.float64
-    )
+    n = torch.randn(4, 3 * N, 61 + STEPS, generator=generator(7), dtype=torch.float64)
     close = 100 * (0.01 * n[0]).cumsum(1).exp()
     high, low = close * (1 + 0.01 * n[1].relu()), close / (1 + 0.01 * n[2].relu())
     bars = torch.stack([close, high, low, close, n[3].exp()], dim=-1)
@@ -83,9 +84,7 @@ def test_a_bootstrap_is_found_by_its_pieces() -> None:
     bars[..., 1], bars[..., 2] = bars[..., :4].amax(-1), bars[..., :4].amin(-1)
     past, future = bars[:N, :61], bars[:N, 61:]
     history, truth = bars[N:, :61], bars[N:, 61:]
-    stitched = bootstrap_bars(
-        past, future, history, STEPS, block=8, generator=torch.Generator().manual_seed(0)
-    )
+    stitched = bootstrap_bars(past, future, history, STEPS, block=8, generator=generator())
     made, held = (Shapes.of(encode_window(history, x), HELD.dates) for x in (stitched, truth))
     train = Shapes.of(encode_window(past, future), TRAIN.dates)
     whole = memorisation(made, train, held, purge=PURGE).generated
@@ -96,9 +95,22 @@ def test_a_bootstrap_is_found_by_its_pieces() -> None:
     assert whole.copies.value < 0.1
 
 
+def test_pieces_of_overlapping_windows_are_searched_once() -> None:
+    n = torch.randn(5, 100, generator=generator(6), dtype=torch.float64)
+    code = WindowCode(*(x.unfold(0, STEPS, 1) for x in n))
+    shapes = Shapes.of(code, torch.arange(len(code.r)))
+    pieces = shapes.pieces(8, 1)
+    distinct = pieces.distinct()
+    assert len(pieces) == len(code.r) * (STEPS - 7)
+    assert len(distinct) == 100 - 7
+    assert bool((distinct.dates.diff() >= 0).all())
+    # The first window holds all its pieces, every later one adds its last.
+    assert torch.equal(distinct.dates.bincount()[:3], torch.tensor([STEPS - 7, 1, 1]))
+
+
 def test_order_and_batches_of_rows_are_of_no_matter() -> None:
     made = fresh()
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    order = torch.randperm(N, generator=generator(1))
     mixed = Shapes(made.code[order], made.dates[order])
     once, again = (memorisation(x, TRAIN, HELD, purge=PURGE) for x in (made, mixed))
     assert once.generated.share.value == again.generated.share.value

@@ -1,101 +1,142 @@
-"""Classical forecasts: their laws, and that none of them looks ahead."""
+"""Rivals are valid, hit the guide exactly, and have the law they promise."""
 
 import math
-import sys
 
 import pytest
 import torch
 
-from parfait.metrics.rivals import forecasts
-from parfait.metrics.rivals.forecasts import FORECASTS, Garch, fit_garch, garch_t, histvol_normal
+from parfait.labels import total_variance
+from parfait.metrics.baselines import bars_between, bridge_bars
+from parfait.metrics.functional import pooling
+from parfait.metrics.functional.validity import guide_error, validity
+from parfait.metrics.functional.windows import encode_window
+from parfait.metrics.rivals import Garch, fit_garch, make_rivals, theory_bars
+from parfait.metrics.rivals import garch as garch_module
+from parfait.sde import Guide
 from parfait.utils.errors import UserError
 
-TRAIN = 1500
-TRUE = Garch(mu=2e-4, omega=2e-6, alpha=0.1, beta=0.88, nu=6.0)
+STEPS, BARS = 16, 61
 
 
-def generator(seed=0):
+def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.fixture(scope="module")
-def returns():
-    """2000 returns of a GARCH market."""
-    z = torch.randn(1, 1, 2000, generator=generator(), dtype=torch.float64)
-    chi = forecasts._chi_square(6.0, (1, 1, 2000), generator(1))
-    start = torch.tensor([1e-4], dtype=torch.float64)
-    return forecasts._run(TRUE, start, z / (chi / 4).sqrt())[0, 0]
+def windows(count: int, steps: int, seed: int = 0, sd: float = 0.01) -> torch.Tensor:
+    """GBM bars with some volume."""
+    start = torch.full((count, 3, 5), 100.0, dtype=torch.float64)
+    start[:, 1, 3] = 100 * math.exp(sd * math.sqrt(3) / math.sqrt(2))
+    start[..., 4] = torch.tensor([1e6, 2e6, 3e6])
+    return bridge_bars(start, steps, generator=generator(seed))
 
 
-@pytest.mark.parametrize("name", FORECASTS)
-def test_nothing_after_the_origin_is_read(name, returns):
-    origins = torch.tensor([1600, 1700])
-    how = {"steps": 5, "paths": 20, "train": TRAIN}
-    changed = torch.cat([returns[:1701], returns[1701:] * 50])
-    found = [FORECASTS[name](r, origins, **how, generator=generator()) for r in (returns, changed)]
-    assert found[0].shape == (2, 20, 5)
-    assert torch.equal(*found)
+def simulated(model: Garch, n: int, seed: int = 0) -> torch.Tensor:
+    """Returns of one long path."""
+    bars = model.bars(windows(1, BARS), n + 500, generator=generator(seed))
+    return bars[0, 500:, 3].log().diff()
 
 
-@pytest.mark.parametrize("name", FORECASTS)
-def test_parameters_come_from_the_training_part(name, returns):
-    """All forecasts are equal in law when what came between training and the window differs."""
-    how = {"steps": 3, "paths": 10, "train": TRAIN}
-    if name in ("GARCH-t", "FHS"):
-        changed = torch.cat([returns[:TRAIN], returns[TRAIN:] * 3])
-        assert fit_garch(changed[:TRAIN]) == fit_garch(returns[:TRAIN])
-    else:
-        changed = torch.cat([returns[:TRAIN], returns[TRAIN:1580] * 3, returns[1580:]])
-        a, b = (
-            FORECASTS[name](r, torch.tensor([1600]), **how, generator=generator())
-            for r in (returns, changed)
-        )
-        assert torch.equal(a, b)
+TRUE = Garch(0.05, 0.05, 0.03, 0.12, 0.85, 6.0, -0.2, 0.01)
 
 
-def test_histvol_has_the_deviation_of_the_window(returns):
-    paths = histvol_normal(
-        returns, torch.tensor([100]), 2, 20_000, train=TRAIN, generator=generator()
-    )
-    wanted = float(returns[81:101].std())
-    assert float(paths.std()) == pytest.approx(wanted, rel=4 / math.sqrt(2 * 40_000))
-    assert abs(float(paths.mean())) < 4 * wanted / math.sqrt(40_000)
+def test_every_rival_is_valid_free_and_guided() -> None:
+    train = windows(40, BARS + STEPS, 1)
+    history = windows(30, BARS, 2)
+    returns = [simulated(TRUE, 1500)]
+    rivals = make_rivals(train[:, :BARS], train[:, BARS:], returns, 252)
+    anchored = torch.zeros(30, STEPS, dtype=torch.bool)
+    anchored[:, 3::4] = True
+    moves = 0.02 * torch.randn(30, STEPS, generator=generator(3), dtype=torch.float64)
+    guide = Guide(history[:, -1:, 3] * moves.cumsum(1).exp(), anchored)
+    for name, rival in rivals.items():
+        assert callable(rival), f"{name}: {rival}"
+        free = rival(history, STEPS, generator=generator())
+        assert validity(free)["valid"] == 1
+        assert torch.equal(free, rival(history, STEPS, generator=generator()))
+        bound = rival(history, STEPS, guide=guide, generator=generator())
+        assert validity(bound)["valid"] == 1
+        assert guide_error(bound, guide.level, guide.anchored) == 0
+    assert set(rivals) == {"copy", "bootstrap", "bridge", "gbm", "heston", "garch-t", "gjr-skewt"}
 
 
-def test_garch_is_found_again(returns):
-    found = fit_garch(returns[:TRAIN])
-    assert found.alpha + found.beta == pytest.approx(0.98, abs=0.03)
-    assert found.nu == pytest.approx(6, abs=2.5)
+def test_copies_are_training_windows() -> None:
+    train, history = windows(12, BARS + STEPS, 1), windows(9, BARS, 2)
+    pool = train[:, :BARS], train[:, BARS:]
+    rival = make_rivals(*pool, [], 252)["copy"]
+    assert callable(rival)
+    mine = encode_window(history, rival(history, STEPS, generator=generator()))
+    theirs = encode_window(*pool)
+    gap = (mine.r[:, None] - theirs.r[None]).abs().amax(2).amin(1)
+    assert float(gap.max()) < 1e-9
 
 
-def test_garch_variance_of_the_next_bars_is_its_closed_form(returns):
-    """E v_k = v_inf + (alpha + beta)^k (v_0 - v_inf); the first bar has the filtered variance."""
-    model = fit_garch(returns[:TRAIN])
-    filtered = model.variance(returns, float(returns[:TRAIN].var()))
-    origin = torch.tensor([1700])
-    paths = garch_t(returns, origin, 8, 40_000, train=TRAIN, generator=generator()) - model.mu
-    long_run = model.omega / (1 - model.alpha - model.beta)
-    for k in (0, 7):
-        decay = (model.alpha + model.beta) ** k
-        wanted = long_run + decay * (float(filtered[1701]) - long_run)
-        square = paths[0, :, k].square()
-        assert abs(float(square.mean()) - wanted) < 4 * float(square.std()) / math.sqrt(40_000)
+def test_bars_between_keep_the_closes_and_the_range_of_a_bridge() -> None:
+    history = windows(1, BARS).expand(3000, -1, -1)
+    r = 0.01 * torch.randn(3000, STEPS, generator=generator(1), dtype=torch.float64)
+    deviation = torch.full_like(r, 0.02)
+    bars = bars_between(history, r, deviation, substeps=64, generator=generator())
+    closes = torch.cat([history[:, -1:, 3], bars[..., 3]], dim=1)
+    torch.testing.assert_close(closes.log().diff(dim=1), r)
+    # E of the largest rise of a bridge from 0 to 0 is sd sqrt(pi/8); sampling 64 times sees less.
+    flat = bars_between(history, torch.zeros_like(r), deviation, substeps=64, generator=generator())
+    rise = (flat[..., 1] / flat[..., 0]).log().mean()
+    expected = 0.02 * (math.sqrt(math.pi / 8) - 0.5826 / math.sqrt(64))
+    assert float(rise) == pytest.approx(expected, rel=0.02)
 
 
-def test_chi_square_has_its_moments():
-    for nu in (2.1, 5.0, 60.0):
-        x = forecasts._chi_square(nu, (200_000,), generator())
-        assert abs(float(x.mean()) - nu) < 4 * math.sqrt(2 * nu / 200_000)
-        assert float(x.var()) == pytest.approx(2 * nu, rel=0.1)
+@pytest.mark.parametrize("name", ["garch-t", "gjr-skewt"])
+def test_a_fit_finds_the_law_of_its_own_paths(name: str) -> None:
+    skew = None if name == "garch-t" else TRUE.skew
+    gamma = 0.0 if name == "garch-t" else TRUE.gamma
+    truth = Garch(0.05, 0.05, 0.09, gamma, 0.8, 6.0, skew, 0.01)
+    found = fit_garch([simulated(truth, 6000, seed=4)], name)  # pyright: ignore[reportArgumentType]
+    assert found.persistence == pytest.approx(truth.persistence, abs=0.03)
+    assert found.degrees == pytest.approx(6, abs=1.2)
+    assert found.gamma == pytest.approx(gamma, abs=0.06)
+    if skew is not None:
+        assert found.skew == pytest.approx(skew, abs=0.06)
+    unconditional = found.omega / (1 - found.persistence)
+    assert unconditional == pytest.approx(1, abs=0.3)
 
 
-def test_mistakes_are_sentences(returns, monkeypatch):
-    with pytest.raises(UserError, match="origins run from 5"):
-        histvol_normal(returns, torch.tensor([5]), 2, 2, train=TRAIN, generator=generator())
-    with pytest.raises(UserError, match="train"):
-        histvol_normal(returns, torch.tensor([50]), 2, 2, train=9999, generator=generator())
-    with pytest.raises(UserError, match="at least 250"):
-        fit_garch(returns[:100])
-    monkeypatch.setitem(sys.modules, "arch", None)
-    with pytest.raises(UserError, match="pip install arch"):
-        fit_garch(returns[:300])
+def test_shocks_have_unit_variance_and_follow_their_law() -> None:
+    for skew in (None, -0.3):
+        model = Garch(0, 1.0, 0, 0, 0, 5.0, skew, 0.01)
+        r = model.bars(windows(1, BARS).expand(2000, -1, -1), 50, generator=generator())
+        z = r[..., 3].log().diff(dim=1) / 0.01
+        assert float(z.std()) == pytest.approx(1, abs=0.01)
+        lean = float(pooling.skewness(z.clamp(-4, 4), pooling.once(z)))
+        assert lean < -0.2 if skew else lean == pytest.approx(0, abs=0.03)
+
+
+def test_a_wild_history_goes_on_wildly_and_calms_down() -> None:
+    model = Garch(0, 0.05, 0.1, 0, 0.85, 8.0, None, 0.01)
+    wild = windows(3000, BARS, 5, sd=0.03)
+    r = model.bars(wild, 60, generator=generator())[..., 3].log().diff(dim=1)
+    assert float(r[:, :5].std()) > 1.5 * float(r[:, -5:].std())
+
+
+def test_theory_has_the_volatility_of_its_history_and_no_drift() -> None:
+    history = windows(1, 400, 6).expand(4000, -1, -1)
+    sd = float(total_variance(history[:1]).sqrt())
+    for name in ("gbm", "heston"):
+        bars = theory_bars(history, STEPS, process=name, bars_per_year=252, generator=generator())
+        r = torch.cat([history[:, -1:, 3], bars[..., 3]], dim=1).log().diff(dim=1)
+        assert float(r.std()) == pytest.approx(sd, rel=0.02)
+        growth = bars[:, -1, 3] / history[:, -1, 3]
+        error = float(growth.std()) / math.sqrt(len(growth))
+        assert float(growth.mean()) == pytest.approx(1, abs=4 * error)
+        square = pooling.autocorrelation(r.square(), [1])
+        assert (float(square) > 0.01) == (name == "heston")
+
+
+def test_what_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [torch.randn(100, generator=generator(), dtype=torch.float64)]
+    with pytest.raises(UserError, match="needs 250 training returns and has 100"):
+        fit_garch(few)
+    with pytest.raises(UserError, match="returns that do not move"):
+        fit_garch([torch.zeros(300, dtype=torch.float64)])
+    monkeypatch.setattr(garch_module, "find_spec", lambda name: None)
+    train = windows(5, BARS + STEPS)
+    rivals = make_rivals(train[:, :BARS], train[:, BARS:], few, 252)
+    assert rivals["gjr-skewt"] == "GARCH needs the package arch: pip install 'parfait[evaluate]'"

@@ -74,6 +74,19 @@ class Shapes:
         dates = self.dates.repeat_interleave(runs.shape[1])
         return Shapes(parts[moving], dates[moving])
 
+    def distinct(self) -> "Shapes":
+        """Without repetitions, which pieces of overlapping windows are; the earliest stays."""
+        order = torch.argsort(self.dates, stable=True)
+        flat = self.code[order].flatten(1)
+        generator = torch.Generator().manual_seed(0)
+        direction = torch.randn(flat.shape[1], generator=generator, dtype=torch.float64)
+        # Equal pieces differ by rounding, others hardly ever agree to seven digits.
+        _, group = (flat @ direction).mul(1e7).round().unique(return_inverse=True)
+        position = torch.arange(len(group))
+        first = torch.full_like(position, len(group)).scatter_reduce(0, group, position, "amin")
+        rows = order[first[first < len(group)].sort().values]
+        return Shapes(self.code[rows], self.dates[rows])
+
 
 @dataclass(frozen=True)
 class Closeness:
@@ -96,7 +109,7 @@ class Memorisation:
 
     Args:
         generated, null: of the generated and of the held-out windows themselves.
-        sets: windows on either side for ``share`` and ``ratio``.
+        sets: windows (distinct pieces) on either side for ``share`` and ``ratio``.
         training: windows searched for ``copies``.
     """
 
@@ -130,7 +143,7 @@ def memorisation(
         piece: compares runs of so many bars instead of windows (``PIECE``): every run of real
             bars, but only disjoint generated ones. Shows what was stitched from copies.
         most: queries and windows per set at most; ``copies`` searches all of ``train``.
-        seed: of the bootstrap over dates, blocks of three purges, behind the standard errors.
+        seed: of the bootstrap over dates, blocks of one purge, behind the standard errors.
 
     Raises:
         UserError: windows of different lengths, a piece that does not fit, or a purge below 1.
@@ -145,25 +158,27 @@ def memorisation(
         )
     if piece is not None and not 2 <= piece <= steps:
         raise UserError(f"pieces of {piece} bars do not fit windows of {steps}; take 2 to {steps}")
+    queries, limit = (generated.thinned(most), held.thinned(most)), most
     held = held.thinned(2 * most)
-    queries = generated.thinned(most), held.thinned(most)
-    free = [int((~_overlap(q.dates, held.dates, purge)).sum(1).min()) for q in queries]
-    size = min(len(train), most, *free)
+    windows = len(train)
+    if piece is not None:
+        limit = most * (steps - piece + 1)
+        queries = queries[0].pieces(piece, piece), queries[1].pieces(piece, piece)
+        train, held = train.pieces(piece, 1).distinct(), held.pieces(piece, 1).distinct()
+    free = [_free(query.dates, held.dates, purge) for query in queries]
+    size = min(len(train), limit, *free)
     if size < LEAST:
         why = f"only {size} held-out windows lie outside a window's own time; {LEAST} are needed"
         none = Closeness(*(Measured(None, None, why),) * 3)
-        return Memorisation(none, none, size, len(train))
-    searched, known = train.thinned(size), train
-    if piece is not None:
-        queries = queries[0].pieces(piece, piece), queries[1].pieces(piece, piece)
-        searched, held, known = (pool.pieces(piece, 1) for pool in (searched, held, known))
-    near = [_nearest(query, searched, held, known, purge) for query in queries]
+        return Memorisation(none, none, size, windows)
+    searched = train.thinned(size)
+    near = [_nearest(query, searched, held, train, purge) for query in queries]
     edge = float(near[1][2].quantile(COPY_QUANTILE))
     closeness = [
-        _closeness(query.dates, distances, edge, 3 * purge, seed)
+        _closeness(query.dates, distances, edge, purge, seed)
         for query, distances in zip(queries, near, strict=True)
     ]
-    return Memorisation(closeness[0], closeness[1], size, len(train))
+    return Memorisation(closeness[0], closeness[1], size, windows)
 
 
 def _own_units(parts: Float64[Tensor, "windows steps 5"]) -> tuple[Tensor, Bool[Tensor, " w"]]:
@@ -196,6 +211,14 @@ def _nearest(
         found.append(torch.stack([d.amin(1) for d in distances]))
     near = torch.cat(found, dim=1).to(torch.float64)
     return near[0], near[1], near[2]
+
+
+def _free(dates: Tensor, others: Tensor, purge: int) -> int:
+    """The fewest of ``others`` that some date may see."""
+    ordered, each = others.sort().values, dates.unique()
+    low = torch.searchsorted(ordered, each - purge, right=True)
+    high = torch.searchsorted(ordered, each + purge)
+    return len(others) - int((high - low).max())
 
 
 def _overlap(dates: Tensor, others: Tensor, purge: int) -> Bool[Tensor, "queries pool"]:
