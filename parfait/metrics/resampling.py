@@ -37,24 +37,24 @@ def block_indices(
     if block < 1 or draws < 1:
         raise UserError(f"block {block} and draws {draws} must be at least 1")
     order = torch.argsort(dates, stable=True)
-    position, length = _circle(dates[order], block)
-    if length < LEAST_BLOCKS * block:
+    position, circle = _circle(dates[order], block)
+    if circle < LEAST_BLOCKS * block:
         raise UserError(
-            f"windows cover {length} units of time, a block bootstrap needs {LEAST_BLOCKS} blocks "
+            f"windows cover {circle} units of time, a block bootstrap needs {LEAST_BLOCKS} blocks "
             f"of {block}; give a longer period or shorter blocks"
         )
-    blocks = -(-length // block)
-    start = (torch.rand((draws, blocks), generator=generator, dtype=torch.float64) * length).long()
+    blocks = -(-circle // block)
+    start = (torch.rand((draws, blocks), generator=generator, dtype=torch.float64) * circle).long()
     stop = start + block
-    stop[:, -1] -= blocks * block - length
+    stop[:, -1] -= blocks * block - circle
     # Positions laid out twice make a block across the seam one run.
-    twice = torch.cat([position, position + length])
+    twice = torch.cat([position, position + circle])
     low, high = (torch.searchsorted(twice, edge) for edge in (start, stop))
-    rows = torch.cat([order, order])
-    return [
-        torch.cat([rows[a:b] for a, b in zip(first, last, strict=True)])
-        for first, last in zip(low.tolist(), high.tolist(), strict=True)
-    ]
+    length = high - low
+    first = length.flatten().cumsum(0) - length.flatten()  # of each run among all runs of all draws
+    shift = (low.flatten() - first).repeat_interleave(length.flatten())
+    rows = torch.cat([order, order])[torch.arange(len(shift)) + shift]
+    return list(rows.split(length.sum(1).tolist()))
 
 
 def block_weights(
