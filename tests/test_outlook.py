@@ -2,10 +2,10 @@
 
 import math
 
-import polars as pl
 import pytest
 import torch
 
+from parfait.bars import bars_to_tensor
 from parfait.data import embedded_bars
 from parfait.history import History
 from parfait.metrics.functional.calibration import covered, ks_uniform, pit
@@ -144,15 +144,13 @@ def test_instructions_do_not_see_the_outlook():
     assert load_reader().read("", plain).components[0].slot == "prior"
 
 
-def test_the_forecast_is_that_of_a_history():
-    bars = embedded_bars()["NASDAQ"].head(2000)
-    past = History(bars, "nasdaq").context(252.0, "equity")
-    assert past.outlook is not None
-    assert 0.05 < past.outlook.present < 0.8
-    longer = History(pl.concat([bars, embedded_bars()["NASDAQ"].slice(2000, 1)]), "nasdaq").context(
-        252.0, "equity"
-    )
-    assert longer.outlook != past.outlook
+def test_a_history_knows_its_outlook():
+    """The context of a history holds what ``neutral_paths`` uses at that origin."""
+    frame = embedded_bars()["NASDAQ"].head(2000)
+    past = History(frame, "nasdaq").context(252.0, "equity")
+    assert past.outlook == outlook(bars_to_tensor(frame), 252.0)
+    short = History(frame.head(2), "two bars").context(252.0, "equity")
+    assert short.outlook is None
 
 
 def test_forecasts_read_nothing_after_their_origin():

@@ -16,6 +16,7 @@ from parfait.metrics.functional.calibration import (
     pit,
     skill,
 )
+from parfait.metrics.functional.targets import path_targets
 from parfait.utils.errors import UserError
 
 N, M = 2000, 400
@@ -149,3 +150,14 @@ def test_mistakes_are_sentences():
         skill(y, y, torch.arange(2), 1, generator=generator())
     with pytest.raises(UserError, match="nothing to beat"):
         skill(y, 0 * y, torch.arange(3), 1, generator=generator())
+
+
+def test_targets_of_a_known_path():
+    found = path_targets(torch.tensor([0.1, -0.3, 0.05], dtype=torch.float64))
+    assert found["return"].item() == pytest.approx(-0.15)
+    assert found["volatility"].item() == pytest.approx(math.sqrt((0.01 + 0.09 + 0.0025) / 3))
+    assert found["range"].item() == pytest.approx(0.3)
+    assert found["fall"].item() == pytest.approx(0.3)
+    rising = path_targets(torch.full((2, 3, 4), 0.01, dtype=torch.float64))
+    assert rising["fall"].abs().max() == 0
+    assert rising["range"].shape == (2, 3)
