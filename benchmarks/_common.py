@@ -1,4 +1,4 @@
-"""What the benchmarks share: the held-out windows, tables, files, and honest timing."""
+"""What the benchmarks share: tables, files, and honest timing."""
 
 import json
 import time
@@ -7,60 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table as RichTable
-from torch import Tensor
 
-from parfait.data import WindowIndex, embedded_bars, make_segments, split_windows
 from parfait.microstructure import Microstructure
-from parfait.sde import Guide
-
-HISTORY, HORIZON, EVERY = 60, 32, 4
-TRAIN_END = "2014-12-31"
-_DAY_MICROSECONDS = 86_400_000_000
-PURGE_DAYS = round((HISTORY + HORIZON) * 365.25 / 252)
-QUARTER_DAYS = 91
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Real windows: 61 bars of history (60 returns), 32 bars of future, end of history in days."""
-
-    history: Tensor
-    future: Tensor
-    days: Tensor
-    bars_per_year: float
-
-    def __len__(self) -> int:
-        return len(self.days)
-
-    def rows(self, rows: Tensor) -> "Windows":
-        """A subset."""
-        picked = self.history[rows], self.future[rows], self.days[rows]
-        return Windows(*picked, self.bars_per_year)
-
-    def guide(self, every: int = EVERY) -> Guide:
-        """The true closes as guide, anchored every ``every`` bars and at the last."""
-        anchored = torch.zeros(self.future.shape[:2], dtype=torch.bool)
-        anchored[:, every - 1 :: every] = True
-        anchored[:, -1] = True
-        return Guide(self.future[..., 3].clone(), anchored)
-
-
-def load_windows(stride: int = 2, train_stride: int = 8) -> tuple[Windows, Windows]:
-    """(train, held out) windows of the embedded data, cut at ``TRAIN_END`` with an embargo."""
-    segments = make_segments(embedded_bars())
-    train, held = split_windows(segments, HISTORY + 1, HORIZON, TRAIN_END)
-    return _gather(train, train_stride), _gather(held, stride)
-
-
-def _gather(index: WindowIndex, stride: int) -> Windows:
-    rows = torch.arange(0, len(index), stride)
-    bars = index.gather(rows)
-    days = index.last_time(rows) // _DAY_MICROSECONDS
-    frequency = float(index.bars_per_year(rows[:1])[0])
-    return Windows(bars[:, : HISTORY + 1], bars[:, HISTORY + 1 :], days, frequency)
 
 
 def load_model(run: str) -> Microstructure:

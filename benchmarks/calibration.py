@@ -21,7 +21,6 @@ from typing import Any
 import polars as pl
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
-    TRAIN_END,
     Table,
     write_results,
 )
@@ -30,6 +29,7 @@ from torch import Tensor
 from parfait.bars import bars_to_tensor, estimate_bars_per_year
 from parfait.data import embedded_bars, load_bars
 from parfait.data.windows import end_of
+from parfait.evaluation.windows import EMBEDDED_CUT
 from parfait.metrics.functional.calibration import (
     covered,
     crps,
@@ -92,7 +92,7 @@ def _asset(name: str, kind: str, frame: pl.DataFrame, *, tune: bool) -> Asset:
     def cut(date: str) -> int:
         return int(torch.searchsorted(days, end_of(date) // _DAY, right=True))
 
-    split = cut(TRAIN_END)
+    split = cut(EMBEDDED_CUT)
     split = split if 1000 <= split <= n - 300 else int(0.75 * n)
     if tune:
         n, split = split, cut(TUNE_FROM)

@@ -14,7 +14,6 @@ import sys
 
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
-    EVERY,
     Table,
     load_model,
     write_results,
@@ -22,6 +21,7 @@ from _common import (  # pyright: ignore[reportImplicitRelativeImport]
 
 from parfait.bars import bars_to_tensor
 from parfait.data import embedded_bars
+from parfait.evaluation.windows import EVERY
 from parfait.microstructure import Microstructure
 from parfait.microstructure.training import regular_anchors
 from parfait.regime import Regime

@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
-    HORIZON,
     Table,
     load_model,
-    load_windows,
     write_results,
 )
 from torch import Tensor
 
+from parfait.evaluation.windows import HORIZON, load_split
 from parfait.metrics.functional.facts import stylised_facts
 from parfait.metrics.functional.windows import WindowCode, encode_window
 from parfait.microstructure.constraint import Segments
@@ -73,7 +72,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = load_model(arguments.run)
-    _, held = load_windows(stride=1)
+    held = load_split(stride=1).held
     held = held.rows(torch.linspace(0, len(held) - 1, arguments.windows).round().long())
     tables: list[Table] = []
     data: dict[str, Any] = {}

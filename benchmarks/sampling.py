@@ -17,15 +17,14 @@ from collections.abc import Callable
 
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
-    HORIZON,
     Table,
     cpu_seconds,
     load_model,
-    load_windows,
     write_results,
 )
 from torch import Tensor, nn
 
+from parfait.evaluation.windows import HORIZON, load_split
 from parfait.microstructure import Microstructure
 from parfait.microstructure.generate import DEFAULT_SAMPLER, DEFAULT_STEPS
 from parfait.utils.errors import UserError
@@ -141,7 +140,7 @@ def measure(
     model: Microstructure, net: PlainUNet, windows: int, batches: tuple[int, ...], repeats: int
 ) -> dict[str, list[float]]:
     """Windows per CPU second by name, one number per interleaved repeat."""
-    _, held = load_windows(stride=1)
+    held = load_split(stride=1).held
     held = held.rows(torch.linspace(0, len(held) - 1, windows).round().long())
     guide = held.guide()
 

@@ -12,17 +12,13 @@ import sys
 
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
-    EVERY,
-    HORIZON,
-    PURGE_DAYS,
     Table,
-    Windows,
     load_model,
-    load_windows,
     write_results,
 )
 from torch import Tensor
 
+from parfait.evaluation.windows import EVERY, HORIZON, Windows, load_split
 from parfait.metrics.baselines import bootstrap_bars, bridge_bars
 from parfait.metrics.functional.utility import train_on_synthetic
 from parfait.metrics.neutral import neutral_paths
@@ -75,7 +71,8 @@ def main() -> None:
     parser.add_argument("--run", default="embedded", help="a training run, or 'embedded'")
     parser.add_argument("--output", default="outputs/benchmarks", help="folder of the files")
     arguments = parser.parse_args()
-    train, held = load_windows()
+    split = load_split()
+    train, held = split.train, split.held
     table = Table(
         f"Train on synthetic, test on real: {len(train)} and {len(held)} windows",
         ("trained on", "seed", "MSE of ln variance", "on real", "ratio"),
@@ -86,8 +83,8 @@ def main() -> None:
                 made,
                 train.future,
                 held.future,
-                held.days,
-                PURGE_DAYS,
+                held.time,
+                held.purge,
                 generator=torch.Generator().manual_seed(0),
             )
             table.add(name, seed, found["synthetic"], found["real"], found["ratio"])

@@ -16,9 +16,11 @@ from parfait.data import Segment
 from parfait.evaluation.windows import EVERY, Windows
 from parfait.labels import label_windows
 from parfait.metrics.baselines import bootstrap_bars, bridge_bars
+from parfait.metrics.rivals import Rival, make_rivals
 from parfait.microstructure import Microstructure
 from parfait.regime import Regime
 from parfait.sde import Bates, Guide, make_guide
+from parfait.utils.errors import UserError
 
 RECENT_YEARS = 5
 NEUTRAL = "network, neutral"
@@ -60,6 +62,7 @@ class Ingredients:
     cut: int = 0
     asset: str | None = None
     _drawn: dict[tuple[str, int], Sample] = field(default_factory=dict, repr=False)
+    _rivals: dict[str, Rival | str] = field(default_factory=dict, repr=False)
 
     def draw(self, name: str, seed: int) -> Sample:
         """The sample of a candidate with a seed, drawn once."""
@@ -84,6 +87,22 @@ class Ingredients:
             *pool, self.held.history, steps, guide=guide, block=block, generator=g
         )
         return bars, guide
+
+    def rival(self, name: str, guide: Guide | None, g: torch.Generator) -> Sample:
+        """Bars of a rival of ``parfait.metrics.rivals``, fitted to the training part once.
+
+        Raises:
+            UserError: it cannot be had, as GARCH without ``arch``.
+        """
+        if not self._rivals:
+            known = [s.bars[s.timestamps <= self.cut, 3].log().diff() for s in self.segments]
+            returns = [r for r in known if len(r)]
+            pool = self.train.history, self.train.future
+            self._rivals.update(make_rivals(*pool, returns, self.held.bars_per_year))
+        rival = self._rivals[name]
+        if isinstance(rival, str):
+            raise UserError(rival)
+        return rival(self.held.history, self.held.future.shape[1], guide=guide, generator=g), guide
 
     def recent(self) -> Windows:
         """Training windows of the last ``RECENT_YEARS``."""
@@ -138,6 +157,10 @@ def bates_guide(windows: Windows, regime: Regime, every: int, g: torch.Generator
     return Guide(guide.level * windows.history[:, -1:, 3], guide.anchored)
 
 
+def _bates(i: Ingredients, g: torch.Generator) -> Guide:
+    return bates_guide(i.held, history_regime(i.held, g, measured=True), i.every, g)
+
+
 def _on_sde(i: Ingredients, g: torch.Generator, told: bool) -> Sample:
     regime = history_regime(i.held, g, measured=True)
     return i.network(bates_guide(i.held, regime, i.every, g), regime if told else None, g)
@@ -163,5 +186,11 @@ CANDIDATES: dict[str, Callable[[Ingredients, torch.Generator], Sample]] = {
     "block bootstrap projected on guide": lambda i, g: i.bootstrap(i.train, g),
     "the same, from the last 5 years": lambda i, g: i.bootstrap(i.recent(), g),
     "Brownian bridge on guide": lambda i, g: _bridge(i, g, _truth(i)),
+    "Brownian bridge on SDE guides, no network": lambda i, g: _bridge(i, g, _bates(i, g)),
+    "GJR skew-t projected on guide": lambda i, g: i.rival("gjr-skewt", _truth(i), g),
     "GBM, no guide": lambda i, g: _bridge(i, g, None),
+    "Heston, no guide, no network": lambda i, g: i.rival("heston", None, g),
+    "GARCH-t, no guide": lambda i, g: i.rival("garch-t", None, g),
+    "GJR skew-t, no guide": lambda i, g: i.rival("gjr-skewt", None, g),
+    "copy of training windows, no guide": lambda i, g: i.rival("copy", None, g),
 }

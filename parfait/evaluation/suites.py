@@ -1,6 +1,7 @@
 """Suites of the task ``microstructure``: how much of everything is computed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from parfait.evaluation.candidates import CANDIDATES, NEUTRAL
 
@@ -29,7 +30,7 @@ class Suite:
     rows: tuple[str, ...]
     train: int = 4000
     views: tuple[str, ...] = ("bar", "close")
-    judges: tuple[str, ...] = ("cnn", "gru")
+    judges: tuple[str, ...] = ("cnn", "gru", "trees")
     steps: int = 300
     samples: int = 2
     repeats: tuple[int, int] = (5, 2)
@@ -45,6 +46,12 @@ class Suite:
     def seeds(self) -> range:
         """Sampling seeds."""
         return range(1, self.samples + 1)
+
+    def available(self) -> "Suite":
+        """Without the judge that is not installed."""
+        if find_spec("sklearn") is not None:
+            return self
+        return replace(self, judges=tuple(name for name in self.judges if name != "trees"))
 
 
 SUITES = {

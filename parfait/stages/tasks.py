@@ -75,7 +75,7 @@ def _microstructure(
 ) -> tuple[list[Cell], dict[str, Any]]:
     suite = SUITES[settings.suite]
     given = {name: getattr(settings, name) for name in ("windows", "samples", "steps")}
-    suite = replace(suite, **{name: v for name, v in given.items() if v is not None})
+    suite = replace(suite, **{name: v for name, v in given.items() if v is not None}).available()
     rows = _rows(settings.rows, tuple(CANDIDATES), suite.rows)
     data = settings.data
     split = load_split(
