@@ -1,0 +1,204 @@
+"""One table: Parfait beside installed peers, in ratios, each with a column of quality.
+
+    OMP_NUM_THREADS=1 python benchmarks/bench.py [--rounds 5] [--run FOLDER]
+
+CPU time, one thread, interleaved rounds; a ratio is the median over rounds of what peer and
+Parfait took in the same one (above 1: Parfait is faster). A fast biased scheme is no win, so every
+row also says how far the peer and Parfait are from what was asked. Peers that are not installed say
+so: ``pip install .[bench]``, and see ``benchmarks/sde.py``. The other files of this folder measure
+one layer each, in depth.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import sampling  # pyright: ignore[reportImplicitRelativeImport]
+import sde  # pyright: ignore[reportImplicitRelativeImport]
+import torch
+from _common import (  # pyright: ignore[reportImplicitRelativeImport]
+    Table,
+    load_model,
+    write_results,
+)
+from _sde_peers import Job  # pyright: ignore[reportImplicitRelativeImport]
+from torch import Tensor
+
+from parfait.evaluation.candidates import NEUTRAL, Ingredients
+from parfait.evaluation.realism import standard_error
+from parfait.evaluation.windows import load_split
+from parfait.labels import label_windows
+from parfait.metrics.functional.c2st import c2st
+from parfait.metrics.functional.windows import encode_window, judge_channels
+from parfait.microstructure import Microstructure
+from parfait.sde import Heston
+from parfait.sde.fractional import fractional_noise
+from parfait.utils.errors import UserError
+
+PATHS, BARS, EXPONENT = 8192, 250, 0.7
+HESTON = (
+    "torchsde Euler",
+    "diffrax Euler, jit, one wide state",
+    "QuantLib QE-M, by path from Python",
+    "pfhedge Heston, one parameter set",
+    "loop over numpy scalars, GBM and jumps",
+)
+NOISE = ("stochastic 252, H by path", "fbm 252, H by path")
+
+
+def speed_rows(table: Table, jobs: Mapping[str, Job | None], own: Job, what: str, n: int) -> None:
+    """A row per peer of one task."""
+    known = {name: job for name, job in jobs.items() if job is not None}
+    mine = quality(own.run()) if known else ""
+    times = sde.measure({"": own, **known}, n)
+    for name, job in jobs.items():
+        if job is None:
+            table.add(what, name, "not installed", "", "", "")
+            continue
+        ratios = [a / b for a, b in zip(times[name], times[""], strict=True)]
+        cells = (statistics.median(times[""]), statistics.median(times[name]))
+        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        found = f"{mine}; peer {quality(job.run())}" if mine else ""
+        table.add(what, name, spread, *(f"{c:.3g} µs" for c in cells), found)
+
+
+def quality(made: Any) -> str:
+    """What a simulation got wrong, where it hands out what tells."""
+    if isinstance(made, Tensor) and made.shape[1] == sde.STEPS:
+        return f"variance {float(made.double().var()):.3f} of 1"
+    return ""
+
+
+def heston_rows(table: Table, rounds: int) -> None:
+    """Heston paths with parameters of their own."""
+    model = Heston.from_regime(
+        sde.regimes(PATHS, jump_intensity=0.0, hurst=0.5, mean_reversion=0.0)
+    )
+
+    def run() -> Any:
+        g = torch.Generator().manual_seed(0)
+        return model.sample(PATHS, sde.STEPS, sde.YEARS, generator=g)
+
+    speed_rows(table, _some(HESTON), Job(PATHS, run), "Heston, 252 steps", rounds)
+
+
+def noise_rows(table: Table, rounds: int) -> None:
+    """Fractional Gaussian noise, an exponent for every path."""
+    hurst = torch.as_tensor(sde.regimes(PATHS).hurst)
+    own = Job(PATHS, lambda: sde.noise(hurst, PATHS, sde.STEPS)().T)
+    speed_rows(table, _some(NOISE), own, "fractional noise, 252 steps", rounds)
+
+
+def _some(names: tuple[str, ...]) -> dict[str, Job | None]:
+    every = sde.peers()
+    return {name: every[name] for name in names}
+
+
+def hurst_row(table: Table, rounds: int) -> None:
+    """Hurst exponent of 250 bars: bias and RMSE at H = .7."""
+    if find_spec("nolds") is None:
+        table.add("Hurst exponent, 250 bars", "nolds", "not installed", "", "", "")
+        return
+    import nolds  # pyright: ignore[reportMissingImports]
+
+    n = 64
+    g = torch.Generator().manual_seed(0)
+    noise = fractional_noise(torch.randn(2 * BARS, n, generator=g), torch.full((n,), EXPONENT)).T
+    close = 100 * torch.exp(0.01 * noise.double().cumsum(1))
+    bars = torch.stack([close] * 4 + [torch.ones_like(close)], dim=-1)
+
+    def ours() -> Tensor:
+        return torch.as_tensor(label_windows(bars, 252.0).quantile(0.5).hurst)
+
+    def theirs() -> Tensor:
+        return torch.tensor([nolds.hurst_rs(row.numpy()) for row in noise])
+
+    times = sde.measure({"": Job(n, ours), "peer": Job(n, theirs)}, rounds)
+    ratios = [a / b for a, b in zip(times["peer"], times[""], strict=True)]
+    errors = [float((x - EXPONENT).square().mean().sqrt()) for x in (ours(), theirs())]
+    table.add(
+        "Hurst exponent, 250 bars",
+        "nolds",
+        f"{statistics.median(ratios):.1f}",
+        f"{statistics.median(times['']):.3g} µs",
+        f"{statistics.median(times['peer']):.3g} µs",
+        f"RMSE {errors[0]:.3f}; peer {errors[1]:.3f}",
+    )
+
+
+def sampler_row(table: Table, model: Microstructure, rounds: int) -> None:
+    """Windows of 32 bars beside a plain 1000-step diffusion."""
+    speeds = sampling.measure(model, sampling.PlainUNet().eval(), 64, (16,), rounds)
+    mine, peer = (
+        1e6 / statistics.median(speeds[n]) for n in ("angle_euler 6", "stand-in, batch 16")
+    )
+    name = "1000-step DDPM, 16.7 M (stand-in)"
+    cells = (f"{peer / mine:.0f}", f"{mine:.3g} µs", f"{peer:.3g} µs")
+    table.add("window of 32 bars", name, *cells, "speed alone; the stand-in is untrained")
+
+
+def realism_rows(table: Table, model: Microstructure) -> None:
+    """C2ST of guided bars: worse of two judges of 100 steps."""
+    split = load_split(most=300, most_train=1000)
+    i = Ingredients(model, split.train, split.held)
+    real = judge_channels(encode_window(split.held.history, split.held.future))
+
+    def judged(row: str) -> tuple[str, float]:
+        start = time.process_time()
+        bars, _ = i.draw(row, 1)
+        seconds = (time.process_time() - start) / len(split.held) * 1e6
+        code = judge_channels(encode_window(split.held.history, bars))
+        how: dict[str, Any] = {"purge": split.held.purge, "steps": 100}
+        told = [c2st(real, [code], split.held.time, judge=j, **how) for j in ("cnn", "gru")]
+        worst = max(told, key=lambda v: v.mean)
+        return f"{worst.mean:.3f} ± {standard_error(worst):.3f}", seconds
+
+    mine, own = judged(NEUTRAL)
+    for row in ("block bootstrap projected on guide", "Brownian bridge on guide"):
+        peer, theirs = judged(row)
+        cells = (f"{theirs / own:.2g}", f"{own:.3g} µs", f"{theirs:.3g} µs")
+        table.add("guided bars, C2ST", row, *cells, f"{mine}; peer {peer}")
+    for name, module in (("Diffusion-TS", "diffusion_ts"), ("Kronos", "kronos")):
+        state = "installed, not driven here" if find_spec(module) else "not installed"
+        table.add("guided bars, C2ST", name, state, "", "", "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--run", default="embedded", help="a training run, or 'embedded'")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", default="outputs/benchmarks", help="folder of the files")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    model = load_model(arguments.run)
+    table = Table(
+        f"Parfait and peers, CPU time per path or window, median of {arguments.rounds} rounds",
+        ("task", "peer", "peer / Parfait", "Parfait", "peer ", "quality"),
+    )
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: heston_rows(table, arguments.rounds),
+        lambda: noise_rows(table, arguments.rounds),
+        lambda: hurst_row(table, arguments.rounds),
+        lambda: sampler_row(table, model, arguments.rounds),
+        lambda: realism_rows(table, model),
+    )
+    for step in steps:
+        step()
+    table.print()
+    write_results(arguments.output, "bench", [table], {"model": model.fingerprint})
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
