@@ -24,7 +24,7 @@ def test_a_seed_is_a_market() -> None:
 
 
 def test_they_have_the_facts_of_markets() -> None:
-    bars = draw(3000, stale=0.0, illiquid=0.0)
+    bars = draw(3000, stale=0.0, illiquid=0.0, grain=0.0)
     code = encode_window(bars[:, :61], bars[:, 61:])
     facts = stylised_facts(code._replace(r=code.r.clamp(-6, 6)))  # a jump outweighs all the rest
     assert facts["kurtosis"] > 2
