@@ -14,6 +14,7 @@ from torch import Tensor
 from parfait import __version__
 from parfait.checks import risk_measures
 from parfait.correlation import nested, realised_correlation
+from parfait.microstructure.ticks import write_ticks
 from parfait.regime import RegimeDistribution
 from parfait.simulation import Simulation
 from parfait.utils.files import json_bytes, parquet_bytes, write_files

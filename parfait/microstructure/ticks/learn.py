@@ -12,7 +12,7 @@ from parfait.calendars import read_calendar
 from parfait.data import load_bars
 from parfait.microstructure.ticks.intraday import Intraday, u_shape
 from parfait.microstructure.ticks.sessions import parse_session
-from parfait.microstructure.ticks.spread import edge_of
+from parfait.microstructure.ticks.spread import edge_of, pooled
 from parfait.utils.errors import UserError
 
 Array = NDArray[np.float64]
@@ -61,8 +61,8 @@ def learn_day(frames: Sequence[pl.DataFrame], session: str | None = None) -> Int
         rho_k = g I_k / (kappa + g I_0),   g = gamma eta (2 - eta) / (2 (1 - eta)^2),
         I_k = integral over two minutes of exp(-gamma |k + s - u|),   gamma = beta (1 - eta)
 
-    (Hawkes 1971), kappa = E[size^2] / E[size]^2, whatever the number of trades. The spread is the
-    median of EDGE over the frames.
+    (Hawkes 1971), kappa = E[size^2] / E[size]^2, whatever the number of trades. The spread is
+    EDGE, pooled over the frames.
 
     Args:
         frames: valid bars a minute apart, one symbol each, any number of days.
@@ -90,7 +90,6 @@ def learn_day(frames: Sequence[pl.DataFrame], session: str | None = None) -> Int
     variance = _shares([_calmed(move**2) for _, move in grids], edges, prior)
     volumes = [v / v.mean() / (activity[edges] * bins) for v, _ in grids if v.sum() > 0]
     branching, rate = fit_clustering(volumes, np.exp(1.0))
-    spreads = [s for s, _, _ in map(edge_of, frames) if s is not None]
     return Intraday(
         activity=activity,
         variance=variance,
@@ -98,7 +97,7 @@ def learn_day(frames: Sequence[pl.DataFrame], session: str | None = None) -> Int
         delay=(1 - branching) / rate / minutes,
         source=f"learned from {len(days)} day{'s' * (len(days) > 1)} of minute bars",
         session=(open_, close),
-        spread=float(np.median(spreads)) if spreads else None,
+        spread=pooled([edge_of(frame) for frame in frames]).value,
     )
 
 
