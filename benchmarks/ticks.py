@@ -65,7 +65,7 @@ def compare(symbol: str, files: list[Path], paths: int, per_bar: int) -> tuple[T
         f"S = {1e4 * learned:.2f} bp",
         (
             *("", "volume shape corr", "error", "variance shape corr", "error"),
-            *("acf |r| 1", "acf |r| 1-10", "acf r 1", "acf volume 1"),
+            *("acf |r| 1", "acf |r| 1-10", "acf r 1", "acf volume 1", "acf volume 1-10"),
         ),
     )
     table.add("real", 1.0, 0.0, 1.0, 0.0, *(f"{x:.3f}" for x in real["acf"]))
@@ -151,6 +151,7 @@ def facts(volume: np.ndarray, close: np.ndarray) -> dict[str, np.ndarray]:
                 size.mean(),
                 autocorrelation(move, 1)[0],
                 autocorrelation(volume, 1)[0],
+                autocorrelation(volume, 10).mean(),
             ]
         ),
     }

@@ -1,6 +1,6 @@
 """The trading day: when trades come and when prices move, as fractions of the session."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,46 @@ from parfait.utils.errors import UserError
 
 Array = NDArray[np.float64]
 PARAMETRIC = "parametric: not learned from data"
+_MOST_BRANCHING = 0.95
+_SIZE_SIGMAS = (0.5, 2.5)
 _BINS = 48
 _CURVATURE = 1.5  # a in 1 + a (2f - 1)^2: the first and last minute are 2.5 times noon
+
+
+@dataclass(frozen=True)
+class MinuteVolume:
+    """Second moments of the volume by minute over its shape, mean 1.
+
+    Args:
+        variance: of a minute.
+        covariance: of a minute and the next.
+        decay: gamma; covariances at lag k fall as exp(-gamma k).
+    """
+
+    variance: float
+    covariance: float
+    decay: float
+
+    def clustering(self, rate: float) -> tuple[float, float, float]:
+        """(eta, 1 / beta in minutes, size sigma) of a Hawkes process with these moments.
+
+        With ``rate`` trades a minute, g = gamma eta (2 - eta) / (2 (1 - eta)^2), gamma =
+        beta (1 - eta), and kappa = E[size^2] / E[size]^2 (Hawkes 1971),
+
+            covariance = g (1 - e^-gamma)^2 / gamma^2 / rate,
+            variance   = (kappa + 2 g (gamma - 1 + e^-gamma) / gamma^2) / rate.
+
+        The fewer the trades, the more of the variance is their number alone: eta falls with the
+        rate, and where less than nothing is left for sizes, sigma is 0.5.
+        """
+        gamma = self.decay
+        g = max(self.covariance, 0.0) * rate * gamma**2 / np.expm1(-gamma) ** 2
+        ratio = 2 * g / gamma  # eta (2 - eta) / (1 - eta)^2 = (1 - eta)^-2 - 1
+        branching = min(1 - 1 / np.sqrt(1 + ratio), _MOST_BRANCHING)
+        kappa = self.variance * rate - 2 * g * (gamma + np.expm1(-gamma)) / gamma**2
+        sigma = np.sqrt(np.log(max(kappa, 1.0)))
+        low, high = _SIZE_SIGMAS
+        return float(branching), float((1 - branching) / gamma), float(min(max(sigma, low), high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +64,7 @@ class Intraday:
         source: where the shape comes from, for a person.
         session: open and close [microseconds since midnight], where known.
         spread: S, where known.
+        minute: moments of volume by minute, which fix the three above for a number of trades.
     """
 
     activity: Array
@@ -36,6 +75,7 @@ class Intraday:
     source: str = PARAMETRIC
     session: tuple[int, int] | None = None
     spread: float | None = None
+    minute: MinuteVolume | None = None
 
     def __post_init__(self) -> None:
         for name in ("activity", "variance"):
@@ -45,10 +85,18 @@ class Intraday:
             object.__setattr__(self, name, shares / shares.sum())
         if len(self.activity) != len(self.variance):
             raise UserError("Intraday: activity and variance must have equally many bins")
-        if not 0 <= self.branching <= 0.95:
+        if not 0 <= self.branching <= _MOST_BRANCHING:
             raise UserError(f"Intraday: branching={self.branching} must be within [0, 0.95]")
         if not (self.delay > 0 and self.size_sigma >= 0):
             raise UserError("Intraday: delay must be above 0 and size_sigma at least 0")
+
+    def for_rate(self, trades: float) -> "Intraday":
+        """The same day with ``trades`` a session; parametric clustering does not depend on them."""
+        if self.minute is None or self.session is None:
+            return self
+        minutes = (self.session[1] - self.session[0]) / 60_000_000
+        branching, delay, sigma = self.minute.clustering(trades / minutes)
+        return replace(self, branching=branching, delay=delay / minutes, size_sigma=sigma)
 
     def cumulative(self, fraction: Array) -> Array:
         """Expected share of the day's trades up to a fraction of the session."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from parfait.calendars import read_calendar
 from parfait.data import load_bars
-from parfait.microstructure.ticks.intraday import Intraday, u_shape
+from parfait.microstructure.ticks.intraday import Intraday, MinuteVolume, u_shape
 from parfait.microstructure.ticks.sessions import parse_session
 from parfait.microstructure.ticks.spread import edge_of, pooled
 from parfait.utils.errors import UserError
@@ -54,15 +54,9 @@ def learn_day(frames: Sequence[pl.DataFrame], session: str | None = None) -> Int
     """Shape of volume and of variance, clustering of arrivals and spread, from minute bars.
 
     Shapes are mean shares by quarter of an hour over the days, each day and symbol with equal
-    weight, half a day of the parametric U added. Branching and delay are fitted to the
-    autocorrelation of minute volume over its shape, lags 1 to 20: a Hawkes process with an
-    exponential kernel and independent sizes has
-
-        rho_k = g I_k / (kappa + g I_0),   g = gamma eta (2 - eta) / (2 (1 - eta)^2),
-        I_k = integral over two minutes of exp(-gamma |k + s - u|),   gamma = beta (1 - eta)
-
-    (Hawkes 1971), kappa = E[size^2] / E[size]^2, whatever the number of trades. The spread is
-    EDGE, pooled over the frames.
+    weight, half a day of the parametric U added. Clustering comes from the variance and the
+    autocovariances, at lags 1 to 20, of minute volume over its shape: see ``MinuteVolume``. The
+    spread is EDGE, pooled over the frames.
 
     Args:
         frames: valid bars a minute apart, one symbol each, any number of days.
@@ -89,15 +83,13 @@ def learn_day(frames: Sequence[pl.DataFrame], session: str | None = None) -> Int
     activity = _shares([volume for volume, _ in grids], edges, prior)
     variance = _shares([_calmed(move**2) for _, move in grids], edges, prior)
     volumes = [v / v.mean() / (activity[edges] * bins) for v, _ in grids if v.sum() > 0]
-    branching, rate = fit_clustering(volumes, np.exp(1.0))
     return Intraday(
         activity=activity,
         variance=variance,
-        branching=branching,
-        delay=(1 - branching) / rate / minutes,
         source=f"learned from {len(days)} day{'s' * (len(days) > 1)} of minute bars",
         session=(open_, close),
         spread=pooled([edge_of(frame) for frame in frames]).value,
+        minute=minute_moments(volumes) if volumes else None,
     )
 
 
@@ -148,33 +140,26 @@ def _shares(days: Sequence[Array], edges: NDArray[np.int64], prior: Array) -> Ar
     return total / total.sum()
 
 
-def fit_clustering(days: Sequence[Array], kappa: float) -> tuple[float, float]:
-    """(eta, gamma per minute) whose autocorrelation is nearest to that of minute volumes.
+def minute_moments(days: Sequence[Array]) -> MinuteVolume:
+    """Variance, covariance and decay of minute volumes over their shape.
 
-    Least squares on a grid; (0, 1) without days.
+    The autocorrelations at lags 1 to 20, averaged over days, are fitted by rho_1 e^{-gamma (k-1)}:
+    least squares, gamma on a grid from an hour and a half to twenty seconds.
 
     Args:
         days: volumes by minute over their shape, mean about 1.
-        kappa: E[size^2] / E[size]^2.
     """
-    if not days:
-        return 0.0, 1.0
     found = np.mean([autocorrelation(day, _LAGS) for day in days], axis=0)
-    best = min(
-        (float(((volume_correlation(eta, gamma, kappa) - found) ** 2).sum()), eta, gamma)
-        for eta in np.arange(0, 0.96, 0.05)
-        for gamma in np.geomspace(0.01, 3, 40)
-    )
-    return float(best[1]), float(best[2])
+    lags = np.arange(_LAGS)
 
+    def fitted(gamma: float) -> tuple[float, float, float]:
+        curve = np.exp(-gamma * lags)
+        first = float(found @ curve / (curve @ curve))
+        return float(((found - first * curve) ** 2).sum()), first, float(gamma)
 
-def volume_correlation(eta: float, gamma: float, kappa: float) -> Array:
-    """rho_1 .. rho_20 of the volume by minute of a Hawkes process; see ``learn_day``."""
-    g = gamma * eta * (2 - eta) / (2 * (1 - eta) ** 2)
-    lag = np.arange(1, _LAGS + 1)
-    across = np.exp(-gamma * (lag - 1)) * (-np.expm1(-gamma)) ** 2 / gamma**2
-    within = 2 * (gamma + np.expm1(-gamma)) / gamma**2
-    return g * across / (kappa + g * within)
+    _, first, gamma = min(fitted(gamma) for gamma in np.geomspace(0.01, 3, 60))
+    variance = float(np.mean([day.var() for day in days]))
+    return MinuteVolume(variance, max(first, 0.0) * variance, gamma)
 
 
 def autocorrelation(x: Array, lags: int) -> Array:

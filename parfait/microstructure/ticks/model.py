@@ -105,12 +105,14 @@ class TickModel:
             spread, source = min(max(day.spread, MIN_SPREAD), MAX_SPREAD), "EDGE of minute bars"
         elif spread is None:
             spread, source = choose_spread(history, bars)
+        if day is not None and isinstance(per_bar, int):
+            day = day.for_rate(per_bar * hours.bars)
         return cls(
             per_bar=per_bar,
             spread=float(spread),
             spread_source=source,
             persistence=float(persistence),
-            day=parametric_day(hours.every_day) if day is None else day,
+            day=parametric_day(hours.round_the_clock) if day is None else day,
             session=hours,
             seed=seed,
             symbol=symbol,
@@ -130,6 +132,7 @@ class TickModel:
             "persistence": self.persistence,
             "branching": self.day.branching,
             "delay": self.day.delay,
+            "size_sigma": self.day.size_sigma,
             "session": f"{clock(hours.open)}-{clock(hours.close)} ({hours.source})",
             "rows": bars.height * self.per_bar,
         }

@@ -25,14 +25,22 @@ class Session:
         open, close: of the day [microseconds since midnight, the clock of the timestamps].
         bar: length of a bar from its timestamp on [microseconds]; ``None`` when bars are days.
         source: where it comes from, for a person.
-        every_day: the market trades all weekdays round the clock.
     """
 
     open: int
     close: int
     bar: int | None
     source: str
-    every_day: bool = False
+
+    @property
+    def round_the_clock(self) -> bool:
+        """The session is the whole day."""
+        return self.close - self.open >= _DAY
+
+    @property
+    def bars(self) -> float:
+        """Bars in a session."""
+        return 1.0 if self.bar is None else (self.close - self.open) / self.bar
 
     def spans(self, timestamps: Times) -> tuple[Times, Times, Array, Array]:
         """(begin, length) of bars in microseconds, and (begin, end) as fractions of the session.
@@ -75,18 +83,17 @@ def read_session(
         )
     if calendar.step < 2:
         raise UserError("ticks need bars of at least two microseconds")
-    every_day = all(calendar.weekdays)
     bar = None if calendar.step == _DAY else int(calendar.step)
     if given is not None:
-        return Session(*parse_session(given), bar, "given", every_day)
+        return Session(*parse_session(given), bar, "given")
     if learned is not None:
-        return Session(*learned, bar, "learned from minute bars", every_day)
+        return Session(*learned, bar, "learned from minute bars")
     slots = [s for s in calendar.sessions if len(s)]
     if bar is not None and slots:
         first, last = min(int(s[0]) for s in slots), max(int(s[-1]) for s in slots) + bar
-        return Session(first, min(last, _DAY), bar, "the times of the bars", last - first >= _DAY)
-    if bar is not None or every_day:
-        return Session(0, _DAY, bar, "round the clock, as the bars", True)
+        return Session(first, min(last, _DAY), bar, "the times of the bars")
+    if bar is not None or all(calendar.weekdays):
+        return Session(0, _DAY, bar, "round the clock, as the bars")
     return Session(*_ASSUMED, bar, "assumed: daily bars tell of no hours")
 
 
