@@ -1,5 +1,7 @@
 """The tick figure: the trades of one bar between their quotes."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -50,7 +52,7 @@ def draw_ticks(price: Axes, size: Axes, ticks: pl.DataFrame, bar: np.ndarray) ->
             va="center",
             **SMALL,
         )
-    ends: dict[str, object] = {"linestyle": "none", "ms": 7, "mfc": "none", "mec": INK, "mew": 1.1}
+    ends: dict[str, Any] = {"linestyle": "none", "ms": 7, "mfc": "none", "mec": INK, "mew": 1.1}
     price.plot(when[:1], at[:1], marker=">", label="open", **ends)
     price.plot(when[-1:], at[-1:], marker="<", label="close", **ends)
     price.set_ylabel("price")

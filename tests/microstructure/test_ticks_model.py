@@ -175,7 +175,7 @@ def test_an_intraday_bar_takes_its_part_of_the_day() -> None:
     late = grid(ticks, "timestamp", 50).astype(np.int64) % (60 * MINUTE) / (60 * MINUTE)
     expected = (np.arange(10) + 0.5) @ u_shape(6.0, 70).reshape(7, 10).T / 10
     expected /= u_shape(6.0, 70).reshape(7, 10).sum(1)
-    assert expected[0] < 0.45 < 0.55 < expected[6]
+    assert expected[0] < 0.46 < 0.54 < expected[6]
     for hour, mean in enumerate(expected):
         found = late[hour::7].mean(1)
         assert abs(found.mean() - mean) < 4 * found.std() / np.sqrt(len(found))

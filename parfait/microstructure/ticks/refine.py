@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from parfait.microstructure.ticks.arrivals import hawkes_times
 from parfait.microstructure.ticks.bridge import mid_path
 from parfait.microstructure.ticks.intraday import Intraday
-from parfait.microstructure.ticks.pins import GAMMA, Touching, draw_sides, place_pins, quiet_ticks
+from parfait.microstructure.ticks.pins import (
+    GAMMA,
+    Places,
+    Touching,
+    draw_sides,
+    place_pins,
+    quiet_ticks,
+)
 from parfait.microstructure.ticks.sizes import trade_sizes
 from parfait.microstructure.ticks.spread import MIN_SPREAD
 
@@ -165,7 +172,7 @@ def deviation(log: Array) -> Array:
     return np.sqrt(np.maximum(np.maximum(variance, width**2 / 9), 1e-30))
 
 
-def _met(bars: Array, price: Array, level: Array, log: Array, high: Array, low: Array) -> Array:
+def _met(bars: Array, price: Array, level: Array, log: Array, high: Places, low: Places) -> Array:
     """The prices of the bar to the bit, at their pins and wherever the trade is at their level."""
     for column in (OPEN, CLOSE, LOW, HIGH):
         at = abs(level - log[:, column : column + 1]) < 1e-14
