@@ -7,10 +7,15 @@ day is given as one daily bar, refined many times into ticks, and these are put 
 again. The shape "parametric" learns nothing, "uniform" has an even day and independent arrivals.
 FOLDER holds files SYMBOL_DATE_*.csv as LEAN writes them: ten-thousandths, times since midnight in
 New York; shares are those of half-hours of the regular session.
+
+Before that, the law of Roll (1984) on Brownian bars (--bars of them, 100 trades each): the mean
+lag-1 product of trade returns over -S^2/4, as shipped and with the two rules undone that keep it.
 """
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -24,6 +29,7 @@ from parfait.microstructure.ticks import (
     parametric_day,
 )
 from parfait.microstructure.ticks.learn import autocorrelation
+from parfait.microstructure.ticks.refine import Draws, narrowed, refine
 
 OPTIONS = {"price_scale": 1e-4, "timezone": "America/New_York", "session": "09:30-16:00"}
 MINUTES, PARTS = 390, 13
@@ -37,9 +43,11 @@ def main() -> None:
     parser.add_argument("--symbols", default="aapl,ibm,spy")
     parser.add_argument("--paths", type=int, default=100)
     parser.add_argument("--per-bar", type=int, default=4000)
+    parser.add_argument("--bars", type=int, default=200_000)
     parser.add_argument("--out", default="outputs/benchmarks")
     given = parser.parse_args()
-    tables, data = [], {}
+    tables, data = [bounce(given.bars)], {}
+    tables[0].print()
     for symbol in given.symbols.split(","):
         files = sorted(Path(given.minutes).glob(f"{symbol}_*.csv"))
         table, numbers = compare(symbol, files, given.paths, given.per_bar)
@@ -47,6 +55,39 @@ def main() -> None:
         tables.append(table)
         data[symbol] = numbers
     write_results(given.out, "ticks", tables, data)
+
+
+def bounce(bars: int, batch: int = 10_000, n: int = 100, spread: float = 1e-3) -> Table:
+    """Lag-1 products in units of -S^2/4: 1 is Roll's law."""
+    ticks = "parfait.microstructure.ticks"
+    rows = {
+        "shipped": nullcontext(),
+        "no rests beside pinned trades": patch(f"{ticks}.refine.quiet_ticks", lambda n, phi: 0),
+        "a mid that moves at every trade": patch(f"{ticks}.bridge.choose_moves", _always),
+    }
+    table = Table("Lag-1 covariance over -S^2/4", ("mid", "bars", "ratio"))
+    whole = np.zeros(batch), np.ones(batch)
+    for name, change in rows.items():
+        found, random = [], np.random.default_rng(0)
+        with change:
+            for _ in range(max(bars // batch, 1)):
+                moves = random.standard_normal((batch, 300)) * 0.01 / np.sqrt(300)
+                price = np.exp(np.cumsum(moves, axis=1))
+                ends = price[:, 0], price.max(1), price.min(1), price[:, -1], np.full(batch, 1e6)
+                given = np.stack(ends, axis=1)
+                draws = Draws.of(random, batch, n)
+                made = refine(given, draws, parametric_day(), whole, spread)
+                move = np.diff(np.log(made.price), axis=1)
+                own = narrowed(given, spread)
+                found.append(-(move[:, 1:] * move[:, :-1]).mean(1) / (own**2 / 4))
+        ratio = np.concatenate(found)
+        error = ratio.std() / np.sqrt(len(ratio))
+        table.add(name, len(ratio), f"{ratio.mean():.4f} ± {error:.4f}")
+    return table
+
+
+def _always(uniform: np.ndarray, *_: object) -> np.ndarray:
+    return np.broadcast_to(np.arange(uniform.shape[1]) > 0, uniform.shape)
 
 
 def compare(symbol: str, files: list[Path], paths: int, per_bar: int) -> tuple[Table, dict]:
