@@ -1,6 +1,7 @@
 """``Basket``: the result of one run over several assets, its tables and its files."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from parfait import __version__
 from parfait.checks import risk_measures
 from parfait.correlation import nested, realised_correlation
+from parfait.microstructure.ticks import write_ticks
 from parfait.regime import RegimeDistribution
 from parfait.simulation import Simulation
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
@@ -91,6 +93,31 @@ class Basket:
         values = [s.column("close") / s.spot for s in self.simulations.values()]
         return risk_measures(torch.stack(values).mean(0), 1.0)
 
+    def with_ticks(self, **options: Any) -> "Basket":
+        """The same basket, which also writes ticks.
+
+        Args:
+            options: of ``TickModel.of`` for every asset; ``day`` may be a mapping by symbol.
+
+        Raises:
+            UserError: an option outside its bounds, or bars without an intraday session.
+        """
+        day = options.pop("day", None)
+        own = {s: day.get(s) if isinstance(day, Mapping) else day for s in self.symbols}
+        made = {
+            symbol: s.with_ticks(symbol=symbol, day=own[symbol], **options)
+            for symbol, s in self.simulations.items()
+        }
+        return replace(self, simulations=made)
+
+    def ticks(self, path: int | None = None, **options: Any) -> pl.DataFrame:
+        """As ``Simulation.ticks``, with a first column ``symbol``."""
+        basket = self.with_ticks(**options) if options else self
+        made = basket.simulations.items()
+        return _stacked(
+            {x: s.ticks(path, symbol=x) if s.tick_model is None else s.ticks(path) for x, s in made}
+        )
+
     def scenarios_table(self) -> list[dict[str, Any]]:
         """A record per symbol and scenario, as in ``scenarios.json``."""
         return [
@@ -135,12 +162,13 @@ class Basket:
         }
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Writes paths.parquet, guides.parquet, scenarios.json, summary.json; returns their paths.
+        """Writes paths.parquet, guides.parquet, scenarios.json, summary.json, and ticks.parquet
+        where the simulations have tick models; returns their paths.
 
         Raises:
             UserError: the folder cannot be made or written.
         """
-        return write_files(
+        written = write_files(
             folder,
             {
                 "paths.parquet": parquet_bytes(self.bars),
@@ -149,6 +177,12 @@ class Basket:
                 "summary.json": json_bytes(self.summary()),
             },
         )
+        ticks = {
+            symbol: (s.tick_model, s.bars)
+            for symbol, s in self.simulations.items()
+            if s.tick_model is not None
+        }
+        return [*written, write_ticks(folder, ticks)] if ticks else written
 
 
 def _stacked(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:

@@ -9,10 +9,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from parfait.bars import bars_to_tensor
 from parfait.checks import horizon_variance
 from parfait.conditions import Outcome, farthest, impose
 from parfait.correlation import Request, pairs_of
 from parfait.draft import Draft, Settings, derive_generator
+from parfait.microstructure import Microstructure
+from parfait.microstructure.familiarity import UNFAMILIAR
 from parfait.regime import Regime
 from parfait.sde import (
     Correlations,
@@ -29,6 +32,7 @@ from parfait.utils.threads import one_thread
 Correlation = Float64[Tensor, "assets assets"]
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the jumps, common to all assets
 REACHED = 0.03  # a correlation expected so near is the one asked for
+MANY_STRANGE = 0.1  # of a scenario's guides: in training one in a hundred is
 WORTH_IT = 0.02  # fewer common jumps must bring the correlation nearer by this
 
 
@@ -189,3 +193,21 @@ def make_guides(
 def _own_generator(seed: int, asset: str, purpose: str) -> torch.Generator:
     """Fresh randomness by purpose, and by asset where there are several."""
     return derive_generator(seed, f"{purpose}/{asset}" if asset else purpose)
+
+
+def strange_guides(model: Microstructure, draft: Draft, guide: Guide, regime: Regime) -> list[str]:
+    """A sentence for every scenario many of whose guides lie outside the network's training."""
+    history = bars_to_tensor(draft.past.bars.tail(model.history_length + 1))
+    place = model.unfamiliarity(history, guide, regime, bars_per_year=draft.bars_per_year)
+    strange = place > UNFAMILIAR
+    said = []
+    for k, component in enumerate(draft.resolved.components):
+        mine = draft.index == k
+        count, paths = int((strange & mine).sum()), int(mine.sum())
+        if count > max(1, MANY_STRANGE * paths):
+            said.append(
+                f"{component.name}: {count} of {paths} guides are stranger than {UNFAMILIAR:.0%} "
+                "of those the network was trained on; the bars follow them exactly, but their "
+                "tails, clustering and volume are a guess."
+            )
+    return said

@@ -31,7 +31,7 @@ from parfait.draft import (
     unsure,
     whole_batches,
 )
-from parfait.guides import draw_outcomes, make_guides
+from parfait.guides import draw_outcomes, make_guides, strange_guides
 from parfait.histories import Assets, Given, load_histories, market_contexts
 from parfait.history import History
 from parfait.microstructure import Microstructure, Mix
@@ -298,6 +298,7 @@ class Pipeline:
             *self._left_out(scenarios),
             *outcome.notes,
             *notes,
+            *strange_guides(self.microstructure, draft, guide, regime),
         ]
         return Simulation(
             instruction=settings.instruction,

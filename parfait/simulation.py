@@ -1,7 +1,7 @@
 """``Simulation``: the result of one run, its tables and its files."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
 from parfait.checks import Alignment
 from parfait.conditions import Imposed
 from parfait.courses import phase_sentences
+from parfait.microstructure.ticks import TickModel, write_ticks
 from parfait.regime import FIELD_NAMES, Component, Regime, RegimeDistribution
 from parfait.regime.component import marginal
 from parfait.sde import Guide
@@ -45,6 +46,7 @@ class Simulation:
         condition: how conditions are imposed; ``imposed`` are those that were.
         sde_options, history_options: of the process, and of the reader of the file.
         model: fingerprint of the network's weights.
+        tick_model: how bars become ticks; ``None`` writes none.
     """
 
     instruction: str | None
@@ -77,6 +79,7 @@ class Simulation:
     imposed: tuple[Imposed, ...] = ()
     sde_options: dict[str, Any] = field(default_factory=dict)
     history_options: dict[str, Any] = field(default_factory=dict)
+    tick_model: TickModel | None = None
 
     @property
     def scenario_of_path(self) -> list[int]:
@@ -154,6 +157,7 @@ class Simulation:
             "sampler_steps": self.sampler_steps,
             "guide": {"every": self.guide_every, "jump_sigmas": self.jump_sigmas},
             "model": self.model,
+            **self.tick_summary(),
             "version": __version__,
             "checks": self.all_checks(),
             "risk": self.risk,
@@ -164,7 +168,42 @@ class Simulation:
         """What one of several assets does not share with the others."""
         shared = self.summary()
         names = ("asset", "history", "spot", "horizon_end", "confidence", "overrides")
-        return {name: shared[name] for name in (*names, "conditions", "checks", "risk")}
+        names = (*names, "conditions", "checks", "risk")
+        return {name: shared[name] for name in names} | self.tick_summary()
+
+    def tick_summary(self) -> dict[str, Any]:
+        """What the ticks are made of, under ``ticks``; nothing without them."""
+        model = self.tick_model
+        return {} if model is None else {"ticks": model.describe(self.bars)}
+
+    def with_ticks(self, *, symbol: str = "", **options: Any) -> "Simulation":
+        """The same simulation, which also writes ticks.
+
+        Args:
+            symbol: of the asset, where there are several.
+            options: of ``TickModel.of``, beside ``history`` and ``seed``.
+
+        Raises:
+            UserError: an option outside its bounds, or bars without an intraday session.
+        """
+        known = {"history": self.history, "seed": self.seed, "symbol": symbol}
+        return replace(self, tick_model=TickModel.of(self.bars, **known, **options))
+
+    def ticks(self, path: int | None = None, **options: Any) -> pl.DataFrame:
+        """The generated bars refined into trades, columns ``TICK_COLUMNS``; see ``refine_ticks``.
+
+        Args:
+            path: only that one; ``None`` is all of them, in memory.
+            options: of ``with_ticks``; without any those of this simulation, if it has some.
+
+        Raises:
+            UserError: an option outside its bounds, or bars without an intraday session.
+        """
+        model = self.tick_model
+        if model is None or options:
+            model = self.with_ticks(**options).tick_model
+        assert model is not None
+        return model.table(self.bars if path is None else self.bars.filter(pl.col("path") == path))
 
     def all_checks(self) -> dict[str, Any]:
         """The checks with what was asked for and found over all paths."""
@@ -176,14 +215,15 @@ class Simulation:
         return {**self.checks, "alignment": overall}
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Writes paths.parquet, guides.parquet, scenarios.json, summary.json; returns their paths.
+        """Writes paths.parquet, guides.parquet, scenarios.json, summary.json, and ticks.parquet
+        where there is a ``tick_model``; returns their paths.
 
         Each file is written beside its place and renamed, so no reader ever sees half of one.
 
         Raises:
             UserError: the folder cannot be made or written.
         """
-        return write_files(
+        written = write_files(
             folder,
             {
                 "paths.parquet": parquet_bytes(self.bars),
@@ -192,6 +232,9 @@ class Simulation:
                 "summary.json": json_bytes(self.summary()),
             },
         )
+        if self.tick_model is not None:
+            written.append(write_ticks(folder, {"": (self.tick_model, self.bars)}))
+        return written
 
 
 def _phases(component: Component) -> dict[str, Any]:

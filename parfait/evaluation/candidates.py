@@ -24,21 +24,9 @@ from parfait.utils.errors import UserError
 
 RECENT_YEARS = 5
 NEUTRAL = "network, neutral"
+FREE = "network, no guide"
 ORACLE = "network, regime of the future (oracle)"
 Sample = tuple[Tensor, Guide | None]  # bars, and the guide they had to follow
-
-
-class FreeGuide(Guide):
-    """Levels that nothing is anchored at: every bar is the generator's own."""
-
-    def __post_init__(self) -> None:
-        """Nothing to check: the levels are not read."""
-
-
-def free_guide(history: Tensor, steps: int) -> FreeGuide:
-    """No guide for ``steps`` bars after each history."""
-    level = history[:, -1:, 3].expand(-1, steps)
-    return FreeGuide(level, torch.zeros(level.shape, dtype=torch.bool))
 
 
 @dataclass(frozen=True)
@@ -71,12 +59,12 @@ class Ingredients:
             self._drawn[name, seed] = CANDIDATES[name](self, generator)
         return self._drawn[name, seed]
 
-    def network(self, guide: Guide, regime: Regime | None, g: torch.Generator) -> Sample:
+    def network(self, guide: Guide | None, regime: Regime | None, g: torch.Generator) -> Sample:
         """Bars of the network after every history."""
-        frequency = self.held.bars_per_year
-        history = self.held.history
-        made = self.model.generate(history, guide, regime, bars_per_year=frequency, generator=g)
-        return made, guide
+        held = self.held
+        how = {"bars_per_year": held.bars_per_year, "generator": g}
+        shape = None if guide is not None else (len(held), held.future.shape[1])
+        return self.model.generate(held.history, guide, regime, shape=shape, **how), guide
 
     def bootstrap(self, source: Windows, g: torch.Generator) -> Sample:
         """Runs of real bars projected on the true guide."""
@@ -186,6 +174,7 @@ CANDIDATES: dict[str, Callable[[Ingredients, torch.Generator], Sample]] = {
     "block bootstrap projected on guide": lambda i, g: i.bootstrap(i.train, g),
     "the same, from the last 5 years": lambda i, g: i.bootstrap(i.recent(), g),
     "Brownian bridge on guide": lambda i, g: _bridge(i, g, _truth(i)),
+    FREE: lambda i, g: i.network(None, None, g),
     "Brownian bridge on SDE guides, no network": lambda i, g: _bridge(i, g, _bates(i, g)),
     "GJR skew-t projected on guide": lambda i, g: i.rival("gjr-skewt", _truth(i), g),
     "GBM, no guide": lambda i, g: _bridge(i, g, None),

@@ -12,7 +12,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from parfait.data import Segment
-from parfait.evaluation.candidates import free_guide
 from parfait.evaluation.cells import Cell, Found, Score
 from parfait.metrics.functional.legacy import (
     correlational_score,
@@ -205,8 +204,8 @@ def _gbm(p: Protocol, g: torch.Generator) -> Tensor:
 def _network(p: Protocol, g: torch.Generator) -> Tensor:
     before = torch.arange(-p.history - 1, 0)
     history = p.bars[p.starts[:, None] + before]
-    guide = free_guide(history, LENGTH)
-    bars = p.model.generate(history, guide, None, bars_per_year=p.bars_per_year, generator=g)
+    how = {"bars_per_year": p.bars_per_year, "generator": g}
+    bars = p.model.generate(history, None, None, shape=(len(history), LENGTH), **how)
     return bars[..., COLUMNS]
 
 

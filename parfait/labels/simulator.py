@@ -12,6 +12,7 @@ from parfait.labels.hurst import autocovariance
 from parfait.labels.prior import DAILY
 from parfait.labels.synthetic import bars_around, jump_sums
 from parfait.regime.fields import FIELD_NAMES, to_coordinate
+from parfait.utils.draws import Draw
 
 LONGEST = 260  # returns
 _MEMORIES = (8, 32)  # different H of one batch, and fewer the longer the windows are
@@ -86,7 +87,7 @@ class RegimeSimulator:
         that of the first return. The total adds the jumps there were. t innovations have the
         variance of normal ones.
         """
-        draw = _Draw(windows, generator)
+        draw = Draw(windows, generator)
         nuisance = draw.uniform() >= self.plain
         names = ("tails", "clustering", "overnight", "rounding", "trades", "steps", "closes")
         has = {name: draw.chance(getattr(self, name)) & nuisance for name in names}
@@ -143,7 +144,7 @@ class RegimeSimulator:
 
     def _bars(
         self,
-        draw: "_Draw",
+        draw: Draw,
         has: dict[str, Tensor],
         moves: Tensor,
         variances: Tensor,
@@ -171,25 +172,6 @@ class RegimeSimulator:
             bars[rows] = bars_around(*path, **seen, parts=parts, watched=watched)
         close = has["closes"][:, None, None] & torch.tensor([True] * 4 + [False])
         return torch.where(close, bars[..., 3:4], bars)
-
-
-class _Draw:
-    """Random numbers of one batch, (windows,) float64."""
-
-    def __init__(self, windows: int, generator: torch.Generator) -> None:
-        self.windows, self.generator = windows, generator
-
-    def uniform(self) -> Tensor:
-        return torch.rand(self.windows, generator=self.generator, dtype=torch.float64)
-
-    def normal(self) -> Tensor:
-        return torch.randn(self.windows, generator=self.generator, dtype=torch.float64)
-
-    def log_uniform(self, low: float, high: float) -> Tensor:
-        return low * (high / low) ** self.uniform()
-
-    def chance(self, share: float) -> Tensor:
-        return self.uniform() < share
 
 
 def _fractional(

@@ -12,7 +12,8 @@ from parfait.labels.volatility import LEAST_SD, WindowParts
 _CUTS = (4.0, 3.5)  # sd, of each pass
 _WIDE = 1.349  # a normal's interquartile range, in sd
 _MOST_JUMPS = 0.5  # of the bars
-_LEAST = 1e-6  # of the variance that the start knows
+_LEAST = 1e-4  # of the variance that the start knows
+_LEAST_UNIT = 0.02  # of the root mean square return
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,8 @@ def split_core(parts: WindowParts) -> Core:
     low, middle, high = (ordered[:, round(q * (n - 1))] for q in (0.25, 0.5, 0.75))
     unit = (high - low) / _WIDE
     rms = (r - middle[:, None]).square().mean(dim=1).sqrt()
-    unit = torch.where(unit > 1e-3 * rms, unit, rms).clamp_min(LEAST_SD)
+    # Where half of the bars did not trade the quartiles are nearly one.
+    unit = torch.where(unit > _LEAST_UNIT * rms, unit, rms).clamp_min(LEAST_SD)
     scale = unit.double()[:, None]
     x = (r - middle[:, None]) / unit[:, None]
     o, c = (parts.overnight / scale).float(), (parts.session / scale).float()
@@ -72,10 +74,16 @@ def split_core(parts: WindowParts) -> Core:
     x2, o2 = x.square(), o.square()
     rough = torch.where(parts.closes[:, None], x2, (ranged + o2) * parts.correction)
     v, mean = torch.ones_like(unit), torch.zeros_like(unit)
+    whole = rough.mean(dim=1).clamp_min(_LEAST)
+
+    def kept_or_all(kept: Tensor) -> Tensor:
+        # What is left of bars that mostly did not trade may be the untraded ones alone.
+        return torch.where(kept > _LEAST, kept, whole)
+
     for cut in _CUTS:
         keep, count = _kept(x, mean, v, cut)
         mean = (keep * x).sum(dim=1) / count
-        v = ((keep * rough).sum(dim=1) / count).clamp_min(_LEAST)
+        v = kept_or_all((keep * rough).sum(dim=1) / count)
     keep, count = _kept(x, mean, v, _CUTS[-1])
     sums = [(keep * part).sum(dim=1) for part in (x, x2, o, o2, c, c.square(), ranged)]
     mean = sums[0] / count
@@ -84,7 +92,7 @@ def split_core(parts: WindowParts) -> Core:
     )
     k = 0.34 / (1.34 + (count + 1) / (count - 1))
     seen = (overnight + k * session + (1 - k) * sums[6] / count) * parts.correction
-    v = torch.where(parts.closes, closing, seen).clamp_min(_LEAST)
+    v = kept_or_all(torch.where(parts.closes, closing, seen))
     variance = v.double() * scale[:, 0].square()
     root = v.sqrt()[:, None]
     z = (x - mean[:, None]) / root

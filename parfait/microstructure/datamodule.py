@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from parfait.data import (
 from parfait.data.windows import date_at
 from parfait.labelling import cached_labels, read_series
 from parfait.labels import Labels, label_windows
+from parfait.microstructure.markets import SimulatedMarkets
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
 
@@ -57,6 +59,9 @@ class WindowDataModule(lightning.LightningDataModule):
         bar_sizes: aggregation factors; (1, 2, 3, 5) adds 2-, 3- and 5-day views of daily data.
         half_life_years: training windows lose half their weight per this many years of age;
             ``None`` weighs all alike. Vendors' conventions change over decades.
+        pretrain_steps: steps on ``markets`` alone before the first real window.
+        simulated_share: share of simulated windows in the batches that follow.
+        markets: where simulated windows come from.
         validation_windows: held-out windows of a validation at most, evenly spaced.
         seed: of the order of the windows.
         num_workers: of the loaders; results do not depend on it.
@@ -75,6 +80,9 @@ class WindowDataModule(lightning.LightningDataModule):
         steps_per_epoch: int = 100,
         bar_sizes: Sequence[int] = (1,),
         half_life_years: float | None = None,
+        pretrain_steps: int = 0,
+        simulated_share: float = 0.0,
+        markets: SimulatedMarkets | None = None,
         validation_windows: int = 512,
         seed: int = 0,
         num_workers: int = 0,
@@ -90,9 +98,11 @@ class WindowDataModule(lightning.LightningDataModule):
             ("steps_per_epoch", steps_per_epoch, 1),
             ("validation_windows", validation_windows, 1),
             ("num_workers", num_workers, 0),
+            ("pretrain_steps", pretrain_steps, 0),
             ("bar_sizes", min(bar_sizes, default=0), 1),
         ):
             require(f"data.{name}", value, low)
+        require("data.simulated_share", simulated_share, 0.0, 1.0)
         if half_life_years is not None:
             require("data.half_life_years", half_life_years, 1e-3)
         self.path, self.history, self.horizon = path, history, horizon
@@ -104,6 +114,8 @@ class WindowDataModule(lightning.LightningDataModule):
             steps_per_epoch,
         )
         self.bar_sizes, self.half_life_years = tuple(bar_sizes), half_life_years
+        self.pretrain_steps, self.simulated_share = pretrain_steps, simulated_share
+        self.markets = markets or SimulatedMarkets()
         self.validation_windows, self.seed, self.num_workers = validation_windows, seed, num_workers
         self._ready = False
 
@@ -203,13 +215,17 @@ class WindowDataModule(lightning.LightningDataModule):
             # The trainer's step, not its epoch: a run stopped in mid-epoch counts that epoch twice.
             return trainer.global_step * trainer.accumulate_grad_batches if trainer else 0
 
-        rank = trainer.global_rank if trainer else 0
-        order = _Batches(
-            self.weights, self.batch_size, self.steps_per_epoch, self.seed, rank, batches_seen
+        plan = _Plan(
+            self.weights,
+            self.batch_size,
+            self.pretrain_steps,
+            self.simulated_share,
+            self.seed,
+            trainer.global_rank if trainer else 0,
         )
-        return DataLoader(
-            _Windows(self.train), batch_size=None, sampler=order, num_workers=self.num_workers
-        )
+        source = _Windows(self.train, self.markets)
+        order = _Batches(plan, self.steps_per_epoch, batches_seen)
+        return DataLoader(source, batch_size=None, sampler=order, num_workers=self.num_workers)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """Bars stay on the CPU in float64; the module moves what it makes of them."""
@@ -219,45 +235,73 @@ class WindowDataModule(lightning.LightningDataModule):
         """Evenly spaced held-out windows, always the same."""
         count = min(self.validation_windows, len(self.held_out))
         rows = torch.linspace(0, len(self.held_out) - 1, count).round().to(torch.int64).tolist()
-        batches = [rows[i : i + _VALIDATION_BATCH] for i in range(0, count, _VALIDATION_BATCH)]
-        return DataLoader(_Windows(self.held_out), batch_size=None, sampler=batches)
+        batches = [
+            _Request(rows[i : i + _VALIDATION_BATCH]) for i in range(0, count, _VALIDATION_BATCH)
+        ]
+        source = _Windows(self.held_out, self.markets)
+        return DataLoader(source, batch_size=None, sampler=batches)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One batch: rows of real windows, and how many simulated ones from which seed."""
+
+    rows: list[int]
+    simulated: int = 0
+    seed: int = 0
 
 
 class _Windows(Dataset):
-    """A ``WindowIndex`` indexed by whole batches of rows, so that one call gathers a batch."""
+    """A ``WindowIndex`` indexed by whole batches, so that one call gathers a batch."""
 
-    def __init__(self, index: WindowIndex) -> None:
-        self.index = index
+    def __init__(self, index: WindowIndex, markets: SimulatedMarkets) -> None:
+        self.index, self.markets = index, markets
 
-    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        return self.index.gather(rows), self.index.bars_per_year(rows)
+    def __getitem__(self, request: _Request) -> tuple[Tensor, Tensor]:
+        rows = request.rows
+        parts = [(self.index.gather(rows), self.index.bars_per_year(rows))] if rows else []
+        if request.simulated:
+            generator = torch.Generator().manual_seed(request.seed)
+            parts.append(self.markets(request.simulated, self.index.length, generator))
+        bars, bars_per_year = zip(*parts, strict=True)
+        return torch.cat(bars), torch.cat(bars_per_year)
 
 
-class _Batches(Sampler[list[int]]):
-    """The batches of one epoch; batch number j of a run is a fixed draw by weight."""
+@dataclass(frozen=True)
+class _Plan:
+    """What batch number j of a run holds; a fixed draw, so that a resumed run sees the same."""
 
-    def __init__(
-        self,
-        weights: Tensor,
-        batch_size: int,
-        steps: int,
-        seed: int,
-        rank: int,
-        batches_seen: Callable[[], int],
-    ) -> None:
-        self.weights, self.batch_size, self.steps, self.seed = weights, batch_size, steps, seed
-        self.rank, self.batches_seen = rank, batches_seen
+    weights: Tensor
+    batch_size: int
+    pretrain_steps: int
+    simulated_share: float
+    seed: int
+    rank: int
+
+    def __call__(self, number: int) -> _Request:
+        generator = torch.Generator().manual_seed(
+            derive_seed(self.seed, "batch", number, self.rank)
+        )
+        rows = torch.multinomial(self.weights, self.batch_size, True, generator=generator)
+        share = 1.0 if number < self.pretrain_steps else self.simulated_share
+        simulated = round(share * self.batch_size)
+        seed = derive_seed(self.seed, "markets", number, self.rank)
+        return _Request(rows[simulated:].tolist(), simulated, seed)
+
+
+class _Batches(Sampler[_Request]):
+    """The batches of one epoch, from where the run stopped."""
+
+    def __init__(self, plan: _Plan, steps: int, batches_seen: Callable[[], int]) -> None:
+        self.plan, self.steps, self.batches_seen = plan, steps, batches_seen
 
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[_Request]:
         first = self.batches_seen()
         for number in range(first, first + self.steps - first % self.steps):
-            seed = derive_seed(self.seed, "batch", number, self.rank)
-            generator = torch.Generator().manual_seed(seed)
-            rows = torch.multinomial(self.weights, self.batch_size, True, generator=generator)
-            yield rows.tolist()
+            yield self.plan(number)
 
 
 def moving_share(windows: WindowIndex) -> Float64[Tensor, " windows"]:

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
+from parfait.microstructure.chunks import plan_chunks
 from parfait.microstructure.codec import N_CHANNELS, RETURN, VOLUME
 from parfait.microstructure.constraint import Segments, close_path, guide_increments
 from parfait.microstructure.features import VOLATILITY, bar_features, window_features
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.noise import Mix, unit_noise
 from parfait.microstructure.samplers import SAMPLERS
+from parfait.microstructure.units import course_of, unit_of
 from parfait.microstructure.window import History, no_history, read_history
-from parfait.regime import FIELD_NAMES, Regime, mean_volatility, volatility_course
+from parfait.regime import FIELD_NAMES, Regime
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
 from parfait.utils.threads import one_thread
@@ -53,11 +55,12 @@ class Microstructure:
     def generate(
         self,
         history: Float64[Tensor, "*each bars 5"] | None,
-        guide: Guide,
+        guide: Guide | None,
         regime: Regime | None,
         *,
         bars_per_year: float,
         generator: torch.Generator,
+        shape: tuple[int, int] | None = None,
         sampler: str = DEFAULT_SAMPLER,
         steps: int | None = None,
         first_path: int = 0,
@@ -74,12 +77,13 @@ class Microstructure:
         Args:
             history: past bars, (bars, 5) shared by all paths or (paths, bars, 5) one for each;
                 ``None`` starts from the regime's volatility alone.
-            guide: levels and anchors; bars after the last anchor are free.
+            guide: levels and anchors; ``None`` leaves every bar free, for as many as ``shape``.
             regime: one per path, or of shape (steps, paths) where it changes from bar to bar; a
                 chunk is told the average over its bars (``Regime.over``). ``None`` for neutral
                 generation.
             bars_per_year: of the bars to generate.
             generator: one integer is taken from it; path i then has a stream of its own.
+            shape: (paths, steps) where there is no guide.
             sampler, steps: name in ``SAMPLERS`` and number of steps.
             first_path: number of the first path, for runs split over workers.
             spot: last price when there is no history.
@@ -89,15 +93,12 @@ class Microstructure:
             progress: called with the number of windows finished.
 
         Raises:
-            UserError: unknown sampler, misshapen guide or regime, no history and no volatility.
+            UserError: unknown sampler, misshapen regime, neither guide nor shape, no history and no
+                volatility.
         """
-        level, anchored = guide.level.to(torch.float64), guide.anchored
+        level, anchored = _guided(guide, shape)
         n, horizon = level.shape
         solve, steps = _sampler(sampler, steps)
-        if anchored.shape != level.shape:
-            raise UserError(
-                f"guide.anchored has shape {tuple(anchored.shape)}, level {(n, horizon)}"
-            )
         if regime is not None and regime.shape not in ((n,), (horizon, n)):
             raise UserError(
                 f"the regime has shape {regime.shape}, the guide has {n} paths of {horizon} bars"
@@ -114,9 +115,9 @@ class Microstructure:
                 recent = torch.cat(done, dim=1)
                 seen = recent if history is None else _append(history, recent)
                 past = self._read(seen)
-            unit = self._unit(past, regime, begin, end, bars_per_year, n)
+            unit = unit_of(past, regime, begin, end, bars_per_year, n)
             told = None if regime is None else regime.over(begin, end)
-            course = self._course(regime, begin, end, bars_per_year, n)
+            course = course_of(regime, begin, end, bars_per_year, n)
             if past is None:
                 past = no_history(unit, close.expand(n), self.history_length)
             bars = torch.empty(n, end - begin, N_CHANNELS, dtype=torch.float64)
@@ -145,6 +146,38 @@ class Microstructure:
             done.append(bars)
         return torch.cat(done, dim=1)
 
+    @torch.inference_mode()
+    def unfamiliarity(
+        self,
+        history: Float64[Tensor, "*each bars 5"] | None,
+        guide: Guide,
+        regime: Regime | None,
+        *,
+        bars_per_year: float,
+        spot: float | None = None,
+    ) -> Float64[Tensor, " paths"]:
+        """Share of training's guides that lie nearer to their middle than each path's guide.
+
+        Uniform on [0, 1] for guides like those of training; close to 1 the network guesses. Of a
+        horizon of several windows the farthest counts, as the maximum of so many uniforms.
+        See ``familiarity``; arguments as for ``generate``.
+        """
+        level, anchored = guide.level.to(torch.float64), guide.anchored
+        n = level.shape[0]
+        start = self._spot(history, regime, spot).expand(n)
+        past = None if history is None else self._read(_batched(history))
+        plan = plan_chunks(anchored, self.model.max_horizon)
+        farthest = torch.zeros(n, dtype=torch.float64)
+        for begin, end, cut in plan:
+            unit = unit_of(past, regime, begin, end, bars_per_year, n)
+            course = course_of(regime, begin, end, bars_per_year, n)
+            segments = Segments.from_anchors(cut)
+            base = self._base(level[:, begin:end], segments, start, unit, course)[0]
+            moves = base * segments.length.sqrt()
+            farthest = torch.maximum(farthest, self.model.familiarity.quantile(moves, segments))
+            start = level[:, end - 1]
+        return farthest ** len(plan)
+
     def _read(self, bars: Tensor) -> History:
         return read_history(bars, self.history_length, self.model.codec)
 
@@ -156,33 +189,18 @@ class Microstructure:
             raise UserError("without a history, generation needs a regime and a spot price")
         return torch.tensor([float(spot)], dtype=torch.float64)
 
-    @staticmethod
-    def _unit(
-        past: History | None,
-        regime: Regime | None,
-        begin: int,
-        end: int,
-        bars_per_year: float,
-        n: int,
-    ) -> Tensor:
-        """s' per path: the regime's volatility per bar over bars [begin, end), else the past's.
+    def _base(
+        self, level: Tensor, segments: Segments, close: Tensor, unit: Tensor, course: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(A^+ g in codes, the scale of each bar).
 
-        Tied to the regime it cannot feed errors of scale back through generated history.
+        A regime that changes inside the window is dressed in a scale of its own: the network sees
+        bars of one volatility, and each segment gets its own back. Constant within a segment, the
+        scale leaves sums over it to the guide.
         """
-        if regime is not None:
-            start, stop = begin / bars_per_year, end / bars_per_year
-            return mean_volatility(regime, start, stop, 1 / bars_per_year) / bars_per_year**0.5
-        assert past is not None  # _spot refused the other case
-        return past.scale.expand(n)
-
-    @staticmethod
-    def _course(
-        regime: Regime | None, begin: int, end: int, bars_per_year: float, n: int
-    ) -> Tensor:
-        """(paths, bars) volatility of every bar in units of s'; 1 where the regime is constant."""
-        if regime is None or len(regime.shape) < 2:
-            return torch.ones(n, end - begin, dtype=torch.float64)
-        return volatility_course(regime, begin, end, 1 / bars_per_year).T
+        scale = unit[:, None] * segments.root_mean_square(course)
+        base = guide_increments(level, segments, close) / (scale * self.model.codec.return_unit)
+        return base.to(torch.float32), scale
 
     def _chunk(
         self,
@@ -200,12 +218,7 @@ class Microstructure:
         model, n = self.model, level.shape[0]
         segments = Segments.from_anchors(anchored)
         close = past.last_close.expand(n)
-        # A regime that changes inside the window is dressed in a scale of its own: the network sees
-        # bars of one volatility, and each segment gets its own back. Constant within a segment, the
-        # scale leaves sums over it to the guide.
-        scale = unit[:, None] * segments.root_mean_square(course)
-        base = guide_increments(level, segments, close) / (scale * model.codec.return_unit)
-        base = base.to(torch.float32)
+        base, scale = self._base(level, segments, close, unit, course)
         frequency = torch.full((n,), float(bars_per_year), dtype=torch.float64)
         relative = torch.zeros(n, len(FIELD_NAMES), dtype=torch.float64)
         given = torch.zeros_like(relative, dtype=torch.bool)
@@ -236,27 +249,13 @@ class Microstructure:
         return model.codec.decode(x, closes, close, scale, past.log_volume.expand(n), *events)
 
 
-def plan_chunks(
-    anchored: Bool[Tensor, "paths steps"], longest: int
-) -> list[tuple[int, int, Bool[Tensor, "paths chunk"]]]:
-    """(begin, end, anchors inside) of windows of at most ``longest`` bars covering the horizon.
-
-    Cuts depend on the horizon alone, never on other paths' anchors, or a path would change with its
-    neighbours. Windows are about equally long, in multiples of 4 bars. A path that is guided later
-    is anchored at the cut; a path with no later anchor stays free.
-    """
-    horizon = anchored.shape[1]
-    count = -(-horizon // longest)
-    length = min(longest, -(-horizon // (4 * count)) * 4)
-    later = anchored.flip(1).cummax(1).values.flip(1)  # an anchor at or after this bar
-    chunks = []
-    for begin in range(0, horizon, length):
-        end = min(begin + length, horizon)
-        cut = anchored[:, begin:end].clone()
-        if end < horizon:
-            cut[:, -1] |= later[:, end - 1]
-        chunks.append((begin, end, cut))
-    return chunks
+def _guided(guide: Guide | None, shape: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
+    """Levels and anchors; of free bars no level is ever read."""
+    if guide is not None:
+        return guide.level.to(torch.float64), guide.anchored
+    if shape is None or min(shape) < 1:
+        raise UserError(f"without a guide, shape = {shape} must name paths and steps, 1 or more")
+    return torch.ones(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.bool)
 
 
 def _sampler(name: str, steps: int | None) -> tuple[Callable, int]:

@@ -14,12 +14,13 @@ from torch import Tensor
 from parfait.microstructure.codec import BarCodec
 from parfait.microstructure.constraint import Segments
 from parfait.microstructure.diffusion import EDM
+from parfait.microstructure.familiarity import Familiarity
 from parfait.microstructure.features import RegimeScaling
 from parfait.microstructure.unet1d import UNet1D
 from parfait.utils.errors import UserError
 from parfait.utils.files import write_files
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "unet1d"
 
@@ -34,6 +35,7 @@ class DenoiserModel:
         volatility_range: 1 and 99 % quantiles of sigma sqrt(dt)/s in training; the network is told
             no ratio outside it.
         max_horizon: longest window trained on, bars.
+        familiarity: which guides it was trained on.
         provenance: data fingerprint, training configuration and recorded losses, for the reader.
     """
 
@@ -43,6 +45,7 @@ class DenoiserModel:
     scaling: RegimeScaling = field(default_factory=RegimeScaling)
     volatility_range: tuple[float, float] = (0.3, 3.0)
     max_horizon: int = 64
+    familiarity: Familiarity = field(default_factory=Familiarity)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,6 +78,7 @@ class DenoiserModel:
             "scaling": {k: list(v) for k, v in asdict(self.scaling).items()},
             "volatility_range": list(self.volatility_range),
             "max_horizon": self.max_horizon,
+            "familiarity": {k: list(v) for k, v in asdict(self.familiarity).items()},
             "provenance": self.provenance,
         }
 
@@ -111,6 +115,7 @@ class DenoiserModel:
                 scaling,
                 (float(low), float(high)),
                 int(config["max_horizon"]),
+                Familiarity(**{k: tuple(v) for k, v in config["familiarity"].items()}),
                 config.get("provenance", {}),
             )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

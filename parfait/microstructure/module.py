@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from parfait.microstructure.codec import BarCodec, window_scale
 from parfait.microstructure.diffusion import EDM, diffusion_loss
+from parfait.microstructure.familiarity import Familiarity
 from parfait.microstructure.features import VOLATILITY, RegimeScaling
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.training import (
@@ -79,6 +80,7 @@ class MicrostructureModule(lightning.LightningModule):
         self.init_from, self.seed = init_from, seed
         self.codec, self.scaling = BarCodec(), RegimeScaling()
         self.volatility_range, self.max_horizon = (0.3, 3.0), 64
+        self.familiarity = Familiarity()
         self.data_provenance: dict[str, Any] = {}
 
         def ramped(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
@@ -100,6 +102,7 @@ class MicrostructureModule(lightning.LightningModule):
         self.net.load_state_dict(model.net.state_dict())
         self.codec, self.scaling = model.codec, model.scaling
         self.volatility_range, self.max_horizon = model.volatility_range, model.max_horizon
+        self.familiarity = model.familiarity
 
     def setup(self, stage: str) -> None:
         """Fits codec and label constants on training windows, unless they came with the weights."""
@@ -117,8 +120,17 @@ class MicrostructureModule(lightning.LightningModule):
         if self.init_from is not None:
             return
         bars, bars_per_year = data.train_sample(_CONSTANT_WINDOWS)
-        past, future = bars[:, : data.history + 1], bars[:, data.history + 1 :]
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "constants"))
+        self._fit_code(bars, bars_per_year, data, generator)
+        told = replace(self.augmentation, max_delta=0.0)
+        batch = self._prepare((bars, bars_per_year), generator, augmentation=told)
+        self.familiarity = Familiarity.fit([(batch.bar_features[:, 0], batch.segments)])
+
+    def _fit_code(
+        self, bars: Tensor, bars_per_year: Tensor, data: Any, generator: torch.Generator
+    ) -> None:
+        """Standardisation of codes and labels."""
+        past, future = bars[:, : data.history + 1], bars[:, data.history + 1 :]
         scale, log_volume = window_scale(past)
         self.codec = BarCodec.fit(future, past[:, -1, 3], scale, log_volume, generator)
         self.scaling = RegimeScaling(used=tuple(n in _USED_FIELDS for n in FIELD_NAMES))
@@ -214,6 +226,7 @@ class MicrostructureModule(lightning.LightningModule):
         self.scaling = RegimeScaling(**{k: tuple(v) for k, v in config["scaling"].items()})
         low, high = config["volatility_range"]
         self.volatility_range, self.max_horizon = (low, high), config["max_horizon"]
+        self.familiarity = Familiarity(**{k: tuple(v) for k, v in config["familiarity"].items()})
 
     @property
     def averaged(self) -> UNet1D:
@@ -229,6 +242,7 @@ class MicrostructureModule(lightning.LightningModule):
             self.scaling,
             self.volatility_range,
             self.max_horizon,
+            self.familiarity,
             {"data": self.data_provenance} | provenance,
         )
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from parfait.labels import Labels, label_windows
-from parfait.microstructure.codec import RETURN, BarCodec
+from parfait.microstructure.codec import MIN_SCALE, RETURN, BarCodec
 from parfait.microstructure.constraint import Segments
 from parfait.microstructure.features import (
     VOLATILITY,
@@ -118,7 +118,8 @@ def make_batch(
     wanted = torch.exp(z[:, VOLATILITY]) / bars_per_year.sqrt()
     noise = torch.randn(n, generator=generator, dtype=torch.float64)
     unit = torch.where(given[:, VOLATILITY], wanted, history.scale)
-    unit = unit * torch.exp(augmentation.unit_jitter * noise)
+    # A window that stands still has no volatility to be the unit.
+    unit = (unit * torch.exp(augmentation.unit_jitter * noise)).clamp_min(MIN_SCALE)
     codes = codec.encode(future, history.last_close, unit, history.log_volume, generator)
     if anchored is None:
         anchored = draw_anchors(codes[:, RETURN], generator)

@@ -8,6 +8,7 @@ from parfait.report.content import Content
 from parfait.report.figures import draw_all
 from parfait.report.html import render_html
 from parfait.report.style import png_bytes
+from parfait.report.ticks import tick_figure
 from parfait.simulation import Simulation
 from parfait.utils.files import write_files
 
@@ -37,6 +38,8 @@ def write(
     else:
         content = Content.of(result)
         charts = draw_all(content, result.risk["VaR95"])
+        if result.tick_model is not None:
+            charts["ticks"] = tick_figure(result, content)
         page = render_html(result, content, charts, command)
     title = result.instruction or ""
     return write_files(

@@ -17,6 +17,8 @@ from parfait.report.content import Content
 from parfait.report.figures import draw_fan
 from parfait.report.html import one_asset, options_given, templates, versions
 from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
+from parfait.report.ticks import LABEL as TICKS_LABEL
+from parfait.report.ticks import tick_figure
 from parfait.semantic import UNSURE_BELOW
 
 MOST_ROWS = 6  # assets drawn
@@ -24,6 +26,7 @@ MOST_PAIRS = 15  # pairs in the table of correlations, all of six assets
 LABELS = {
     "fan": "History and bands of all paths, one row per asset",
     "candles": "Candles and volume of the same paths in every asset",
+    "ticks": TICKS_LABEL,
 }
 _WORD = re.compile(r"[\w./^-]+")  # what Hydra reads as a key or a value without quotes
 
@@ -31,7 +34,11 @@ _WORD = re.compile(r"[\w./^-]+")  # what Hydra reads as a key or a value without
 def draw_basket(basket: Basket, contents: Mapping[str, Content]) -> dict[str, Figure]:
     """Every figure of the report of a basket by name; of many assets the first six."""
     drawn = dict(list(contents.items())[:MOST_ROWS])
-    return {"fan": _fans(drawn), "candles": _candles(basket, drawn)}
+    charts = {"fan": _fans(drawn), "candles": _candles(basket, drawn)}
+    symbol, content = next(iter(contents.items()))
+    if basket[symbol].tick_model is not None:
+        charts["ticks"] = tick_figure(basket[symbol], content)
+    return charts
 
 
 def _fans(contents: Mapping[str, Content]) -> Figure:

@@ -19,6 +19,7 @@ from parfait import __version__
 from parfait.regime import FIELDS
 from parfait.report.content import Content, distinct_labels
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
+from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.sde import load_process
 from parfait.semantic import UNSURE_BELOW
 from parfait.simulation import Simulation
@@ -30,6 +31,7 @@ LABELS = {
     "fan": "History, bands of all paths, and one panel per scenario",
     "candles": "Candles and volume of typical paths",
     "outcomes": "Histograms of terminal returns and maximum drawdowns",
+    "ticks": TICKS_LABEL,
     "obedience": "Volatility and drift asked for and found, by scenario",
 }
 PACKAGES = ("torch", "numpy", "polars", "matplotlib")
@@ -120,19 +122,20 @@ def reproduce(simulation: Simulation) -> str:
 
 
 def options_given(s: Simulation) -> list[str]:
-    """Options of the process that are not its own defaults, and those of the reader of files."""
+    """Options of the process that are not its own defaults, of the reader of files, of ticks."""
     usual = {f.name: f.default for f in fields(load_process(s.sde))}
     given = [(f"sde.{k}", v) for k, v in s.sde_options.items() if v != usual.get(k)]
     given += [(f"history_options.{k}", v) for k, v in s.history_options.items()]
-    return [f"{k}={shlex.quote(_word(v))}" for k, v in given if v is not None]
+    ticks = [s.tick_model.command] if s.tick_model is not None and s.tick_model.command else []
+    return [*(f"{k}={shlex.quote(word(v))}" for k, v in given if v is not None), *ticks]
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     """A value in Hydra's grammar."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {_word(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k}: {word(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_word, value)) + "]"
+        return "[" + ", ".join(map(word, value)) + "]"
     if isinstance(value, str):
         return value if re.fullmatch(r"[\w./-]+", value) else quote(value)
     return json.dumps(value)

@@ -64,6 +64,19 @@ class SamplerSettings:
 
 
 @dataclass
+class TickSettings:
+    """``conf/ticks``."""
+
+    name: str = MISSING
+    per_bar: int | None = None
+    spread: float | None = None
+    persistence: float | None = None
+    session: str | None = None
+    minutes: Any = None
+    options: Any = None
+
+
+@dataclass
 class PathSettings:
     """``conf/paths``."""
 
@@ -92,6 +105,7 @@ class SimulateConfig:
     semantic: dict[str, Any] = field(default_factory=dict)
     sde: dict[str, Any] = field(default_factory=dict)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    ticks: TickSettings = field(default_factory=TickSettings)
     paths: PathSettings = field(default_factory=PathSettings)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import SimulateConfig, plain, validate
+from parfait.stages.ticks import refined, tick_options
 from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
 
@@ -59,10 +60,13 @@ def simulate(cfg: DictConfig) -> None:
             sampler=settings.sampler.name,
             sampler_steps=settings.sampler.steps,
         )
+        ticks = tick_options(settings.ticks)
         loaded = time.perf_counter() - start
         for number, instruction in enumerate(instructions, 1):
             place = Path() if settings.instruction_file is None else Path(f"{number:03d}")
             simulation = _run(pipeline, instruction, settings, console)
+            if ticks is not None:
+                simulation = refined(simulation, ticks)
             simulation.save(folder / place)
             drawn = time.perf_counter()
             report.write(simulation, folder / place)

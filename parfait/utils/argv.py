@@ -29,8 +29,13 @@ FLAGS_WITH_OPTIONAL_VALUE = frozenset({"--info", "-i"})
 _INFO_VALUES = frozenset({"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"})
 _CFG_VALUES = frozenset({"job", "hydra", "all"})
 
+# A group that can be switched like a setting; Hydra takes no truth value for a group.
+_SWITCHES = {
+    "ticks=true": "ticks=roll",
+    "ticks=false": "ticks=none",
+}
 # Settings with names of their own inside, which Hydra takes only when told that they are new.
-_OPEN = re.compile(r"((?:history_options|data\.options)\.)")
+_OPEN = re.compile(r"((?:history_options|data\.options|ticks\.options)\.)")
 _OVERRIDE = re.compile(r"[+~]{0,2}([A-Za-z_$][\w$]*)([\w$./@:-]*)=(.*)", re.ASCII | re.DOTALL)
 _DELETION = re.compile(r"~[A-Za-z_][\w./@:-]*", re.ASCII)
 _LOOKS_LIKE_FLAG = re.compile(r"--?[A-Za-z][\w-]*(=\S*)?", re.ASCII)
@@ -94,6 +99,7 @@ def rewrite(
         elif (match and (match[1] in known_keys or not prose.search(argument))) or (
             _DELETION.fullmatch(argument)
         ):
+            argument = _SWITCHES.get(argument.lower(), argument)
             overrides.append(_OPEN.sub(r"++\1", argument) if _OPEN.match(argument) else argument)
         elif _LOOKS_LIKE_FLAG.fullmatch(argument):
             raise UserError(_unknown_option(argument, command))

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,31 @@ def write_files(folder: str | Path, files: Mapping[str, bytes]) -> list[Path]:
             "choose another one"
         ) from error
     return written
+
+
+def write_through(folder: str | Path, name: str, write: Callable[[Path], None]) -> Path:
+    """Lets ``write`` fill a sibling of a file too large for memory, then renames it.
+
+    Raises:
+        UnwritableError: the folder refuses, or the disk is full.
+    """
+    path = Path(folder) / name
+    sibling = path.with_name(f".{name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(sibling)
+        with sibling.open("rb+") as file:
+            os.fsync(file.fileno())
+        sibling.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UnwritableError(
+            f"the output folder {folder} cannot be written ({error.strerror or error}); "
+            "choose another one"
+        ) from error
+    finally:
+        sibling.unlink(missing_ok=True)
+    return path
 
 
 def sweep_temporaries(folder: Path) -> None:

@@ -11,7 +11,6 @@ from parfait.evaluation.candidates import (
     CANDIDATES,
     Ingredients,
     bates_guide,
-    free_guide,
     history_regime,
 )
 from parfait.evaluation.windows import DAY, load_split
@@ -109,11 +108,10 @@ def test_every_candidate_is_valid_and_obeys_its_guide() -> None:
     assert bool((again.draw(name, 1)[0] == i.draw(name, 1)[0]).all())
 
 
-def test_a_bates_guide_starts_at_the_last_close_and_a_free_one_binds_nothing() -> None:
+def test_a_bates_guide_starts_at_the_last_close() -> None:
     split = load_split(history=60, horizon=12, most=10, most_train=40)
     g = torch.Generator().manual_seed(0)
     guide = bates_guide(split.held, history_regime(split.held, g, measured=True), 5, g)
     ratio = guide.level[:, 0] / split.held.history[:, -1, 3]
     assert bool(((ratio - 1).abs() < 0.3).all())
     assert guide.anchored.sum(1).min() >= 3
-    assert not bool(free_guide(split.held.history, 12).anchored.any())

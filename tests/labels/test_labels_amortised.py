@@ -21,6 +21,7 @@ from parfait.labels.network import (
     gaussian_loss,
 )
 from parfait.labels.simulator import RegimeSimulator, Simulated
+from parfait.microstructure.markets import SimulatedMarkets
 from parfait.regime import FIELD_NAMES
 from parfait.regime.fields import from_coordinate
 from parfait.utils.errors import UserError
@@ -252,3 +253,11 @@ def test_a_model_comes_back_as_it_was_and_mistakes_are_named(tmp_path: Path) -> 
     file.write_text(file.read_text().replace('"width": 16', '"width": 32'))
     with pytest.raises(UserError, match="do not fit"):
         LabelerModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("n", [32, 60])
+def test_assets_that_hardly_trade_have_labels(n):
+    bars, frequency = SimulatedMarkets(illiquid=1.0)(1000, n + 1, generator(2))
+    labels = label_windows(bars, frequency)
+    assert bool(torch.isfinite(labels.loc).all() & torch.isfinite(labels.scale).all())
+    assert bool(torch.isfinite(labels.total_volatility).all())

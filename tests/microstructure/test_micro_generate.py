@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from parfait.microstructure import DenoiserModel, Microstructure
-from parfait.microstructure.generate import mean_volatility, plan_chunks
+from parfait.microstructure.chunks import plan_chunks
 from parfait.microstructure.training import regular_anchors
 from parfait.microstructure.unet1d import UNet1D
-from parfait.regime import Regime
+from parfait.regime import Regime, mean_volatility
 from parfait.sde import Guide
 from parfait.utils.errors import UserError
 
@@ -39,8 +39,8 @@ def guide_of(paths: int, steps: int, every: int = 4, seed: int = 1) -> Guide:
     return Guide(spot * torch.exp(0.02 * noise.cumsum(1)), anchored)
 
 
-def generate(model: Microstructure, guide: Guide, **kw: object) -> torch.Tensor:
-    n = guide.level.shape[0]
+def generate(model: Microstructure, guide: Guide | None, **kw: object) -> torch.Tensor:
+    n = 2 if guide is None else guide.level.shape[0]
     options: dict = {
         "history": past_bars(),
         "regime": Regime(0.05, 0.2).expand(n),
@@ -237,3 +237,19 @@ def test_misuse_is_one_sentence() -> None:
         generate(wild_model(), guide, regime=Regime(0.0, 0.2).expand(3))
     with pytest.raises(UserError, match="needs a regime"):
         generate(wild_model(), guide, history=None, regime=None)
+
+
+def test_without_a_guide_every_bar_is_free() -> None:
+    """The same bars as under a guide that anchors nothing, for more than one window."""
+    bars = wild_model().generate(
+        past_bars(),
+        None,
+        Regime(0.05, 0.2).expand(3),
+        bars_per_year=252.0,
+        generator=torch.Generator().manual_seed(7),
+        shape=(3, 40),
+    )
+    assert bars.shape == (3, 40, 5)
+    assert bool(torch.isfinite(bars).all() & (bars[..., :4] > 0).all())
+    with pytest.raises(UserError, match="shape = None"):
+        generate(wild_model(), None)

@@ -25,6 +25,7 @@ from parfait.report.html import (
     reproduce,
 )
 from parfait.report.style import SCENARIO_COLOURS, drawable, inline_svg, png_bytes
+from parfait.report.ticks import tick_figure
 from parfait.simulation import Simulation
 
 ATTACK = '<script>alert("x")</script> \'"><img src=x onerror=alert(1)> {{ 7*7 }} $x^2$ & 流动性 😀'
@@ -163,6 +164,25 @@ def test_tags_of_the_page_are_balanced(page):
 
     Checker().feed(page)
     assert open_tags == []
+
+
+def test_a_run_with_ticks_shows_one_bar_trade_by_trade(simulation, page, tmp_path):
+    command = "ticks=roll ticks.per_bar=30"
+    ticked = simulation.with_ticks(per_bar=30, command=command)
+    figure = tick_figure(ticked, Content.of(ticked))
+    path = Content.of(ticked).representative(1)[0][0]
+    ticks = ticked.ticks(path).filter(pl.col("step") == 0)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert sum(np.size(line.get_xdata()) for line in dots) == 30
+    assert f"Path {path}" in figure.axes[0].get_title(loc="left")
+    low, high = figure.axes[0].get_ylim()
+    assert low < ticks["bid"].min() < ticks["ask"].max() < high
+    report.write(ticked, tmp_path)
+    shown = (tmp_path / "report.html").read_text()
+    assert "trade by trade" in shown
+    assert "parametric: not learned from data" in shown
+    assert command in reproduce(ticked)
+    assert "trade by trade" not in page
 
 
 def test_every_text_from_outside_is_escaped(simulation, drawn):

@@ -87,6 +87,57 @@ def test_same_seed_same_bytes_whatever_the_batch_size(config, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_ticks_are_written_beside_the_bars_they_make_up(config, tmp_path: Path) -> None:
+    for name, batch_size in (("a", 64), ("b", 2)):
+        where = f"output_dir={tmp_path / name}"
+        simulate(config("A flash crash", where, f"batch_size={batch_size}", "ticks=roll"))
+    file = tmp_path / "a" / "ticks.parquet"
+    assert file.read_bytes() == (tmp_path / "b" / "ticks.parquet").read_bytes()
+    made = (
+        pl.read_parquet(file)
+        .group_by("path", "step", maintain_order=True)
+        .agg(
+            pl.col("price").first().alias("open"),
+            pl.col("price").max().alias("high"),
+            pl.col("price").min().alias("low"),
+            pl.col("price").last().alias("close"),
+            pl.col("size").sum().alias("volume"),
+        )
+    )
+    paths = pl.read_parquet(tmp_path / "a" / "paths.parquet")
+    assert made.equals(paths.select(made.columns))
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["ticks"]["model"] == "parametric: not learned from data"
+    assert summary["ticks"]["rows"] == 6 * 8 * 100
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_ticks_of_several_assets_are_learned_from_minutes(config, tmp_path: Path) -> None:
+    bars = embedded_bars()["SP500"].tail(150)
+    for name in ("A", "B"):
+        bars.write_csv(tmp_path / f"{name}.csv")
+    minutes = bars.with_columns(
+        timestamp=pl.datetime(2024, 1, 2, 9, 30)
+        + pl.duration(minutes=pl.int_range(150, dtype=pl.Int64))
+    )
+    minutes.write_csv(tmp_path / "minutes.csv")
+    history = f"history={{A: {tmp_path / 'A.csv'}, B: {tmp_path / 'B.csv'}}}"
+    one = f"ticks.minutes={{A: {tmp_path / 'minutes.csv'}}}"
+    simulate(config("A flash crash", history, "ticks=learned", one, "ticks.per_bar=20"))
+    ticks = pl.read_parquet(tmp_path / "out" / "ticks.parquet")
+    assert ticks.columns[0] == "symbol"
+    assert ticks["symbol"].unique(maintain_order=True).to_list() == ["A", "B"]
+    assert ticks.height == 2 * 6 * 8 * 20
+    said = json.loads((tmp_path / "out" / "summary.json").read_text())["assets"]
+    assert said["A"]["ticks"]["model"] == "learned from 1 day of minute bars"
+    assert said["A"]["ticks"]["session"].startswith("09:30-12:00")
+    assert said["B"]["ticks"]["model"] == "parametric: not learned from data"
+    strange = one.replace("A:", "C:")
+    with pytest.raises(UserError, match="names 'C'; the histories are A, B"):
+        simulate(config("Calm", history, "ticks=learned", strange, f"output_dir={tmp_path / 'x'}"))
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_one_folder_per_line_of_a_file(config, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("\ufeffA calm market\n\n  恐慌  \n", encoding="utf-8")
     simulate(config(None, f"instruction_file={tmp_path / 'lines.txt'}"))
@@ -120,6 +171,16 @@ def test_one_folder_per_line_of_a_file(config, tmp_path: Path) -> None:
         (["history={B: null, A: lines.txt}"], "'B' is None"),
         (["history_options=3"], "history_options=3 names no option"),
         (["batch_size=0"], "batch_size"),
+        (["ticks.per_bar=5"], "ticks.per_bar=5 is set, but ticks are off"),
+        (["ticks=learned"], "needs ticks.minutes"),
+        (["ticks=learned", "ticks.minutes=nowhere.csv"], "nowhere.csv"),
+        (["ticks=learned", "ticks.minutes=lines.txt"], "lines.txt"),
+        (["ticks=roll", "ticks.minutes=lines.txt"], "give ticks=learned"),
+        (["ticks=learned", "ticks.minutes=lines.txt", "ticks.options=3"], "names no option"),
+        (["ticks=roll", "ticks.per_bar=3"], "ticks.per_bar=3 must be at least 4"),
+        (["ticks=roll", "ticks.spread=1"], "ticks.spread=1"),
+        (["ticks=roll", "ticks.session=noon"], "ticks.session=noon must be like"),
+        (["ticks.name=bounce"], "ticks=bounce is unknown"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(

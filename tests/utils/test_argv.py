@@ -97,6 +97,18 @@ def test_options_of_the_loader_need_no_plus() -> None:
     assert found == [f"++{typed[0]}", *typed[1:]]
 
 
+def test_ticks_are_switched_like_a_setting() -> None:
+    switched = rewrite(
+        ["ticks=true", "ticks.options.price_scale=1e-4"],
+        known_keys={"ticks"},
+        command="simulate",
+        read_stdin=str,
+    )
+    assert switched == ["ticks=roll", "++ticks.options.price_scale=1e-4"]
+    for typed, meant in (("ticks=False", "ticks=none"), ("ticks=learned", "ticks=learned")):
+        assert rewritten(typed) == [meant]
+
+
 def test_standard_input_is_the_instruction() -> None:
     assert read_back(rewritten("-", stdin="from a pipe, with 'quotes'\n")) == (
         "from a pipe, with 'quotes'"
