@@ -145,7 +145,7 @@ def sampler_row(table: Table, model: Microstructure, rounds: int) -> None:
 def realism_rows(table: Table, model: Microstructure) -> None:
     """C2ST of guided bars: worse of two judges of 100 steps."""
     split = load_split(most=300, most_train=1000)
-    i = Ingredients(model, split.train, split.held)
+    i = Ingredients(model, split)
     real = judge_channels(encode_window(split.held.history, split.held.future))
 
     def judged(row: str) -> tuple[str, float]:

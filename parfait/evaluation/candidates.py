@@ -6,14 +6,13 @@ posterior of the *history* (what a forecaster may know), or of the *future* (an 
 forecaster has; it shows what a correct regime is worth).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from parfait.data import Segment
-from parfait.evaluation.windows import EVERY, Windows
+from parfait.evaluation.windows import EVERY, Split, Windows
 from parfait.labels import label_windows
 from parfait.metrics.baselines import bootstrap_bars, bridge_bars
 from parfait.metrics.rivals import Rival, make_rivals
@@ -35,22 +34,29 @@ class Ingredients:
 
     Args:
         model: the network.
-        train, held: real windows; candidates continue the histories of ``held``.
+        split: real windows; candidates continue the histories of its held-out part.
         every: bars between anchors.
-        segments: what the windows were cut from.
-        cut: the last moment of the training part [microseconds since 1970].
         asset: asset class; ``None`` reads it from the names of the symbols.
+        longer: split of the same data with another horizon, for long paths.
     """
 
     model: Microstructure
-    train: Windows
-    held: Windows
+    split: Split
     every: int = EVERY
-    segments: Sequence[Segment] = ()
-    cut: int = 0
     asset: str | None = None
+    longer: Callable[[int], Split] | None = None
     _drawn: dict[tuple[str, int], Sample] = field(default_factory=dict, repr=False)
     _rivals: dict[str, Rival | str] = field(default_factory=dict, repr=False)
+
+    @property
+    def train(self) -> Windows:
+        """Training windows."""
+        return self.split.train
+
+    @property
+    def held(self) -> Windows:
+        """Held-out windows."""
+        return self.split.held
 
     def draw(self, name: str, seed: int) -> Sample:
         """The sample of a candidate with a seed, drawn once."""
@@ -83,7 +89,9 @@ class Ingredients:
             UserError: it cannot be had, as GARCH without ``arch``.
         """
         if not self._rivals:
-            known = [s.bars[s.timestamps <= self.cut, 3].log().diff() for s in self.segments]
+            known = [
+                s.bars[s.timestamps <= self.split.cut, 3].log().diff() for s in self.split.segments
+            ]
             returns = [r for r in known if len(r)]
             pool = self.train.history, self.train.future
             self._rivals.update(make_rivals(*pool, returns, self.held.bars_per_year))

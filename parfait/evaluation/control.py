@@ -16,7 +16,7 @@ from parfait.metrics.probes import Probe, probe
 from parfait.regime import FIELD_NAMES, Regime
 
 STEPS = 60  # bars of every path
-FIELDS = ("volatility", "drift", "hurst", "jump_intensity", "mean_reversion")
+FIELDS = ("volatility", "drift", "hurst", "jump_intensity")
 NUMBERS = ("bias", "rmse", "spearman", "slope", "coverage")
 _YEARLY = 250  # paths that show the growth of prices
 

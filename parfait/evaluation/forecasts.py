@@ -113,10 +113,10 @@ def find_targets(i: Ingredients, most: int, steps: int) -> list[Target]:
     Raises:
         UserError: no symbol has both.
     """
-    longest = {s.symbol: s for s in sorted(i.segments, key=len)}
+    longest = {s.symbol: s for s in sorted(i.split.segments, key=len)}
     found = []
     for symbol, segment in sorted(longest.items()):
-        known = int(torch.searchsorted(segment.timestamps, i.cut, right=True))
+        known = int(torch.searchsorted(segment.timestamps, i.split.cut, right=True))
         last = len(segment) - 1 - steps
         first = max(known - 1, WINDOW)
         if known - 1 < LEAST_TRAIN or last < first:

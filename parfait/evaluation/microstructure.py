@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from parfait.evaluation.ablation import ablation_cells, rollout_cells
 from parfait.evaluation.candidates import Ingredients
 from parfait.evaluation.cells import Cell
 from parfait.evaluation.control import control_cells
@@ -17,6 +18,8 @@ QUESTIONS = {
     "calibration": forecast_cells,
     "control": control_cells,
     "c2st": judge_cells,
+    "ablation": ablation_cells,
+    "rollout": rollout_cells,
 }
 
 

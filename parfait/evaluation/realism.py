@@ -12,7 +12,7 @@ from parfait.evaluation.suites import Suite
 from parfait.evaluation.windows import Windows
 from parfait.metrics.baselines import jitter_bars
 from parfait.metrics.functional.c2st import FOLDS, Verdict, c2st, c2st_null, control_rows
-from parfait.metrics.functional.cont import Reference
+from parfait.metrics.functional.cont import CONT_STEPS, Reference
 from parfait.metrics.functional.distance import fact_distances, summarise
 from parfait.metrics.functional.memorisation import PIECE, Shapes, memorisation
 from parfait.metrics.functional.suite import Sampling, fact_code, measure_facts
@@ -47,65 +47,61 @@ def validity_cells(i: Ingredients, suite: Suite) -> Iterator[Cell]:
 def facts_cells(i: Ingredients, suite: Suite) -> Iterator[Cell]:
     """Every fact with its block-bootstrap error, and d = difference / error of both sides."""
     yield from paired_facts(
-        "facts",
-        "distance",
-        i.held,
-        suite,
-        lambda row, seed: i.draw(row, seed)[0],
-        suite.rows,
-        {TRAIN: i.train},
+        "facts", lambda: i.held, suite, lambda row, seed: i.draw(row, seed)[0], suite.rows, i.train
     )
 
 
 def paired_facts(
     question: str,
-    distances: str,
-    held: Windows,
+    held: Callable[[], Windows],
     suite: Suite,
     draw: Callable[[str, int], Tensor],
     rows: tuple[str, ...],
-    others: Mapping[str, Windows],
+    train: Windows | None = None,
 ) -> Iterator[Cell]:
-    """Facts of the real windows, of ``others``, and of every row with its distances.
+    """Facts of the real windows and of every row, and the distances of these.
 
     Args:
-        question, distances: names of the tables.
+        question: name of the table; that of the distances is the same with "distance".
         held: the real windows.
         suite: seeds and draws of the bootstrap.
         draw: bars of a row with a seed.
         rows: candidates.
-        others: further real windows.
+        train: further real windows, for comparison.
     """
-    real = {**others, HELD: held}
-    code = fact_code(held.history, held.future)
-    reference = Reference.of(code) if held.future.shape[1] >= 252 else None
 
     def facts(code: WindowCode, time: Tensor, windows: Windows) -> dict[str, Measured]:
+        w = held()
+        long = w.future.shape[1] >= CONT_STEPS
+        reference = Reference.of(fact_code(w.history, w.future)) if long else None
         sampling = Sampling(time, year_or_quarter(windows), suite.draws)
         return measure_facts(code, sampling, reference=reference)
 
     def told(row: str, values: Mapping[str, Measured], n: int) -> list[Score]:
         return [measured_score(question, row, name, value, n) for name, value in values.items()]
 
+    def real(row: str) -> Found:
+        w = held() if row == HELD or train is None else train
+        return Found(told(row, facts(fact_code(w.history, w.future), w.time, w), len(w)))
+
     def compute(row: str) -> Found:
-        if row in real:
-            w = real[row]
-            values = facts(fact_code(w.history, w.future), w.time, w)
-            return Found(told(row, values, len(w)))
+        w, samples = held(), len(suite.seeds)
         made = torch.cat([draw(row, seed) for seed in suite.seeds])
-        samples = len(suite.seeds)
-        history = held.history.repeat(samples, 1, 1)
-        values = facts(fact_code(history, made), held.time.repeat(samples), held)
-        each = fact_distances(facts(code, held.time, held), values)
+        code = fact_code(w.history.repeat(samples, 1, 1), made)
+        values = facts(code, w.time.repeat(samples), w)
+        each = fact_distances(facts(fact_code(w.history, w.future), w.time, w), values)
         found = summarise(each)
         summary = {"median": found.median, "largest": found.largest, "share below 2": found.within}
         scores = told(row, values, len(made))
         for name, value in (summary | dict(each)).items():
             note = found.worst if name == "largest" else ""
-            scores.append(measured_score(distances, row, name, value, len(made), note=note))
+            score = measured_score(f"{question} distance", row, name, value, len(made), note=note)
+            scores.append(score)
         return Found(scores, suite.seeds)
 
-    for row in (*real, *rows):
+    for row in (TRAIN, HELD) if train is not None else (HELD,):
+        yield cell(question, row, real)
+    for row in rows:
         yield cell(question, row, compute)
 
 

@@ -22,7 +22,7 @@ class Suite:
         draws: of the bootstrap behind errors of facts.
         origins, paths: of the forecasts; no origins leave the question out.
         probes: paths of the round trip of regimes; 0 leaves it out.
-        ablation: whether the network is also tried without its history.
+        ablation: windows on which the network is also tried without its history; 0 leaves it out.
         rollout: bars of the long paths; 0 leaves them out.
     """
 
@@ -39,7 +39,7 @@ class Suite:
     origins: int = 200
     paths: int = 500
     probes: int = 400
-    ablation: bool = True
+    ablation: int = 300
     rollout: int = 252
 
     @property
@@ -68,7 +68,7 @@ SUITES = {
         origins=40,
         paths=200,
         probes=100,
-        ablation=False,
+        ablation=0,
         rollout=0,
     ),
     "full": Suite(windows=850, rows=tuple(CANDIDATES)),

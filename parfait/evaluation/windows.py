@@ -17,7 +17,7 @@ from parfait.data import (
     make_segments,
     split_windows,
 )
-from parfait.data.windows import date_at
+from parfait.data.windows import date_at, end_of
 from parfait.labelling import read_series
 from parfait.sde import Guide
 from parfait.utils.errors import UserError, require
@@ -105,6 +105,11 @@ class Split:
     train_end: str
     segments: tuple[Segment, ...]
     left_out: tuple[str, ...] = ()
+
+    @property
+    def cut(self) -> int:
+        """Last moment of the training part [microseconds since 1970]."""
+        return end_of(self.train_end)
 
     def describe(self) -> dict[str, Any]:
         """What a result says of its data."""

@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 
 from parfait.report.axes import settled, short
 from parfait.report.html import templates, versions
-from parfait.report.scores import TITLES, Rows, by_question, cell_text, columns_of, number
+from parfait.report.scores import (
+    TITLES,
+    Rows,
+    by_question,
+    cell_text,
+    columns_of,
+    laid_out,
+    number,
+)
 from parfait.report.style import (
     FAINT,
     GRID,
@@ -27,6 +35,7 @@ from parfait.utils.files import write_files
 
 PAGE = "evaluation.html"
 BLUE = SCENARIO_COLOURS[0]
+SUMMARY = ("median", "largest", "share below 2")
 MOST_ROWS = 4  # compared in one figure of facts
 LABELS = {
     "c2st": "Scores of every judge with their errors, and the band of real data against real data",
@@ -51,7 +60,7 @@ def write_report(told: Mapping[str, Any], folder: Path) -> list[Path]:
     Equal documents give equal bytes.
     """
     charts = draw_evaluation(told)
-    pictures = {f"{name}.png": png_bytes(figure) for name, figure in charts.items()}
+    pictures = {f"{n.replace(' ', '_')}.png": png_bytes(f) for n, f in charts.items()}
     page = render_evaluation(told, charts)
     return write_files(folder, pictures | {PAGE: page.encode()})
 
@@ -66,18 +75,7 @@ def render_evaluation(told: Mapping[str, Any], charts: Mapping[str, Figure]) -> 
         .render(
             told=told,
             sample=_sample(told["data"]),
-            tables=[
-                {
-                    "title": TITLES.get(question, question),
-                    "columns": columns_of(rows),
-                    "rows": rows,
-                    "figure": Markup(inline_svg(charts[question], LABELS[question]))
-                    if question in charts
-                    else "",
-                    "note": NOTES.get(question, "") if question in charts else "",
-                }
-                for question, rows in questions.items()
-            ],
+            tables=[_table(name, rows, charts.get(name)) for name, rows in questions.items()],
             missing=[f"{s['question']}, {s['row']}: {s['note']}" for s in missing],
             cell_text=cell_text,
             aside=_aside,
@@ -88,6 +86,18 @@ def render_evaluation(told: Mapping[str, Any], charts: Mapping[str, Figure]) -> 
     )
 
 
+def _table(question: str, rows: Rows, figure: Figure | None) -> dict[str, Any]:
+    """What the page shows of a question."""
+    shown, kind = laid_out(rows), question.rpartition(" ")[2]
+    return {
+        "title": TITLES.get(question, question),
+        "columns": columns_of(shown),
+        "rows": shown,
+        "figure": "" if figure is None else Markup(inline_svg(figure, LABELS[kind])),
+        "note": "" if figure is None else NOTES[kind],
+    }
+
+
 def draw_evaluation(told: Mapping[str, Any]) -> dict[str, Figure]:
     """Every figure whose numbers the document holds, by the question it belongs to."""
     questions, extra = by_question(told["scores"]), told["extra"]
@@ -96,8 +106,9 @@ def draw_evaluation(told: Mapping[str, Any]) -> dict[str, Figure]:
         s["value"] is not None for row in questions.get("c2st", {}).values() for s in row.values()
     ):
         figures["c2st"] = _draw_c2st(questions["c2st"])
-    if "distance" in questions:
-        figures["distance"] = _draw_distances(questions["distance"])
+    for name in ("facts distance", "rollout distance"):
+        if name in questions:
+            figures[name] = _draw_distances(questions[name])
     pits = {name.partition("/")[2]: e["pit"] for name, e in extra.items() if "pit" in e}
     if pits:
         figures["calibration"] = _draw_pits(pits)
@@ -143,8 +154,8 @@ def _draw_c2st(rows: Rows) -> Figure:
 
 def _draw_distances(rows: Rows) -> Figure:
     """Bars of d for every fact, the first rows beside each other."""
-    facts = [c for c in columns_of(rows) if not c.startswith(("median", "max", "share"))]
-    names = list(rows)[:MOST_ROWS]
+    facts = [c for c in columns_of(rows) if c not in SUMMARY]
+    names = _compared(rows)
     with style():
         figure = Figure(figsize=(11, 0.32 * len(facts) + 1.2), layout="constrained")
         axes = figure.subplots()
@@ -165,6 +176,18 @@ def _draw_distances(rows: Rows) -> Figure:
         axes.set_xlabel("distance d [standard errors]")
         axes.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
         return settled(figure)
+
+
+def _compared(rows: Rows) -> list[str]:
+    """The first row, and those nearest to the real bars by their median among the others."""
+
+    def median(name: str) -> float:
+        value = rows[name].get("median", {}).get("value")
+        return np.inf if value is None else value
+
+    first, *others = rows
+    nearest = sorted(others, key=lambda n: (n.startswith("network"), median(n)))
+    return [first, *nearest[: MOST_ROWS - 1]]
 
 
 def _draw_pits(pits: Mapping[str, Any]) -> Figure:

@@ -10,7 +10,7 @@ from rich.text import Text
 TITLES = {
     "validity": "Validity: a gate, no score",
     "facts": "Stylised facts (returns in units of the history)",
-    "distance": "Distance of facts from the real ones, in sampling errors (below 2: within them)",
+    "facts distance": "Distance of facts from the real ones [sampling errors], below 2 within them",
     "memorisation": "Memorisation: nearest training windows; beside it what real windows get",
     "calibration": "Calibration of forecasts without an instruction (CRPS in training deviations)",
     "skill": "Skill of the forecast, 1 - CRPS / CRPS of the rival (above 0 is better)",
@@ -18,7 +18,8 @@ TITLES = {
     "control": "Control: regimes asked for, and recovered from the bars",
     "c2st": "C2ST: what judges get above a coin flip (0 indistinguishable, .5 certain)",
     "ablation": "What the history is worth: the network with it, and without",
-    "rollouts": "Long facts of rollouts",
+    "rollout": "Long facts: paths of a year",
+    "rollout distance": "Distance of the long facts from the real ones [sampling errors]",
     "legacy": "Legacy columns: the TimeGAN protocol, which a copy of the training set passes",
 }
 Rows = dict[str, dict[str, dict[str, Any]]]  # row -> column -> score
@@ -31,6 +32,14 @@ def by_question(scores: Iterable[Mapping[str, Any]]) -> dict[str, Rows]:
         rows = found.setdefault(score["question"], {})
         rows.setdefault(score["row"], {})[score["column"]] = dict(score)
     return found
+
+
+def laid_out(rows: Rows) -> Rows:
+    """The table as it is shown: many columns of few rows lie on their side."""
+    columns = columns_of(rows)
+    if len(columns) <= max(len(rows), 8):
+        return rows
+    return {c: {name: row[c] for name, row in rows.items() if c in row} for c in columns}
 
 
 def columns_of(rows: Rows) -> list[str]:
@@ -60,6 +69,7 @@ def show(told: Mapping[str, Any], console: Console) -> None:
     """Prints a table for every question, cut where the terminal ends; files have 160 columns."""
     console = console if console.is_terminal else Console(file=console.file, width=160)
     for question, rows in by_question(told["scores"]).items():
+        rows = laid_out(rows)
         title = TITLES.get(question, question)
         label = min(max(map(len, rows)), _LABEL)
         for columns in _fitting(rows, columns_of(rows), console.width):

@@ -16,7 +16,7 @@ from parfait.utils.files import json_bytes, write_files
 from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
 from parfait.utils.run_guard import run_guard
-from parfait.utils.threads import one_thread
+from parfait.utils.threads import one_thread, processors
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,12 @@ def evaluate(cfg: DictConfig) -> float:
         from parfait.report.evaluation import write_report
         from parfait.report.scores import show
         from parfait.stages.tasks import prepare
+        from parfait.stages.workers import compute_apart
 
         task = prepare(settings)
         ingredients = task.ingredients
         with progress_bar(console, task.steps) as progress:
+            compute_apart(cfg, task, folder, _workers(settings), progress)
             cells = list(compute_cells(task.cells, folder, ingredients, progress))
         told = document(
             cells,
@@ -71,10 +73,17 @@ def evaluate(cfg: DictConfig) -> float:
     return objective(told)
 
 
+def _workers(settings: EvaluateConfig) -> int:
+    """Processes: as asked, else as many as there are processors for a long suite, at most 4."""
+    if settings.workers is not None:
+        return settings.workers
+    return 1 if settings.suite == "smoke" else min(len(processors()), 4)
+
+
 def _lasting(cfg: DictConfig) -> dict[str, Any]:
     """The settings without what only says where results go."""
     plain = redact(OmegaConf.to_container(cfg, resolve=True))
-    return {k: v for k, v in plain.items() if k not in ("logger", "output_dir", "paths")}
+    return {k: v for k, v in plain.items() if k not in ("logger", "output_dir", "paths", "workers")}
 
 
 def _log(cfg: DictConfig, told: dict[str, Any], pictures: list[Path]) -> None:
@@ -110,7 +119,7 @@ def _check(settings: EvaluateConfig) -> None:
     if settings.run == "":
         raise UserError("the setting 'run' is empty; give run=..., or leave it out")
     require("every", settings.every, 1)
-    for name, least in (("windows", 8), ("samples", 1), ("steps", 1)):
+    for name, least in (("windows", 8), ("samples", 1), ("steps", 1), ("workers", 1)):
         value = getattr(settings, name)
         if value is not None:
             require(name, value, least)

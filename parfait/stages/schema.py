@@ -149,6 +149,7 @@ class EvaluateConfig:
     windows: int | None = None
     samples: int | None = None
     steps: int | None = None
+    workers: int | None = None
     logger: Any = MISSING
     name: str = MISSING
     tags: list[str] = field(default_factory=list)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from parfait.data import embedded_bars, fingerprint, make_segments
-from parfait.data.windows import end_of
 from parfait.evaluation.candidates import CANDIDATES, Ingredients
 from parfait.evaluation.cells import Cell
 from parfait.evaluation.legacy import ROWS, Protocol, legacy_cells, series
 from parfait.evaluation.microstructure import microstructure_cells
-from parfait.evaluation.suites import SUITES
-from parfait.evaluation.windows import load_split
+from parfait.evaluation.suites import SUITES, Suite
+from parfait.evaluation.windows import Split, load_split
 from parfait.labelling import read_series
+from parfait.metrics.trees import MISSING
 from parfait.microstructure import Microstructure
 from parfait.regime.context import check_asset_class
 from parfait.stages.data_settings import data_path, load_options
@@ -76,30 +76,33 @@ def _microstructure(
     suite = SUITES[settings.suite]
     given = {name: getattr(settings, name) for name in ("windows", "samples", "steps")}
     suite = replace(suite, **{name: v for name, v in given.items() if v is not None}).available()
-    rows = _rows(settings.rows, tuple(CANDIDATES), suite.rows)
+    suite = replace(suite, rows=_rows(settings.rows, tuple(CANDIDATES), suite.rows))
+    asset = settings.data.asset
+    ingredients = Ingredients(
+        model,
+        _split(settings, suite, settings.data.horizon),
+        settings.every,
+        None if asset is None else check_asset_class(asset),
+        lambda horizon: _split(settings, suite, horizon),
+    )
+    data = ingredients.split.describe() | {"judges": list(suite.judges)}
+    if "trees" not in suite.judges:
+        data["left_out"].append(f"a third judge, boosted trees, which {MISSING}")
+    return microstructure_cells(ingredients, suite, settings.questions), data
+
+
+def _split(settings: EvaluateConfig, suite: Suite, horizon: int) -> Split:
     data = settings.data
-    split = load_split(
+    return load_split(
         data_path(data.path),
         **_reading(settings),
         train_end=data.train_end,
         history=data.history,
-        horizon=data.horizon,
+        horizon=horizon,
         most=suite.windows,
         most_train=suite.train,
         bars_per_year=data.bars_per_year,
     )
-    ingredients = Ingredients(
-        model,
-        split.train,
-        split.held,
-        settings.every,
-        split.segments,
-        end_of(split.train_end),
-        None if data.asset is None else check_asset_class(data.asset),
-    )
-    return microstructure_cells(
-        ingredients, replace(suite, rows=rows), settings.questions
-    ), split.describe()
 
 
 def _legacy(settings: EvaluateConfig, model: Microstructure) -> tuple[list[Cell], dict[str, Any]]:

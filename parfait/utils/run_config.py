@@ -20,6 +20,7 @@ VOLATILE = (
     "logger",
     "batch_size",
     "shard",
+    "workers",
     "figures",
     "callbacks.progress",
     "trainer.max_epochs",

@@ -1,5 +1,6 @@
 """One thread for work that is too small to share."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,3 +20,10 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def processors() -> set[int]:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))

@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 import torch
 
-from parfait.data.windows import end_of
 from parfait.evaluation.candidates import (
     CANDIDATES,
     Ingredients,
@@ -94,8 +93,7 @@ def test_symbols_of_different_bar_sizes_are_refused(tmp_path: Path) -> None:
 
 def test_every_candidate_is_valid_and_obeys_its_guide() -> None:
     split = load_split(history=60, horizon=12, most=10, most_train=40)
-    model, cut = Microstructure.load(None), end_of(split.train_end)
-    i = Ingredients(model, split.train, split.held, 5, split.segments, cut)
+    i = Ingredients(Microstructure.load(None), split, every=5)
     for name in CANDIDATES:
         bars, guide = i.draw(name, 1)
         assert bars.shape == (len(split.held), 12, 5), name
@@ -103,7 +101,7 @@ def test_every_candidate_is_valid_and_obeys_its_guide() -> None:
         if guide is not None:
             assert guide_error(bars, guide.level, guide.anchored) == 0, name
         assert i.draw(name, 1)[0] is bars
-    again = Ingredients(model, split.train, split.held, 5, split.segments, cut)
+    again = Ingredients(i.model, split, every=5)
     name = "the same, from the last 5 years"
     assert bool((again.draw(name, 1)[0] == i.draw(name, 1)[0]).all())
 

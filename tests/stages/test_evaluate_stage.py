@@ -54,7 +54,7 @@ def test_a_run_leaves_numbers_figures_and_a_page(finished: Path) -> None:
     assert len(told["model"]["sha256"]) == len(told["data"]["sha256"]) == 64
     assert told["data"]["train_end"] == "2014-12-31"
     questions = {s["question"] for s in told["scores"]}
-    assert questions == {"validity", "facts", "distance", "memorisation", "c2st"}
+    assert questions == {"validity", "facts", "facts distance", "memorisation", "c2st"}
     for score in told["scores"]:
         assert set(score) >= {"value", "error", "null", "ceiling", "n", "seeds", "cpu_seconds"}
         assert score["value"] is not None or score["note"], score
@@ -62,7 +62,7 @@ def test_a_run_leaves_numbers_figures_and_a_page(finished: Path) -> None:
     assert [s["value"] for s in valid] == [1.0]
     judged = [s for s in told["scores"] if s["question"] == "c2st" and s["null"] is not None]
     assert judged
-    assert {"c2st.png", "distance.png"} <= {f.name for f in finished.iterdir()}
+    assert {"c2st.png", "facts_distance.png"} <= {f.name for f in finished.iterdir()}
     assert not told["settings"].get("password")
 
 

@@ -64,6 +64,15 @@ def _encode(history: Tensor, bars: Tensor, scale: Tensor, log_volume: Tensor) ->
     )
 
 
+def encode_whole(
+    history: Float[Tensor, "windows bars 5"], bars: Float[Tensor, "windows steps 5"]
+) -> WindowCode:
+    """``encode_window`` of the history itself, from its second bar on, and of what follows it: a
+    seam between the two is part of the code."""
+    whole = torch.cat([history[:, 1:].to(torch.float64), bars.to(torch.float64)], dim=1)
+    return _encode(history[:, :1], whole, *window_scale(history.to(torch.float64)))
+
+
 def encode_path(
     before: Float[Tensor, "paths bars 5"], bars: Float[Tensor, "paths steps 5"]
 ) -> WindowCode:
