@@ -78,8 +78,7 @@ class Ablation:
         if row != WITHOUT:
             return self.i.model.generate(self.history(row), None, regime, **how)
         made = self.i.model.generate(None, None, regime, spot=1.0, **how)
-        made[..., :4] *= held.history[:, -1:, 3:4]
-        return made
+        return torch.cat([made[..., :4] * held.history[:, -1:, 3:4], made[..., 4:]], dim=2)
 
     def scores(self, row: str) -> dict[str, Tensor]:
         """CRPS of the horizon's return and of its realised volatility, in units of the history."""

@@ -25,6 +25,7 @@ from tests.labelling.history import market
 
 ROOT = Path(__file__).parents[2]
 TINY = ["suite=smoke", "windows=40", "steps=2", "rows=[bootstrap projected]", "data.horizon=12"]
+TINY += ["workers=1"]
 QUICK = "questions=[validity,facts,memorisation,c2st]"
 
 
@@ -149,7 +150,7 @@ def test_names_from_outside_are_escaped_and_missing_numbers_say_why(
     page = (tmp_path / "evaluation.html").read_text()
     assert {f.stem for f in tmp_path.glob("*.png")} == {
         "c2st",
-        "distance",
+        "facts_distance",
         "control",
         "calibration",
     }
@@ -158,7 +159,7 @@ def test_names_from_outside_are_escaped_and_missing_numbers_say_why(
     assert render_evaluation(told, {}).count("<svg") == 0
 
 
-def test_own_files_without_volume_and_with_hours(tmp_path: Path) -> None:
+def test_own_files_without_volume(tmp_path: Path) -> None:
     """No volume gives reasons, not numbers."""
     market(700).with_columns(volume=pl.lit(0.0)).write_csv(tmp_path / "dead.csv")
     where = [f"data.path={tmp_path / 'dead.csv'}", f"paths.outputs={tmp_path}"]
@@ -192,6 +193,41 @@ def test_the_smoke_suite_answers_every_question(tmp_path: Path) -> None:
     assert {"calibration", "skill", "control", "growth"} <= {s["question"] for s in scores}
     assert {"calibration.png", "control.png"} <= {f.name for f in (tmp_path / "out").iterdir()}
     assert not [s for s in scores if s["column"] == "all"]  # every cell had an answer
+
+
+@pytest.mark.slow
+def test_workers_change_no_number(finished: Path, tmp_path: Path) -> None:
+    evaluate(config(tmp_path / "out", QUICK, "workers=2"))
+    assert without_times(read(tmp_path / "out")) == without_times(read(finished))
+
+
+@pytest.mark.slow
+def test_weights_and_biases_gets_numbers_table_and_figures(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    out = tmp_path / "out"
+    settings = [*TINY, "questions=[facts]", "logger=wandb", "tags=[trial]", f"output_dir={out}"]
+    command = [sys.executable, "-m", "parfait", "evaluate", *settings]
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
+    (log,) = (out / "wandb").glob("offline-run-*/run-*.wandb")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
+    text = subprocess.run(inspect, env=environment, capture_output=True, text=True, check=True)
+    records = [json.loads(line) for line in text.stdout.splitlines() if line.startswith("{")]
+    (run,) = [r["run"] for r in records if "run" in r]
+    assert (run["run_group"], run["job_type"], run["tags"]) == ("evaluate", "evaluate", ["trial"])
+    told = json.dumps(records)
+    for name in ("facts/block_bootstrap_projected_on_guide/std", "evaluation", "figures"):
+        assert name in told
+    assert read(out)["model"]["sha256"] in told
+
+
+@pytest.mark.slow
+def test_a_sweep_has_a_run_for_every_job(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "parfait", "evaluate", "-m", *TINY, "questions=[facts]"]
+    command += [f"output_dir={tmp_path / 'sweep'}", "every=4,6"]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path, check=True)
+    found = [read(tmp_path / "sweep" / name)["settings"]["every"] for name in ("0", "1")]
+    assert found == [4, 6]
 
 
 @pytest.mark.slow
