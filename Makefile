@@ -6,7 +6,7 @@
 #   PIP_ARGS     extra arguments of every pip install, e.g. for a CPU-only or another CUDA build of torch:
 #                  make setup PIP_ARGS="--extra-index-url <index of CPU-only torch builds>"
 #   INSTRUCTION  the sentence of `make simulate`
-#   ARGS         settings for `make simulate`, `make train`; extra options for `make test`
+#   ARGS         settings for `make simulate`, `make train`; extra options for `make test`, `make bench`
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -51,8 +51,8 @@ lint: $(DEV) ## check style and formatting
 type: $(DEV) ## check types
 	@$(RUN) -m basedpyright --level error
 
-bench: $(DEV) ## run the benchmarks; they print tables
-	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(RUN) "$$file"; done
+bench: $(DEV) ## one table of Parfait beside installed peers: speed in ratios, and quality
+	@OMP_NUM_THREADS=1 $(RUN) benchmarks/bench.py $(ARGS)
 
 clean: ## remove caches and build products; keeps the environment and outputs/
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -10,6 +10,7 @@ one layer each, in depth.
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -26,7 +27,11 @@ from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     load_model,
     write_results,
 )
-from _sde_peers import Job  # pyright: ignore[reportImplicitRelativeImport]
+from _sde_peers import (  # pyright: ignore[reportImplicitRelativeImport]
+    Job,
+    Market,
+    final_variance,
+)
 from torch import Tensor
 
 from parfait.evaluation.candidates import NEUTRAL, Ingredients
@@ -46,57 +51,70 @@ HESTON = (
     "diffrax Euler, jit, one wide state",
     "QuantLib QE-M, by path from Python",
     "pfhedge Heston, one parameter set",
-    "loop over numpy scalars, GBM and jumps",
 )
 NOISE = ("stochastic 252, H by path", "fbm 252, H by path")
 
 
-def speed_rows(table: Table, jobs: Mapping[str, Job | None], own: Job, what: str, n: int) -> None:
+def speed_rows(
+    table: Table,
+    what: str,
+    own: Job,
+    peers: Mapping[str, Job | None],
+    quality: Callable[[Any], str],
+    rounds: int,
+) -> None:
     """A row per peer of one task."""
-    known = {name: job for name, job in jobs.items() if job is not None}
+    known = {name: job for name, job in peers.items() if job is not None}
+    times = sde.measure({"": own, **known}, rounds + 1)
+    times = {name: spent[1:] for name, spent in times.items()}  # the first round warms up
     mine = quality(own.run()) if known else ""
-    times = sde.measure({"": own, **known}, n)
-    for name, job in jobs.items():
+    for name, job in peers.items():
         if job is None:
             table.add(what, name, "not installed", "", "", "")
             continue
         ratios = [a / b for a, b in zip(times[name], times[""], strict=True)]
-        cells = (statistics.median(times[""]), statistics.median(times[name]))
-        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
-        found = f"{mine}; peer {quality(job.run())}" if mine else ""
-        table.add(what, name, spread, *(f"{c:.3g} µs" for c in cells), found)
+        middle = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        cells = (f"{statistics.median(times[n]):.3g} µs" for n in ("", name))
+        table.add(what, name, middle, *cells, f"{mine}; peer {quality(job.run())}")
 
 
-def quality(made: Any) -> str:
-    """What a simulation got wrong, where it hands out what tells."""
-    if isinstance(made, Tensor) and made.shape[1] == sde.STEPS:
-        return f"variance {float(made.double().var()):.3f} of 1"
-    return ""
-
-
-def heston_rows(table: Table, rounds: int) -> None:
-    """Heston paths with parameters of their own."""
+def heston_rows(table: Table, peers: Mapping[str, Job | None], rounds: int) -> None:
+    """Heston paths with parameters of their own; quality: how many standard errors the mean price
+    and the mean variance at the end are away from their laws."""
     model = Heston.from_regime(
         sde.regimes(PATHS, jump_intensity=0.0, hurst=0.5, mean_reversion=0.0)
     )
+    market = Market(model, sde.STEPS, sde.YEARS)
 
-    def run() -> Any:
-        g = torch.Generator().manual_seed(0)
-        return model.sample(PATHS, sde.STEPS, sde.YEARS, generator=g)
+    def run() -> tuple[Tensor, Tensor]:
+        paths = model.sample(
+            PATHS, sde.STEPS, sde.YEARS, generator=torch.Generator().manual_seed(0)
+        )
+        assert paths.variance is not None
+        return paths.log_price[:, -1], paths.variance[:, -1]
 
-    speed_rows(table, _some(HESTON), Job(PATHS, run), "Heston, 252 steps", rounds)
+    def quality(made: Any) -> str:
+        if not isinstance(made, tuple):
+            return "unchecked"
+        x, v = (part.double() for part in made)
+        n = len(x)
+        price = torch.exp(x - market.tensors(n)["mu"].double() * sde.YEARS)
+        off = price - 1, v - final_variance(market, n).double()
+        z = [float(d.mean() / d.std() * math.sqrt(n)) for d in off]
+        return f"price {z[0]:+.1f}, variance {z[1]:+.1f} s.e."
+
+    speed_rows(table, "Heston, 252 steps", Job(PATHS, run), peers, quality, rounds)
 
 
-def noise_rows(table: Table, rounds: int) -> None:
-    """Fractional Gaussian noise, an exponent for every path."""
+def noise_rows(table: Table, peers: Mapping[str, Job | None], rounds: int) -> None:
+    """Fractional Gaussian noise, an exponent for every path; its variance is 1."""
     hurst = torch.as_tensor(sde.regimes(PATHS).hurst)
     own = Job(PATHS, lambda: sde.noise(hurst, PATHS, sde.STEPS)().T)
-    speed_rows(table, _some(NOISE), own, "fractional noise, 252 steps", rounds)
 
+    def quality(made: Tensor) -> str:
+        return f"variance {float(made.double().square().mean()):.3f}"
 
-def _some(names: tuple[str, ...]) -> dict[str, Job | None]:
-    every = sde.peers()
-    return {name: every[name] for name in names}
+    speed_rows(table, "fractional noise, 252 steps", own, peers, quality, rounds)
 
 
 def hurst_row(table: Table, rounds: int) -> None:
@@ -183,15 +201,12 @@ def main() -> None:
         f"Parfait and peers, CPU time per path or window, median of {arguments.rounds} rounds",
         ("task", "peer", "peer / Parfait", "Parfait", "peer ", "quality"),
     )
-    steps: tuple[Callable[[], None], ...] = (
-        lambda: heston_rows(table, arguments.rounds),
-        lambda: noise_rows(table, arguments.rounds),
-        lambda: hurst_row(table, arguments.rounds),
-        lambda: sampler_row(table, model, arguments.rounds),
-        lambda: realism_rows(table, model),
-    )
-    for step in steps:
-        step()
+    peers = sde.peers()
+    heston_rows(table, {name: peers[name] for name in HESTON}, arguments.rounds)
+    noise_rows(table, {name: peers[name] for name in NOISE}, arguments.rounds)
+    hurst_row(table, arguments.rounds)
+    sampler_row(table, model, arguments.rounds)
+    realism_rows(table, model)
     table.print()
     write_results(arguments.output, "bench", [table], {"model": model.fingerprint})
 
