@@ -77,7 +77,7 @@ class BarCodec:
         self,
         bars: Float64[Tensor, "windows bars 5"],
         previous_close: Float64[Tensor, " windows"],
-        scale: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, "windows *bars"],
         log_volume: Float64[Tensor, " windows"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "windows 5 bars"]:
@@ -86,7 +86,7 @@ class BarCodec:
         Args:
             bars: valid OHLCV bars.
             previous_close: close before the first bar.
-            scale: s, per-bar volatility used as the unit.
+            scale: s, per-bar volatility used as the unit; of the window, or of each of its bars.
             log_volume: v0.
             generator: fills the zones of exact zeros; ``None`` takes their middle.
         """
@@ -95,7 +95,8 @@ class BarCodec:
         if generator is not None:
             noise = torch.rand(noise.shape, generator=generator, dtype=torch.float64)
         gap, wicks, volume = raw[:, GAP], raw[:, UPPER : LOWER + 1], raw[:, VOLUME]
-        no_gap = gap.abs() <= SAME_PRICE / scale[:, None]
+        s = by_bar(scale)
+        no_gap = gap.abs() <= SAME_PRICE / s
         code = raw.clone()
         code[:, GAP] = torch.where(
             no_gap,
@@ -104,7 +105,7 @@ class BarCodec:
         )
         wick_noise = torch.stack([noise[1], 1 - noise[1]], dim=1)
         code[:, UPPER : LOWER + 1] = torch.where(
-            wicks <= SAME_PRICE / scale[:, None, None],
+            wicks <= SAME_PRICE / s[:, None],
             -self.wick_zone * wick_noise,
             wicks.clamp_min(0).sqrt(),
         )
@@ -119,14 +120,14 @@ class BarCodec:
     def raw(
         bars: Float64[Tensor, "windows bars 5"],
         previous_close: Float64[Tensor, " windows"],
-        scale: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, "windows *bars"],
         log_volume: Float64[Tensor, " windows"],
     ) -> Float64[Tensor, "windows 5 bars"]:
         """Raw channels of the table above; volume zero is minus infinity."""
         log_price = torch.log(bars[..., :4])
         opens, highs, lows, closes = log_price.unbind(-1)
         before = torch.cat([torch.log(previous_close)[:, None], closes[:, :-1]], dim=1)
-        s = scale[:, None]
+        s = by_bar(scale)
         return torch.stack(
             [
                 (closes - before) / s,
@@ -168,7 +169,7 @@ class BarCodec:
         """
         mean, std = code.new_tensor(self.mean, dtype=torch.float64), code.new_tensor(self.std)
         y = code.to(torch.float64) * std.to(torch.float64)[:, None] + mean[:, None]
-        s = scale if scale.ndim == 2 else scale[:, None]
+        s = by_bar(scale)
         before = torch.cat([previous_close[:, None], close[:, :-1]], dim=1)
         size = y[:, GAP].abs()
         gap = torch.relu(size - self.gap_zone)
@@ -203,7 +204,7 @@ class BarCodec:
         cls,
         bars: Float64[Tensor, "windows bars 5"],
         previous_close: Float64[Tensor, " windows"],
-        scale: Float64[Tensor, " windows"],
+        scale: Float64[Tensor, "windows *bars"],
         log_volume: Float64[Tensor, " windows"],
         generator: torch.Generator,
     ) -> "BarCodec":
@@ -229,6 +230,11 @@ class BarCodec:
             mean=tuple(round(float(v), 6) for v in mean),
             std=tuple(round(float(v), 6) for v in std),
         )
+
+
+def by_bar(scale: Float64[Tensor, "windows *bars"]) -> Float64[Tensor, "windows #bars"]:
+    """A scale of the window beside its bars."""
+    return scale if scale.ndim == 2 else scale[:, None]
 
 
 def window_scale(

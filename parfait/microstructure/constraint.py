@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from parfait.microstructure.codec import MAX_LOG_RETURN, RETURN
+from parfait.microstructure.codec import MAX_LOG_RETURN, RETURN, by_bar
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def close_path(
         level: guide prices, read at anchored bars only.
     """
     limit = MAX_LOG_RETURN
-    steps = (returns.to(torch.float64) * _by_bar(scale)).clamp(-limit, limit)
+    steps = (returns.to(torch.float64) * by_bar(scale)).clamp(-limit, limit)
     total = torch.cumsum(steps, dim=1)
     position = torch.arange(level.shape[1]).expand_as(segments.index)
     # Position of the last anchor strictly before each bar; -1 where there is none.
@@ -133,7 +133,3 @@ def close_path(
     )
     inner = torch.exp((log_start + total - origin).clamp(-600.0, 600.0))
     return torch.where(segments.anchored, level, inner)
-
-
-def _by_bar(scale: Float64[Tensor, "windows *bars"]) -> Float64[Tensor, "windows #bars"]:
-    return scale if scale.ndim == 2 else scale[:, None]

@@ -14,10 +14,11 @@ from parfait.microstructure.constraint import Segments
 from parfait.microstructure.window import N_SUMMARY, History
 from parfait.regime import FIELD_NAMES, N_FIELDS
 
-N_BAR_FEATURES = 11
-# log s, log(s'/s), delta, bar interval; per regime field its value and a bit saying "given"; the
-# summary of the history.
-N_WINDOW_FEATURES = 4 + 2 * N_FIELDS + N_SUMMARY + 1
+N_BAR_FEATURES = 12
+# log s, log(s'/s), delta, bar interval, mean ln w; per regime field its value and a bit saying
+# "given"; the summary of the history.
+N_WINDOW_FEATURES = 5 + 2 * N_FIELDS + N_SUMMARY + 1
+MEAN_PACE = 4
 
 _LOG_UNIT_CENTRE = -4.6  # ln of 1 % a bar, an ordinary daily volatility: centres the log s feature
 VOLATILITY = FIELD_NAMES.index("volatility")
@@ -27,15 +28,17 @@ _VOLATILITIES = [VOLATILITY, FIELD_NAMES.index("initial_volatility")]
 def bar_features(
     increments: Float[Tensor, "windows bars"],
     segments: Segments,
-) -> Float[Tensor, "windows 11 bars"]:
+    pace: Float64[Tensor, "windows bars"],
+) -> Float[Tensor, "windows 12 bars"]:
     """Guide features per bar.
 
     Even increment times sqrt(k), cumulated guide over sqrt(T), phase in the segment, log2 k, log2
-    bars to the next anchor, anchored and free flags, position from both ends.
+    bars to the next anchor, anchored and free flags, position from both ends, ln w.
 
     Args:
         increments: A^+ g in return codes (possibly jittered, see ``jitter``).
         segments: the anchor set.
+        pace: w, see ``pace``.
     """
     n, width = increments.shape
     position = torch.arange(width, dtype=torch.float32).expand(n, width)
@@ -62,6 +65,7 @@ def bar_features(
             torch.cos(torch.pi * (position + 0.5) / total),
             torch.log2(1 + position) / 6,
             torch.log2(1 + left) / 6,
+            pace.log().to(torch.float32),
         ],
         dim=1,
     )
@@ -126,8 +130,11 @@ def window_features(
     delta: Float[Tensor, " windows"],
     bars_per_year: Float64[Tensor, " windows"],
     regime: Float[Tensor, "windows 22"],
-) -> Float[Tensor, "windows 37"]:
-    """Per-window conditions: log s, log(s'/s), delta, log bar interval, regime, history summary."""
+    pace: Float64[Tensor, "windows bars"],
+) -> Float[Tensor, "windows 38"]:
+    """Per-window conditions: log s, log(s'/s), delta, log bar interval, mean ln w, regime, summary
+    of the history.
+    """
     n = unit.shape[0]
     scale = history.scale.expand(n)
     columns = [
@@ -135,6 +142,7 @@ def window_features(
         torch.log(unit / scale).clamp(-3, 3),
         4.0 * delta.to(torch.float64),
         (torch.log(bars_per_year / 252.0) / 3).clamp(-4, 4),
+        2 * pace.log().mean(1),
     ]
     summary = history.summary.expand(n, -1)
     return torch.cat([torch.stack(columns, 1).to(torch.float32), regime, summary], dim=1)

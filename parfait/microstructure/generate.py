@@ -14,6 +14,7 @@ from parfait.microstructure.constraint import Segments, close_path, guide_increm
 from parfait.microstructure.features import VOLATILITY, bar_features, window_features
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.noise import Mix, unit_noise
+from parfait.microstructure.pace import guide_pace
 from parfait.microstructure.samplers import SAMPLERS
 from parfait.microstructure.units import course_of, unit_of
 from parfait.microstructure.window import History, no_history, read_history
@@ -170,10 +171,11 @@ class Microstructure:
         farthest = torch.zeros(n, dtype=torch.float64)
         for begin, end, cut in plan:
             unit = unit_of(past, regime, begin, end, bars_per_year, n)
-            course = course_of(regime, begin, end, bars_per_year, n)
             segments = Segments.from_anchors(cut)
-            base = self._base(level[:, begin:end], segments, start, unit, course)[0]
-            moves = base * segments.length.sqrt()
+            course = course_of(regime, begin, end, bars_per_year, n)
+            scale = unit[:, None] * segments.root_mean_square(course)
+            demanded = guide_increments(level[:, begin:end], segments, start)
+            moves = demanded / scale * segments.length.sqrt()
             farthest = torch.maximum(farthest, self.model.familiarity.quantile(moves, segments))
             start = level[:, end - 1]
         return farthest ** len(plan)
@@ -188,19 +190,6 @@ class Microstructure:
         if regime is None or spot is None:
             raise UserError("without a history, generation needs a regime and a spot price")
         return torch.tensor([float(spot)], dtype=torch.float64)
-
-    def _base(
-        self, level: Tensor, segments: Segments, close: Tensor, unit: Tensor, course: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """(A^+ g in codes, the scale of each bar).
-
-        A regime that changes inside the window is dressed in a scale of its own: the network sees
-        bars of one volatility, and each segment gets its own back. Constant within a segment, the
-        scale leaves sums over it to the guide.
-        """
-        scale = unit[:, None] * segments.root_mean_square(course)
-        base = guide_increments(level, segments, close) / (scale * self.model.codec.return_unit)
-        return base.to(torch.float32), scale
 
     def _chunk(
         self,
@@ -218,7 +207,16 @@ class Microstructure:
         model, n = self.model, level.shape[0]
         segments = Segments.from_anchors(anchored)
         close = past.last_close.expand(n)
-        base, scale = self._base(level, segments, close, unit, course)
+        # A regime that changes inside the window is dressed in a scale of its own, and so is each
+        # segment as its moves tell: the network sees bars of one volatility. Constant within a
+        # segment, the scale leaves sums over it to the guide.
+        scale = unit[:, None] * segments.root_mean_square(course)
+        demanded = guide_increments(level, segments, close)
+        moves = demanded / scale * segments.length.sqrt()
+        told = torch.full((n,), regime is not None)
+        pace = guide_pace(moves, segments, past.recent.expand(n), told)
+        scale = scale * pace
+        base = (demanded / (scale * model.codec.return_unit)).to(torch.float32)
         frequency = torch.full((n,), float(bars_per_year), dtype=torch.float64)
         relative = torch.zeros(n, len(FIELD_NAMES), dtype=torch.float64)
         given = torch.zeros_like(relative, dtype=torch.bool)
@@ -233,8 +231,9 @@ class Microstructure:
             torch.zeros(n),
             frequency,
             model.scaling.features(relative, given),
+            pace,
         )
-        features = bar_features(base, segments)
+        features = bar_features(base, segments, pace)
         tokens = model.net.encode_history(past.codes, past.mask)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:

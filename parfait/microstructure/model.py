@@ -20,7 +20,7 @@ from parfait.microstructure.unet1d import UNet1D
 from parfait.utils.errors import UserError
 from parfait.utils.files import write_files
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "unet1d"
 

@@ -11,13 +11,16 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from parfait.microstructure.codec import BarCodec, window_scale
+from parfait.microstructure.constraint import Segments
 from parfait.microstructure.diffusion import EDM, diffusion_loss
 from parfait.microstructure.familiarity import Familiarity
 from parfait.microstructure.features import VOLATILITY, RegimeScaling
 from parfait.microstructure.model import DenoiserModel
+from parfait.microstructure.pace import guide_pace, recent_variance
 from parfait.microstructure.training import (
     Augmentation,
     Batch,
+    close_returns,
     draw_labels,
     make_batch,
     regular_anchors,
@@ -96,7 +99,7 @@ class MicrostructureModule(lightning.LightningModule):
         model = DenoiserModel.load(path)
         if model.net.config | {"dropout": 0} != self.net.config | {"dropout": 0}:
             raise UserError(
-                f"model.init_from={self.init_from} holds a network {model.net.config}, the "
+                f"ckpt={self.init_from} holds a network {model.net.config}, the "
                 f"configuration asks for {self.net.config}; make model.net equal to it"
             )
         self.net.load_state_dict(model.net.state_dict())
@@ -124,7 +127,7 @@ class MicrostructureModule(lightning.LightningModule):
         self._fit_code(bars, bars_per_year, data, generator)
         told = replace(self.augmentation, max_delta=0.0)
         batch = self._prepare((bars, bars_per_year), generator, augmentation=told)
-        self.familiarity = Familiarity.fit([(batch.bar_features[:, 0], batch.segments)])
+        self.familiarity = Familiarity.fit([(batch.moves, batch.segments)])
 
     def _fit_code(
         self, bars: Tensor, bars_per_year: Tensor, data: Any, generator: torch.Generator
@@ -132,7 +135,14 @@ class MicrostructureModule(lightning.LightningModule):
         """Standardisation of codes and labels."""
         past, future = bars[:, : data.history + 1], bars[:, data.history + 1 :]
         scale, log_volume = window_scale(past)
-        self.codec = BarCodec.fit(future, past[:, -1, 3], scale, log_volume, generator)
+        returns = close_returns(past[:, -1, 3], future) / scale[:, None]
+        anchored = regular_anchors(len(returns), returns.shape[1], self.validate_every)
+        segments = Segments.from_anchors(anchored)
+        moves = segments.spread(returns) * segments.length.sqrt()
+        recent = recent_variance(torch.log(past[..., 3]).diff(dim=1), scale)
+        told = torch.zeros(len(scale), dtype=torch.bool)
+        paced = scale[:, None] * guide_pace(moves, segments, recent, told)
+        self.codec = BarCodec.fit(future, past[:, -1, 3], paced, log_volume, generator)
         self.scaling = RegimeScaling(used=tuple(n in _USED_FIELDS for n in FIELD_NAMES))
         known = data.labels(bars[:, data.history :], bars_per_year)
         labels = draw_labels(known, generator)

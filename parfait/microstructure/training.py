@@ -19,6 +19,7 @@ from parfait.microstructure.features import (
     jitter,
     window_features,
 )
+from parfait.microstructure.pace import guide_pace
 from parfait.microstructure.window import History, read_history
 from parfait.regime import N_FIELDS
 
@@ -46,7 +47,7 @@ class Augmentation:
     noisy: float = 0.8
     blank_patch: float = 0.3
     drop_history: float = 0.2
-    drop_regime: float = 0.4
+    drop_regime: float = 0.5
     drop_field: float = 0.5
     unit_jitter: float = 0.2
     max_delta: float = 0.2
@@ -61,13 +62,17 @@ _SPACING_SHARES = (0.1, 0.1, 0.4, 0.15, 0.1, 0.1, 0.05)
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step: clean codes in the null space, and everything the network is told."""
+    """One training step: clean codes in the null space, and everything the network is told.
+
+    ``moves`` are those of the guide in units of s', for ``familiarity``.
+    """
 
     clean: Float[Tensor, "windows 5 bars"]
     segments: Segments
     bar_features: Float[Tensor, "windows features bars"]
     window_features: Float[Tensor, "windows globals"]
     history: History
+    moves: Float64[Tensor, "windows bars"]
 
     def to(self, device: torch.device) -> "Batch":
         """What the network and the loss read, on another device; batches are made on the CPU."""
@@ -85,6 +90,7 @@ class Batch:
             self.bar_features.to(device),
             self.window_features.to(device),
             past,
+            self.moves,
         )
 
 
@@ -120,21 +126,26 @@ def make_batch(
     unit = torch.where(given[:, VOLATILITY], wanted, history.scale)
     # A window that stands still has no volatility to be the unit.
     unit = (unit * torch.exp(augmentation.unit_jitter * noise)).clamp_min(MIN_SCALE)
-    codes = codec.encode(future, history.last_close, unit, history.log_volume, generator)
+    returns = close_returns(history.last_close, future) / unit[:, None]
     if anchored is None:
-        anchored = draw_anchors(codes[:, RETURN], generator)
+        anchored = draw_anchors(returns.to(torch.float32), generator)
     segments = Segments.from_anchors(anchored)
+    moves = segments.spread(returns) * segments.length.sqrt()
+    pace = guide_pace(moves, segments, history.recent, given[:, VOLATILITY])
+    scale = unit[:, None] * pace
+    codes = codec.encode(future, history.last_close, scale, history.log_volume, generator)
     history = _augment_history(history, augmentation, patch, generator)
     increments = segments.spread(codes[:, RETURN])
     delta = augmentation.max_delta * torch.rand(n, generator=generator)
-    features = bar_features(jitter(increments, segments, delta, generator), segments)
+    features = bar_features(jitter(increments, segments, delta, generator), segments, pace)
     regime = scaling.features(scaling.relative(z, unit, bars_per_year), given)
     return Batch(
         clean=segments.project(codes),
         segments=segments,
         bar_features=features,
-        window_features=window_features(history, unit, delta, bars_per_year, regime),
+        window_features=window_features(history, unit, delta, bars_per_year, regime, pace),
         history=history,
+        moves=moves,
     )
 
 
@@ -178,6 +189,13 @@ def _augment_history(
         mask=history.mask * (~blank),
         summary=history.summary * (~dropped),
     )
+
+
+def close_returns(
+    previous_close: Float64[Tensor, " windows"], bars: Float64[Tensor, "windows horizon 5"]
+) -> Float64[Tensor, "windows horizon"]:
+    """ln C_t / C_{t-1}."""
+    return torch.log(torch.cat([previous_close[:, None], bars[..., 3]], dim=1)).diff(dim=1)
 
 
 def regular_anchors(windows: int, horizon: int, every: int) -> Bool[Tensor, "windows horizon"]:

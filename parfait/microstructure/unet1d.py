@@ -4,8 +4,12 @@ Resolution halves twice; each level has one residual block of two 3-tap convolut
 down and one on the way up (the skip is concatenated *after* upsampling). Noise level, window-wide
 conditions and the pooled history modulate every block through AdaGN (Dhariwal & Nichol 2021); the
 history's tokens are attended to from half resolution downwards, the window attends to itself at
-the lowest. Any horizon is legal: the window is padded on the right to a multiple of 4 and the
-padding is masked out of convolutions, norms and attention, so it changes nothing.
+the lowest. Norms forget how large a window is, which a denoiser must know: mean and size of every
+channel are told to all blocks, and each channel's own input reaches the output with a gain: one of
+low rank over the bars that follows from what is told, and one of every bar from the last layer, for
+the best denoiser of a mixture of variances multiplies its input by a guess of the variance there.
+Any horizon is legal: the window is padded on the right to a multiple of 4 and the padding is masked
+out of convolutions, norms and attention, so it changes nothing.
 """
 
 import itertools
@@ -22,6 +26,8 @@ from parfait.microstructure.codec import N_CHANNELS
 from parfait.microstructure.features import N_BAR_FEATURES, N_WINDOW_FEATURES
 from parfait.microstructure.history import HistoryEncoder, attend
 from parfait.utils.errors import UserError, require
+
+_GAIN_RANK = 8
 
 
 class UNet1D(nn.Module):
@@ -75,7 +81,7 @@ class UNet1D(nn.Module):
             torch.exp(torch.linspace(math.log(0.5), math.log(64), 16))
         )
         self.condition = nn.Sequential(
-            nn.Linear(32 + N_WINDOW_FEATURES + history_width, embedding),
+            nn.Linear(32 + 2 * N_CHANNELS + N_WINDOW_FEATURES + history_width, embedding),
             nn.SiLU(),
             nn.Linear(embedding, embedding),
             nn.SiLU(),
@@ -100,9 +106,14 @@ class UNet1D(nn.Module):
         )
         self.up = nn.ModuleList(stage(i, 2 * widths[i]) for i in range(len(widths) - 1))
         self.head_norm = _MaskedGroupNorm(widths[0])
-        self.head = nn.Conv1d(widths[0], N_CHANNELS, 3, padding=1)
+        self.head = nn.Conv1d(widths[0], 2 * N_CHANNELS, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # pyright: ignore[reportArgumentType]
+        self.gain_basis = nn.Conv1d(N_BAR_FEATURES, _GAIN_RANK, 1)
+        modulated = widths[0] + N_CHANNELS * (_GAIN_RANK + 2)
+        self.head_modulation = nn.Linear(embedding, modulated)
+        nn.init.zeros_(self.head_modulation.weight)
+        nn.init.zeros_(self.head_modulation.bias)
 
     def encode_history(
         self, codes: Float[Tensor, "windows 5 history"], mask: Float[Tensor, "windows history"]
@@ -140,7 +151,8 @@ class UNet1D(nn.Module):
 
         phase = c_noise[:, None] * self.noise_frequencies
         wave = torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)
-        emb = self.condition(torch.cat([wave, window_features, tokens.mean(1)], dim=1))
+        told = [wave, _level_and_size(h[:, :N_CHANNELS], masks[0]), window_features, tokens.mean(1)]
+        emb = self.condition(torch.cat(told, dim=1))
 
         h = self.stem(_masked(h, masks[0]))
         skips = []
@@ -155,13 +167,29 @@ class UNet1D(nn.Module):
             h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = self.grow[level](_masked(h, masks[level]))
             h = _run(self.up[level], torch.cat([h, skips.pop()], 1), emb, tokens, masks[level])
-        h = F.silu(self.head_norm(h, masks[0]))
-        return self.head(_masked(h, masks[0]))[..., :bars]
+        rest = N_CHANNELS * _GAIN_RANK, N_CHANNELS, N_CHANNELS
+        parts = self.head_modulation(emb)[:, :, None].split([h.shape[1], *rest], dim=1)
+        size, by_bar, gain, shift = parts
+        basis = torch.tanh(self.gain_basis(bar_features))
+        gain = gain + by_bar.reshape(-1, N_CHANNELS, _GAIN_RANK) @ basis
+        h = F.silu(self.head_norm(h, masks[0])) * (1 + size)
+        answer, local = self.head(_masked(h, masks[0]))[..., :bars].chunk(2, dim=1)
+        return answer + (gain + local) * x + shift
 
 
 def _run(stage: Any, h: Tensor, emb: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
     h = stage["block"](h, emb, mask)
     return stage["cross"](h, tokens, mask) if "cross" in stage else h
+
+
+def _level_and_size(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean and log root mean square of each channel over the real bars: (windows, 2 channels)."""
+    moments = torch.stack([x, x.square()])
+    if mask is None:
+        level, square = moments.mean(-1)
+    else:
+        level, square = (moments * mask[:, None]).sum(-1) / mask.sum(-1, keepdim=True)
+    return torch.cat([level, 0.5 * torch.log(square + 1e-4)], dim=1)
 
 
 def _pyramid(valid: Tensor | None, levels: int) -> list[Tensor | None]:

@@ -15,6 +15,7 @@ from parfait.microstructure.codec import (
     BarCodec,
     window_scale,
 )
+from parfait.microstructure.pace import recent_variance
 
 # The encoder's *input* is clipped: one crash bar must not saturate the tokens. Targets never are.
 _CLIP_RETURN, _CLIP_OTHER = 6.0, 5.0
@@ -37,6 +38,7 @@ class History:
         scale: s, the unit of returns.
         log_volume: v0.
         last_close: where generated bars start.
+        recent: variance of the last bars over s^2, see ``pace``.
     """
 
     codes: Float[Tensor, "windows 5 history"]
@@ -45,6 +47,7 @@ class History:
     scale: Float64[Tensor, " windows"]
     log_volume: Float64[Tensor, " windows"]
     last_close: Float64[Tensor, " windows"]
+    recent: Float64[Tensor, " windows"]
 
     @property
     def zero_gaps(self) -> Bool[Tensor, " windows"]:
@@ -85,6 +88,7 @@ def read_history(
         scale,
         log_volume,
         bars[:, -1, 3],
+        recent_variance(torch.log(bars[..., 3]).diff(dim=1), scale),
     )
 
 
@@ -133,4 +137,5 @@ def no_history(
         scale,
         torch.full((n,), 13.8, dtype=torch.float64),
         last_close,
+        torch.ones(n, dtype=torch.float64),
     )

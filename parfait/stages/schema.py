@@ -27,6 +27,7 @@ class TrainConfig:
     name: str = MISSING
     tags: list[str] = field(default_factory=list)
     seed: int = MISSING
+    ckpt: str | None = None
     ckpt_path: str | None = None
     optimized_metric: str = MISSING
     output_dir: str = MISSING

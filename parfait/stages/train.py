@@ -46,6 +46,8 @@ def train(cfg: DictConfig) -> float:
     require("seed", settings.seed, 0, _MAX_SEED)
     for name in ("max_epochs", "max_steps"):
         _check_limit(f"trainer.{name}", cfg.trainer.get(name))
+    if settings.ckpt is not None and "init_from" not in cfg.model:
+        raise UserError(f"ckpt={settings.ckpt}: this model cannot start from other weights")
     with run_guard(cfg, "train") as folder:
         return _train(cfg, folder)
 

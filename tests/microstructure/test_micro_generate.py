@@ -7,6 +7,7 @@ import torch
 
 from parfait.microstructure import DenoiserModel, Microstructure
 from parfait.microstructure.chunks import plan_chunks
+from parfait.microstructure.features import N_BAR_FEATURES
 from parfait.microstructure.training import regular_anchors
 from parfait.microstructure.unet1d import UNet1D
 from parfait.regime import Regime, mean_volatility
@@ -175,8 +176,8 @@ def test_padding_is_inert() -> None:
         torch.nn.init.normal_(parameter, std=0.2)
     g = torch.Generator().manual_seed(0)
     x = torch.randn(4, 5, 12, generator=g)
-    features = torch.randn(4, 11, 12, generator=g)
-    told = torch.randn(4, net.condition[0].in_features - 32 - 16, generator=g)
+    features = torch.randn(4, N_BAR_FEATURES, 12, generator=g)
+    told = torch.randn(4, net.condition[0].in_features - 32 - 10 - 16, generator=g)
     tokens = net.encode_history(torch.randn(4, 5, 60, generator=g), torch.ones(4, 60))
     noise = torch.zeros(4)
     plain = net(x, noise, features, told, tokens)
