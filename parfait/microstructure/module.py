@@ -97,10 +97,15 @@ class MicrostructureModule(lightning.LightningModule):
 
     def _start_from(self, path: str | None) -> None:
         model = DenoiserModel.load(path)
-        if model.net.config | {"dropout": 0} != self.net.config | {"dropout": 0}:
+        found, asked = model.net.config, self.net.config
+        other = [k for k in asked if k != "dropout" and found.get(k) != asked[k]]
+        if other:
+            held, wanted = (
+                ", ".join(f"{k}={config.get(k)}" for k in other) for config in (found, asked)
+            )
             raise UserError(
-                f"ckpt={self.init_from} holds a network {model.net.config}, the "
-                f"configuration asks for {self.net.config}; make model.net equal to it"
+                f"ckpt={self.init_from} holds a network with {held}, the configuration {wanted}; "
+                "make model.net equal to it"
             )
         self.net.load_state_dict(model.net.state_dict())
         self.codec, self.scaling = model.codec, model.scaling

@@ -98,3 +98,9 @@ def test_a_mistake_is_named(tmp_path: Path, overrides: list[str], message: str) 
         cfg = compose("train", [*settings, *overrides, f"output_dir={tmp_path / 'run'}"])
     with pytest.raises(UserError, match=message):
         train(cfg)
+
+
+def test_other_weights_to_start_from_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ckpt=embedded: this model cannot start from other"):
+        train(config(tmp_path / "run", "ckpt=embedded"))
+    assert not (tmp_path / "run").exists()

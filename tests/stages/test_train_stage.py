@@ -275,6 +275,19 @@ def test_an_unknown_metric_is_found_at_the_first_validation(tmp_path: Path) -> N
         train(config(tmp_path / "run", "optimized_metric=foo", "trainer.max_epochs=1000"))
 
 
+def test_fine_tuning_starts_from_the_weights_and_constants_of_a_run(
+    finished: tuple[Path, float], tmp_path: Path
+) -> None:
+    """At a rate of zero the weights stay what they were."""
+    still = [f"ckpt={finished[0]}", "optim.optimizer.lr=0", "trainer.max_epochs=1"]
+    value = train(config(tmp_path / "still", *still))
+    assert value == pytest.approx(finished[1], rel=1e-6)
+    after = weights(tmp_path / "still")
+    assert all(torch.equal(after[name], tensor) for name, tensor in weights(finished[0]).items())
+    with pytest.raises(UserError, match="width=8, the configuration width=16"):
+        train(config(tmp_path / "wider", f"ckpt={finished[0]}", "model.net.width=16"))
+
+
 def test_a_new_start_in_the_folder_of_a_run_is_refused(finished: tuple[Path, float]) -> None:
     with pytest.raises(UserError, match="ckpt_path=last to continue it, or another output_dir="):
         train(config(finished[0], "trainer.max_epochs=2"))
