@@ -1,6 +1,7 @@
 """What the benchmarks share: tables, files, and honest timing."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from parfait.microstructure import Microstructure
+from parfait.utils.errors import UserError
 
 
 def load_model(run: str) -> Microstructure:
@@ -61,3 +63,12 @@ def write_results(folder: str, name: str, tables: list[Table], data: dict[str, A
     (out / f"{name}.md").write_text("\n".join(table.markdown() for table in tables))
     (out / f"{name}.json").write_text(json.dumps(data, indent=1))
     print(f"wrote {out / name}.md and .json")
+
+
+def run(main: Callable[[], None]) -> None:
+    """``main``; a mistake of the user is one sentence and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

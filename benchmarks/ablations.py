@@ -18,7 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from _common import Table, write_results  # pyright: ignore[reportImplicitRelativeImport]
+from _common import Table, run, write_results  # pyright: ignore[reportImplicitRelativeImport]
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
@@ -82,7 +82,7 @@ VARIANTS = (
     Variant("history never shown", ("model.augmentation.drop_history=1",)),
     Variant("regime never told", ("model.augmentation.drop_regime=1",)),
     Variant("width 32", ("model.net.width=32",)),
-    Variant("width 64", ("model.net.width=64",)),
+    Variant("width 48", ("model.net.width=48",)),
     Variant("dropout .15", ("model.net.dropout=0.15",)),
     Variant("sampler dpmpp_2m, 10 steps", sampler=(("sampler", "dpmpp_2m"),), weights=BASE),
     Variant("sampler heun, 40 steps", sampler=(("sampler", "heun"), ("steps", 40)), weights=BASE),
@@ -159,7 +159,9 @@ def judged(variant: Variant, run: Path, held: Windows) -> dict[str, Any]:
         for seed in SEEDS:
             generator = torch.Generator().manual_seed(seed)
             how: dict[str, Any] = {"bars_per_year": held.bars_per_year, **dict(variant.sampler)}
-            made.append(model.generate(held.history, held.guide(), generator=generator, **how))
+            made.append(
+                model.generate(held.history, held.guide(), None, generator=generator, **how)
+            )
     real = judge_channels(encode_window(held.history, held.future))
     for bars in made:
         codes.append(judge_channels(encode_window(held.history, bars)))
@@ -189,4 +191,4 @@ def null_deviation(held: Windows, bars: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -12,7 +12,6 @@ one layer each, in depth.
 import argparse
 import math
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     Table,
     load_model,
+    run,
     write_results,
 )
 from _sde_peers import (  # pyright: ignore[reportImplicitRelativeImport]
@@ -43,7 +43,6 @@ from parfait.metrics.functional.windows import encode_window, judge_channels
 from parfait.microstructure import Microstructure
 from parfait.sde import Heston
 from parfait.sde.fractional import fractional_noise
-from parfait.utils.errors import UserError
 
 PATHS, BARS, EXPONENT = 8192, 250, 0.7
 HESTON = (
@@ -212,8 +211,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

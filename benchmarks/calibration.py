@@ -12,7 +12,6 @@ embedded indices, a list of {"name", "path", "asset", "options"} with options of
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import polars as pl
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     Table,
+    run,
     write_results,
 )
 from torch import Tensor
@@ -42,7 +42,6 @@ from parfait.metrics.functional.targets import TARGETS, path_targets
 from parfait.metrics.functional.utility import tail_risk
 from parfait.metrics.neutral import neutral_paths
 from parfait.metrics.rivals.forecasts import FORECASTS
-from parfait.utils.errors import UserError
 
 HORIZONS, STEPS, BLOCK = (5, 10, 20), 20, 87
 _DAY = 86_400_000_000
@@ -206,8 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -10,12 +10,12 @@ Brownian-scaled root mean square range over the realised volatility (real daily 
 
 import argparse
 import math
-import sys
 
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     Table,
     load_model,
+    run,
     write_results,
 )
 
@@ -26,7 +26,6 @@ from parfait.microstructure import Microstructure
 from parfait.microstructure.training import regular_anchors
 from parfait.regime import Regime
 from parfait.sde import Guide
-from parfait.utils.errors import UserError
 
 PATHS, STEPS, BARS_PER_YEAR = 128, 20, 252.0
 SIGMAS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
@@ -78,8 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -8,12 +8,11 @@ this shows what the yardstick sees, not what they are worth.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 
 import torch
-from _common import Table, write_results  # pyright: ignore[reportImplicitRelativeImport]
+from _common import Table, run, write_results  # pyright: ignore[reportImplicitRelativeImport]
 from torch import Tensor
 
 from parfait.data import embedded_bars, make_segments
@@ -158,8 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -9,19 +9,20 @@ growth of prices, and pairs that differ in one field alone.
 
 import argparse
 import math
-import sys
 from typing import Any
 
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     Table,
     load_model,
+    run,
     write_results,
 )
 from torch import Tensor
 
 from parfait.bars import bars_to_tensor
 from parfait.data import embedded_bars
+from parfait.evaluation.control import regimes
 from parfait.labels import label_windows
 from parfait.metrics.functional.control import (
     Recovery,
@@ -33,7 +34,6 @@ from parfait.metrics.functional.counterfactual import counterfactual, cross_talk
 from parfait.metrics.probes import Probe, probe
 from parfait.microstructure import Microstructure
 from parfait.regime import FIELD_NAMES, Regime, mean_volatility
-from parfait.utils.errors import UserError
 
 BARS_PER_YEAR = 252.0
 FIELDS = ("drift", "volatility", "jump_intensity", "mean_reversion", "hurst")
@@ -68,30 +68,13 @@ class Bench:
         return label_windows(made.windows(self.spot, which), BARS_PER_YEAR)
 
 
-def drawn(paths: int) -> Regime:
-    """sigma log-uniform on 5-100 %, lambda uniform on 0-50, H on .1-.9, drift within +-1."""
-    u = torch.rand((5, paths), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    sigma = 0.05 * 20 ** u[0]
-    half = (u[4] < 0.5).to(torch.float64)  # without memory
-    return Regime(
-        drift=2 * u[1] - 1,
-        volatility=sigma,
-        jump_intensity=50 * u[2],
-        jump_std=0.15 * sigma,
-        hurst=half * 0.5 + (1 - half) * (0.1 + 0.8 * u[3]),
-        vol_of_vol=sigma,
-        variance_reversion=5.0,
-        initial_volatility=sigma,
-    )
-
-
 def cells(recovery: Recovery) -> list[str]:
     parts = (recovery.bias, recovery.rmse, recovery.spearman, recovery.slope, recovery.coverage)
     return [f"{m.value:.3f}" if m.value is not None else str(m) for m in parts]
 
 
 def trip_table(bench: Bench, paths: int) -> tuple[Table, dict[str, Any]]:
-    regime = drawn(paths)
+    regime = regimes(paths)
     made = bench.probe(regime)
     labels = [bench.labels(made, which) for which in ("bars", "path")]
     columns = ("bias", "rmse", "spearman", "slope", "cover 90")
@@ -195,8 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -8,7 +8,6 @@ returns is free, so the bias there is that of the range. ``real`` is the data it
 """
 
 import argparse
-import sys
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     Table,
     load_model,
+    run,
     write_results,
 )
 from torch import Tensor
@@ -24,7 +24,6 @@ from parfait.evaluation.windows import HORIZON, load_split
 from parfait.metrics.functional.facts import stylised_facts
 from parfait.metrics.functional.windows import WindowCode, encode_window
 from parfait.microstructure.constraint import Segments
-from parfait.utils.errors import UserError
 
 REFERENCE = ("dpmpp_2m", 40)
 CONTENDERS = (
@@ -123,8 +122,4 @@ def _cells(values: dict[str, float], biased: str = "") -> tuple[object, ...]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

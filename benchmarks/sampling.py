@@ -11,7 +11,6 @@ its time per batch is 1000 x the mean of a few steps; one full run checks that.
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -20,6 +19,7 @@ from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     Table,
     cpu_seconds,
     load_model,
+    run,
     write_results,
 )
 from torch import Tensor, nn
@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from parfait.evaluation.windows import HORIZON, load_split
 from parfait.microstructure import Microstructure
 from parfait.microstructure.generate import DEFAULT_SAMPLER, DEFAULT_STEPS
-from parfait.utils.errors import UserError
 
 CHANNELS, CONDITIONS, DDPM_STEPS = 5, 11, 1000
 CONTENDERS = (*DEFAULT_STEPS.items(), ("dpmpp_2m", 6))
@@ -217,8 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

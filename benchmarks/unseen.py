@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _common import Table, write_results  # pyright: ignore[reportImplicitRelativeImport]
+from _common import Table, run, write_results  # pyright: ignore[reportImplicitRelativeImport]
 
 from parfait.evaluation.candidates import NEUTRAL
 from parfait.evaluation.results import NULLS, WORST
@@ -115,4 +115,4 @@ def row(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

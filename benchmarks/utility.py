@@ -8,12 +8,12 @@ forecast, and by rivals. A HAR-style ridge learns from them to forecast the real
 """
 
 import argparse
-import sys
 
 import torch
 from _common import (  # pyright: ignore[reportImplicitRelativeImport]
     Table,
     load_model,
+    run,
     write_results,
 )
 from torch import Tensor
@@ -25,7 +25,6 @@ from parfait.metrics.neutral import neutral_paths
 from parfait.microstructure import Microstructure
 from parfait.microstructure.training import regular_anchors
 from parfait.sde import Guide
-from parfait.utils.errors import UserError
 
 
 def neutral_guide(windows: Windows, generator: torch.Generator) -> Guide:
@@ -93,8 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)
