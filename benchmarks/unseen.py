@@ -59,8 +59,14 @@ def main() -> None:
 
 
 def source(asset: dict[str, Any]) -> list[str]:
-    options = json.dumps(asset.get("options") or {})
-    return [f"data.path={asset['path']}", f"data.options={options}"]
+    return [f"data.path={asset['path']}", f"data.options={_literal(asset.get('options') or {})}"]
+
+
+def _literal(value: Any) -> str:
+    """In the grammar of Hydra, which wants the keys of a mapping bare."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_literal(v)}" for key, v in value.items()) + "}"
+    return json.dumps(value)
 
 
 def evaluate(folder: Path, asset: dict[str, Any], windows: int, run: Path | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from parfait.microstructure.constraint import Segments
 
-PRIOR, PRIOR_TOLD = 1.5, 6.0  # a, segments; where a regime tells the volatility
+PRIOR, PRIOR_TOLD = 1.5, 10.0  # a, segments; where a regime tells the volatility
 HALF_LIFE = 10.0  # h, bars
 FADE = 10.0  # h_p, bars until the past's last days count half
 LARGEST = 5.0  # x_max: a jump is not a burst of so many bars

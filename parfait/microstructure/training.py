@@ -117,19 +117,26 @@ def make_batch(
     past, future = bars[:, : history_length + 1], bars[:, history_length + 1 :]
     n = future.shape[0]
     history = read_history(past, history_length, codec, generator)
-    z = draw_labels(label_windows(bars[:, history_length:], bars_per_year), generator)
+    labels = label_windows(bars[:, history_length:], bars_per_year)
+    z = draw_labels(labels, generator)
     given = _keep(n, augmentation, generator)
+    returns = close_returns(history.last_close, future)
+    if anchored is None:
+        size = returns.square().mean(1).sqrt().clamp_min(MIN_SCALE)
+        ordinary = torch.where(given[:, VOLATILITY], size, history.scale)
+        anchored = draw_anchors((returns / ordinary[:, None]).to(torch.float32), generator)
+    segments = Segments.from_anchors(anchored)
     # With a regime its volatility *is* the unit, so that the network answers in multiples of it and
     # a wilder regime scales the bars; without one the unit is the past's.
-    wanted = torch.exp(z[:, VOLATILITY]) / bars_per_year.sqrt()
+    told = told_unit(returns, segments)
+    # What the ranges know as well. At inference both are the regime's, so wicks and gaps are those
+    # of windows in which they agree, and no past is needed to tell them apart.
+    z[:, VOLATILITY] = torch.log(labels.total_volatility)
     noise = torch.randn(n, generator=generator, dtype=torch.float64)
-    unit = torch.where(given[:, VOLATILITY], wanted, history.scale)
+    jittered = history.scale * torch.exp(augmentation.unit_jitter * noise)
     # A window that stands still has no volatility to be the unit.
-    unit = (unit * torch.exp(augmentation.unit_jitter * noise)).clamp_min(MIN_SCALE)
-    returns = close_returns(history.last_close, future) / unit[:, None]
-    if anchored is None:
-        anchored = draw_anchors(returns.to(torch.float32), generator)
-    segments = Segments.from_anchors(anchored)
+    unit = torch.where(given[:, VOLATILITY], told, jittered).clamp_min(MIN_SCALE)
+    returns = returns / unit[:, None]
     moves = segments.spread(returns) * segments.length.sqrt()
     pace = guide_pace(moves, segments, history.recent, given[:, VOLATILITY])
     scale = unit[:, None] * pace
@@ -162,6 +169,30 @@ def draw_labels(labels: Labels, generator: torch.Generator) -> Float64[Tensor, "
     z = labels.loc + labels.scale * noise
     z[:, VOLATILITY] = labels.total_volatility.log() + labels.total_spread * noise[:, VOLATILITY]
     return z
+
+
+def told_unit(
+    returns: Float64[Tensor, "windows horizon"], segments: Segments
+) -> Float64[Tensor, " windows"]:
+    """u, the volatility per bar that a window's regime is said to have: its null-space returns in
+    units of u w have mean square 1.
+
+    A draw of the label posterior would be off at random, so that a network that knows the past
+    would rightly move every answer towards it; the window's total deviation would make the bars
+    calm where the guide is lively. With u, bars between anchors have the volatility that is asked
+    for, whatever the past, and more of it where the guide moves more. Four steps to the fixed
+    point, from the root mean square of all returns, where it stays if no return is free.
+    """
+    null = returns - segments.spread(returns)
+    moves = segments.spread(returns) * segments.length.sqrt()
+    freedom = segments.degrees_of_freedom.double()
+    unit = returns.square().mean(1).sqrt().clamp_min(MIN_SCALE)
+    known = torch.ones_like(unit), torch.ones_like(unit, dtype=torch.bool)
+    for _ in range(4):
+        pace = guide_pace(moves / unit[:, None], segments, *known)
+        square = (null / pace).square().sum(1) + unit.square()
+        unit = (square / (freedom + 1)).sqrt().clamp_min(MIN_SCALE)
+    return unit
 
 
 def _keep(

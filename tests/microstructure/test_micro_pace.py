@@ -17,6 +17,7 @@ from parfait.microstructure.pace import (
     guide_pace,
     recent_variance,
 )
+from parfait.microstructure.training import told_unit
 
 
 def _every(spacing: int, windows: int = 1, bars: int = 32) -> Segments:
@@ -114,3 +115,27 @@ def test_recent_variance_is_one_for_ordinary_days_and_follows_the_last() -> None
     early[:, :8] *= 3
     assert float(recent_variance(late, scale).mean()) > 3
     assert float(recent_variance(early, scale).mean()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("spacing", [1, 2, 4, 8, 32])
+def test_the_told_unit_leaves_null_space_codes_of_mean_square_one(spacing: int) -> None:
+    g = torch.Generator().manual_seed(4)
+    returns = 0.02 * torch.randn(500, 32, generator=g, dtype=torch.float64)
+    returns = returns * torch.exp(0.7 * torch.randn(500, 1, generator=g, dtype=torch.float64))
+    segments = _every(spacing, 500)
+    unit = told_unit(returns, segments)
+    assert torch.allclose(told_unit(3 * returns, segments), 3 * unit)  # a wilder window
+    total = returns.square().mean(1).sqrt()
+    if spacing == 1:  # nothing is free: the window's own deviation
+        assert torch.allclose(unit, total)
+        return
+    null, told = returns - segments.spread(returns), torch.ones(500, dtype=torch.bool)
+    moves = segments.spread(returns) * segments.length.sqrt() / unit[:, None]
+    pace = guide_pace(moves, segments, torch.ones_like(unit), told) * unit[:, None]
+    freedom = 32 - 32 // spacing
+    square = (null / pace).square().sum(1) / freedom
+    assert float(square.median()) == pytest.approx(1, abs=0.02)
+    assert float(square.quantile(0.05)) > 0.8  # four steps: not quite there under lively guides
+    assert float(square.max()) < 1.05
+    # Of Brownian windows it is the volatility on average.
+    assert float((unit / total).mean()) == pytest.approx(1, abs=0.05)
