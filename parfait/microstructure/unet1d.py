@@ -44,7 +44,7 @@ class UNet1D(nn.Module):
 
     def __init__(
         self,
-        width: int = 48,
+        width: int = 64,
         multipliers: Sequence[int] = (1, 2, 2),
         embedding: int = 128,
         heads: int = 4,
