@@ -13,39 +13,10 @@ from parfait.metrics.functional.memorisation import Closeness, Shapes, memorisat
 from parfait.metrics.functional.memorisation import Memorisation as Result
 from parfait.metrics.functional.suite import DRAWS, Sampling, fact_code, measure_facts
 from parfait.metrics.functional.windows import encode_window
-from parfait.metrics.realism import WindowsMetric, joined, known_values
+from parfait.metrics.realism import DatedWindows, known_values
 
 
-class _Dated(WindowsMetric):
-    """Windows with the dates of their histories' ends."""
-
-    date: list[Tensor]
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("date", [], dist_reduce_fx="cat")
-
-    def update(
-        self,
-        window: Int64[Tensor, " windows"],
-        history: Float64[Tensor, "windows bars 5"],
-        real: Float64[Tensor, "windows steps 5"],
-        generated: Float64[Tensor, "windows steps 5"],
-        date: Int64[Tensor, " windows"],
-    ) -> None:
-        """Keeps a batch; ``window`` ids are unique, ``date`` is in any integer unit."""
-        self.keep(window, history, real, generated)
-        self.date.append(date)
-
-    def sorted(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """History, real, generated and date by window id."""
-        order = self.order()
-        parts = (self.history, self.real, self.generated, self.date)
-        history, real, generated, date = (joined(part)[order] for part in parts)
-        return history, real, generated, date
-
-
-class FactDistances(_Dated):
+class FactDistances(DatedWindows):
     """``functional.distance``: ``median``, ``largest``, ``within`` (share of distances below 2),
     ``count``, and ``distance/<fact>`` of every fact that has one.
 
@@ -81,7 +52,7 @@ class FactDistances(_Dated):
         return known_values(summary | each) | count
 
 
-class Memorisation(_Dated):
+class Memorisation(DatedWindows):
     """``functional.memorisation``: ``share``, ``ratio``, ``copies`` of generated windows, the same
     of the real ones as ``null/...``; the held-out set is the real windows kept.
 

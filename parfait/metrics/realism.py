@@ -111,7 +111,36 @@ class StylisedFacts(WindowsMetric):
         return facts
 
 
-class TwoSample(WindowsMetric):
+class DatedWindows(WindowsMetric):
+    """Windows with the dates of their histories' ends."""
+
+    date: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("date", [], dist_reduce_fx="cat")
+
+    def update(
+        self,
+        window: Int64[Tensor, " windows"],
+        history: Float64[Tensor, "windows bars 5"],
+        real: Float64[Tensor, "windows steps 5"],
+        generated: Float64[Tensor, "windows steps 5"],
+        date: Int64[Tensor, " windows"],
+    ) -> None:
+        """Keeps a batch; ``window`` ids are unique, ``date`` is in any integer unit."""
+        self.keep(window, history, real, generated)
+        self.date.append(date)
+
+    def sorted(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """History, real, generated and date by window id."""
+        order = self.order()
+        parts = (self.history, self.real, self.generated, self.date)
+        history, real, generated, date = (joined(part)[order] for part in parts)
+        return history, real, generated, date
+
+
+class TwoSample(DatedWindows):
     """Classifier two-sample test: signed balanced accuracy - 1/2 (``score``), its deviation
     between judges (``score_sd``), and ``auc``.
 
@@ -119,8 +148,6 @@ class TwoSample(WindowsMetric):
         purge: history + horizon in the unit of the dates.
         view, judge, seeds, seed, steps: see ``functional.c2st``.
     """
-
-    date: list[Tensor]
 
     def __init__(
         self,
@@ -134,7 +161,6 @@ class TwoSample(WindowsMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.add_state("date", [], dist_reduce_fx="cat")
         self.options: dict[str, Any] = {
             "purge": purge,
             "view": view,
@@ -144,27 +170,11 @@ class TwoSample(WindowsMetric):
             "steps": steps,
         }
 
-    def update(
-        self,
-        window: Int64[Tensor, " windows"],
-        history: Float64[Tensor, "windows bars 5"],
-        real: Float64[Tensor, "windows steps 5"],
-        generated: Float64[Tensor, "windows steps 5"],
-        date: Int64[Tensor, " windows"],
-    ) -> None:
-        """Keeps a batch; ``date`` is that of the history's end, in any integer unit."""
-        self.keep(window, history, real, generated)
-        self.date.append(date)
-
     def compute(self) -> dict[str, Tensor]:
         """Trains the judges on everything kept."""
-        order = self.order()
-        history = joined(self.history)[order]
-        real, generated = (
-            judge_channels(encode_window(history, joined(bars)[order]))
-            for bars in (self.real, self.generated)
-        )
-        verdict = c2st(real, [generated], joined(self.date)[order], **self.options)
+        history, *windows, date = self.sorted()
+        real, generated = (judge_channels(encode_window(history, bars)) for bars in windows)
+        verdict = c2st(real, [generated], date, **self.options)
         return {
             "score": verdict.score.mean(),
             "score_sd": torch.tensor(verdict.sd, dtype=torch.float64),
