@@ -9,7 +9,7 @@ import polars as pl
 
 from parfait.history import History
 from parfait.regime import MarketContext
-from parfait.semantic.subject import symbol_asset
+from parfait.semantic.ontology.subject import symbol_asset
 from parfait.utils.errors import UserError
 
 SAME_FREQUENCY = 0.1  # bars per year that differ by less, as 252 and 261 do, are of one bar size

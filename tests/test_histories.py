@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from parfait.histories import asset_classes, load_histories, market_contexts, options_of_each
-from parfait.semantic.subject import symbol_asset
+from parfait.semantic.ontology.subject import symbol_asset
 from parfait.utils.errors import UserError
 
 

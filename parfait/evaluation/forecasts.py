@@ -23,7 +23,7 @@ from parfait.metrics.functional.calibration import (
 from parfait.metrics.measured import Measured
 from parfait.metrics.neutral import neutral_paths
 from parfait.metrics.rivals.forecasts import FORECASTS, LEAST_TRAIN, WINDOW
-from parfait.semantic.subject import symbol_asset
+from parfait.semantic.ontology.subject import symbol_asset
 from parfait.utils.errors import UserError
 from parfait.utils.seeding import derive_seed
 

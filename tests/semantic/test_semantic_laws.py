@@ -11,7 +11,7 @@ import torch
 
 from parfait.regime import ASSET_CLASSES, MarketContext
 from parfait.semantic import UNSURE_BELOW, load_reader
-from parfait.semantic.lexicon import effects
+from parfait.semantic.ontology.lexicon import effects
 
 READER = load_reader()
 MEASURED = 10  # coordinates without the initial volatility

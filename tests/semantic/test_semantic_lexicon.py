@@ -5,7 +5,7 @@ every language.
 import pytest
 
 from parfait.regime import ASSET_CLASSES
-from parfait.semantic.lexicon import (
+from parfait.semantic.ontology.lexicon import (
     LANGUAGES,
     effects,
     entries,
@@ -13,7 +13,7 @@ from parfait.semantic.lexicon import (
     lexicon,
     load_data,
 )
-from parfait.semantic.words import damerau, raw_tokens, stem
+from parfait.semantic.ontology.words import damerau, raw_tokens, stem
 
 EVENTS = effects()["events"]
 

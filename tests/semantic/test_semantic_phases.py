@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from parfait.regime import MarketContext, collapse
 from parfait.semantic import load_reader
-from parfait.semantic.phases import spell
+from parfait.semantic.ontology.phases import spell
 
 READER = load_reader()
 CONTEXT = MarketContext(volatility=0.2, bars_per_year=252)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from parfait.regime import MarketContext, RegimeDistribution
 from parfait.semantic import load_reader
-from parfait.semantic.normalise import MAX_BYTES, normalise
+from parfait.semantic.ontology.normalise import MAX_BYTES, normalise
 from parfait.utils.errors import UserError
 
 READER = load_reader()

@@ -13,9 +13,9 @@ from parfait.regime import (
     normalise_weights,
 )
 from parfait.regime.fields import to_coordinate
-from parfait.semantic.compose import Present
-from parfait.semantic.directives import Directive
-from parfait.semantic.normalise import Text
+from parfait.semantic.ontology.compose import Present
+from parfait.semantic.ontology.directives import Directive
+from parfait.semantic.ontology.normalise import Text
 
 
 def apply_overrides(

@@ -4,10 +4,10 @@ in the sequence.
 
 from typing import Any
 
-from parfait.semantic.attach import attach
-from parfait.semantic.clauses import Clause, Parsed, dreads
-from parfait.semantic.composition import Target
-from parfait.semantic.doses import Frame, gap, give, is_expected, settle_surprise
+from parfait.semantic.ontology.attach import attach
+from parfait.semantic.ontology.clauses import Clause, Parsed, dreads
+from parfait.semantic.ontology.composition import Target
+from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
 
 
 def read_frames(parsed: Parsed) -> list[Frame]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parfait.regime import Component, Condition, Regime
-from parfait.semantic.compose import (
+from parfait.semantic.ontology.compose import (
     Present,
     Shift,
     extreme,
@@ -13,9 +13,9 @@ from parfait.semantic.compose import (
     specificity,
     widths,
 )
-from parfait.semantic.frames import Frame
-from parfait.semantic.lexicon import effects
-from parfait.semantic.neutral import neutral
+from parfait.semantic.ontology.frames import Frame
+from parfait.semantic.ontology.lexicon import effects
+from parfait.semantic.ontology.neutral import neutral
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parfait.regime import FIELDS, Condition
-from parfait.semantic.clauses import DURATION, HAN_DURATION, years_of
+from parfait.semantic.ontology.clauses import DURATION, HAN_DURATION, years_of
 
 _BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
 # Periods per year for "daily volatility of 2 %": trading days, or calendar days where markets

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from parfait.regime import Condition
-from parfait.semantic.clauses import Parsed
-from parfait.semantic.coverage import Coverage, measure
-from parfait.semantic.directives import Directive
-from parfait.semantic.frames import Frame
-from parfait.semantic.lexicon import Entry, lexicon
-from parfait.semantic.schedule import Stretch
+from parfait.semantic.ontology.clauses import Parsed
+from parfait.semantic.ontology.coverage import Coverage, measure
+from parfait.semantic.ontology.directives import Directive
+from parfait.semantic.ontology.frames import Frame
+from parfait.semantic.ontology.lexicon import Entry, lexicon
+from parfait.semantic.ontology.schedule import Stretch
 
 Drawdown = tuple[Condition, int, int]
 

@@ -10,8 +10,8 @@ import math
 
 from parfait.regime import FIELDS, Outlook, Regime
 from parfait.regime.context import VARIANCE_DEFAULTS
-from parfait.semantic.compose import Present
-from parfait.semantic.lexicon import effects
+from parfait.semantic.ontology.compose import Present
+from parfait.semantic.ontology.lexicon import effects
 
 _BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
 

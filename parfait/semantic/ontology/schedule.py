@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from parfait.semantic.clauses import DURATION, HAN_DURATION, Parsed, years_of
-from parfait.semantic.lexicon import Lexicon
+from parfait.semantic.ontology.clauses import DURATION, HAN_DURATION, Parsed, years_of
+from parfait.semantic.ontology.lexicon import Lexicon
 
 _ABOUT = r"(?:(?:about|around|roughly|some|nearly|almost|at\s+least|up\s+to|another)\s+)?"
 _NEXT = r"(?:the\s+(?:next|first|coming|following)\s+)?"

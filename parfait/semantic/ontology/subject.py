@@ -5,9 +5,9 @@ broad index. And which asset class a symbol's own name tells of.
 import re
 
 from parfait.regime import MarketContext
-from parfait.semantic.clauses import segment
-from parfait.semantic.lexicon import Lexicon, effects, lexicon
-from parfait.semantic.words import raw_tokens
+from parfait.semantic.ontology.clauses import segment
+from parfait.semantic.ontology.lexicon import Lexicon, effects, lexicon
+from parfait.semantic.ontology.words import raw_tokens
 
 _SUBORDINATE = frozenset({"after", "because", "if", "despite", "and", "unless"})
 _QUOTED_IN = re.compile(r"(.{3,})(?:usdt|usdc|usd|eur|gbp|jpy)")  # BTCUSD is bitcoin, in dollars

@@ -4,8 +4,8 @@ consumed.
 
 from dataclasses import dataclass
 
-from parfait.semantic.clauses import Parsed
-from parfait.semantic.lexicon import Lexicon
+from parfait.semantic.ontology.clauses import Parsed
+from parfait.semantic.ontology.lexicon import Lexicon
 
 # Below this confidence the reading is flagged: fewer than about three in ten content words were
 # understood.

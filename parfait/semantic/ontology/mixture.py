@@ -4,10 +4,10 @@ explained.
 
 from collections.abc import Sequence
 
-from parfait.semantic.compose import Present, Shift, total
-from parfait.semantic.frames import Frame
-from parfait.semantic.lexicon import effects
-from parfait.semantic.naming import Scenario, by_phase, labels, names, title
+from parfait.semantic.ontology.compose import Present, Shift, total
+from parfait.semantic.ontology.frames import Frame
+from parfait.semantic.ontology.lexicon import effects
+from parfait.semantic.ontology.naming import Scenario, by_phase, labels, names, title
 
 NO_CHANGE = "no change"  # the name of what is left when an event is only possible
 MAX_EVENT_SCENARIOS = 6  # room for a baseline and the prior among the eight

@@ -6,7 +6,7 @@ numbers it holds.
 import re
 from dataclasses import dataclass, field
 
-from parfait.semantic.lexicon import Entry, Lexicon, Mention, Token, tokenise
+from parfait.semantic.ontology.lexicon import Entry, Lexicon, Mention, Token, tokenise
 
 _UNITS_OF_TIME = {
     "minute": 1 / 525600, "hour": 1 / 8760, "day": 1 / 365, "session": 1 / 252, "week": 7 / 365, "month": 1 / 12,

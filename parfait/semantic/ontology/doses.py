@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from parfait.semantic.clauses import Clause, Number, Parsed
-from parfait.semantic.composition import Target
-from parfait.semantic.lexicon import effects
+from parfait.semantic.ontology.clauses import Clause, Number, Parsed
+from parfait.semantic.ontology.composition import Target
+from parfait.semantic.ontology.lexicon import effects
 
 
 @dataclass

@@ -7,9 +7,9 @@ objects``.
 
 from typing import Any
 
-from parfait.semantic.clauses import Clause, Parsed, entry_key, is_dread, synthetic
-from parfait.semantic.composition import Target
-from parfait.semantic.lexicon import Entry, Mention, effects
+from parfait.semantic.ontology.clauses import Clause, Parsed, entry_key, is_dread, synthetic
+from parfait.semantic.ontology.composition import Target
+from parfait.semantic.ontology.lexicon import Entry, Mention, effects
 
 _PREPOSITIONS = frozenset({"in", "of", "for", "on"})
 

@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from parfait.semantic.lexicon import Entry, effects
+from parfait.semantic.ontology.lexicon import Entry, effects
 
 
 @dataclass

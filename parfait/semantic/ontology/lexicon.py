@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from parfait.semantic.words import Token, damerau, one_deleted, raw_tokens, stem
+from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, stem
 
 LANGUAGES = ("en", "zh")
 # What a typo may never become: a polarity, a number or a function word is not to be guessed.
@@ -136,7 +136,7 @@ def tokenise(clean: str, lexicon: Lexicon) -> list[Token]:
 
 def load_data(name: str) -> dict[str, Any]:
     """A YAML file shipped beside this module."""
-    text = resources.files("parfait.semantic").joinpath(name).read_text(encoding="utf-8")
+    text = resources.files("parfait.semantic.ontology").joinpath(name).read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return yaml.load(text, Loader=loader)
 

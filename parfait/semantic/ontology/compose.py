@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from parfait.regime import FIELDS, MarketContext, Outlook, Regime
 from parfait.regime.context import VARIANCE_DEFAULTS
-from parfait.semantic.doses import Frame
-from parfait.semantic.lexicon import effects, exposures
+from parfait.semantic.ontology.doses import Frame
+from parfait.semantic.ontology.lexicon import effects, exposures
 
 KEYS = ("mu", "sigma", "lam", "m", "s", "kappa", "hurst", "rev")
 # Weight of the first, second, third ... mention of one event in the same phase.

@@ -8,7 +8,7 @@ import torch
 
 from parfait.regime import Component, Condition, Phase, Regime, collapse
 from parfait.regime.fields import FIELD_NAMES, to_coordinate
-from parfait.semantic.mixture import NO_CHANGE
+from parfait.semantic.ontology.mixture import NO_CHANGE
 
 # The variance goes on from one phase to the next. So that a phase shows within the time it is
 # given, it moves half of the way to its own level in a quarter of it.

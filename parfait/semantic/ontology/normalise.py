@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from parfait.semantic.numerals import canonical_numbers
+from parfait.semantic.ontology.numerals import canonical_numbers
 
 MAX_BYTES = 4096
 
