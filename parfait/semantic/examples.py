@@ -44,8 +44,8 @@ class Example:
         tags: what it is made of, by name: template, event, magnitude (a band), asset, composition.
         split: one of ``SPLITS``.
         pair: name of the contrast pair that it belongs to, or "".
-        role: within the pair: "high" has more than "low" of the field ``tags["contrast"]``, in the
-            mean of its coordinate ("drift" where no tag says so); two "same" mean the same; else "".
+        role: within the pair: "high" has more than "low" of the field ``tags["contrast"]`` (drift
+            where no tag says so), in the mean of its coordinate; two "same" mean the same; else "".
 
     Raises:
         UserError: a language, split or role that does not exist, or a pair without a role.
@@ -108,13 +108,13 @@ def write_examples(folder: str | Path, examples: Iterable[Example]) -> Path:
     Raises:
         UnwritableError: the folder refuses, or the disk is full.
     """
-    return write_rows(folder, [example.to_row() for example in examples])
+    return write_files(folder, {FILE: parquet_bytes(examples_frame(examples))})[0]
 
 
-def write_rows(folder: str | Path, rows: list[dict[str, str]]) -> Path:
-    """``write_examples`` of rows that ``Example.to_row`` made."""
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String))
-    return write_files(folder, {FILE: parquet_bytes(frame)})[0]
+def examples_frame(examples: Iterable[Example]) -> pl.DataFrame:
+    """The rows of the file."""
+    rows = [example.to_row() for example in examples]
+    return pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String))
 
 
 def read_examples(folder: str | Path, split: str | None = None) -> list[Example]:

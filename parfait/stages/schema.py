@@ -158,6 +158,19 @@ class EvaluateConfig:
     paths: PathSettings = field(default_factory=PathSettings)
 
 
+@dataclass
+class DistillConfig:
+    """``conf/distill.yaml``; keys of ``teacher`` beside ``name`` are its options."""
+
+    teacher: dict[str, Any] = field(default_factory=dict)
+    n: int = MISSING
+    seed: int = MISSING
+    workers: int | None = None
+    cache: str = MISSING
+    output_dir: str = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
 def validate(cfg: DictConfig, schema: type[Settings]) -> Settings:
     """Return ``cfg`` typed and read-only; ``UserError`` for an unknown key or a wrong type."""
     try:
