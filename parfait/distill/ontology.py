@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from parfait.distill.agreement import agrees, facts_of, names_asset, tags_of
 from parfait.distill.families import (
     CONTRASTS,
     Draft,
@@ -18,10 +19,10 @@ from parfait.distill.families import (
     some_meaning,
 )
 from parfait.distill.grammar import CannotSayError, Grammar, Meaning, grammar
-from parfait.distill.held_out import TESTS, Facts, band, broken, rules, split_of
+from parfait.distill.held_out import TESTS, broken, rules, split_of
 from parfait.distill.style import NOISES, noisy, some_context
 from parfait.regime import FIELD_NAMES, MarketContext, RegimeDistribution
-from parfait.semantic import UNSURE_BELOW, OntologyReader
+from parfait.semantic import OntologyReader
 from parfait.semantic.examples import Example
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
@@ -185,7 +186,7 @@ def _said(
 ) -> Draft:
     text, template, name = rendered(meaning, words, wanted, seed)
     if context is None:
-        context = some_context(meaning.asset, _names_asset(text, words, meaning.asset), rng)
+        context = some_context(meaning.asset, names_asset(text, words, meaning.asset), rng)
     return Draft(text, text, context, words.language, "event", meaning, template, name)
 
 
@@ -196,13 +197,13 @@ def taught(drafts: Sequence[Draft], pair: str) -> list[Example] | str:
     splits = set()
     tags = []
     for draft, target in zip(drafts, targets, strict=True):
-        if not _agrees(draft, target):
+        if not agrees(draft, target):
             return f"disagreed:{draft.kind}:{draft.meaning.mode if draft.meaning else ''}"
-        facts = _facts(draft, target)
+        facts = facts_of(draft, target)
         if len(broken(facts)) > 1:
             return "two rules broken"
         splits.add(split_of(facts))
-        tags.append(_tags(draft, target, facts))
+        tags.append(tags_of(draft, target, facts))
     if splits <= {"train", "val"} and len(splits) == 2:
         return "training and validation"
     if len(splits) > 1:
@@ -236,79 +237,6 @@ def taught(drafts: Sequence[Draft], pair: str) -> list[Example] | str:
 @cache
 def _reader() -> OntologyReader:
     return OntologyReader()
-
-
-def _agrees(draft: Draft, target: RegimeDistribution) -> bool:
-    """Whether the reading is what the grammar meant."""
-    events, meaning = target.reading["events"], draft.meaning
-    if meaning is None:
-        nothing = not events and not target.overrides and target.confidence <= 0.1
-        return nothing and all(c.slot == "prior" for c in target.components)
-    if target.confidence < UNSURE_BELOW:
-        return False
-    if meaning.mode in ("directive", "stated"):
-        said = target.overrides or any(c.conditions for c in target.components)
-        if not said:
-            return False
-    read = [(e["type"], e["negated"]) for e in events]
-    meant = [(e, i == 0 and meaning.mode == "negated") for i, e in enumerate(meaning.events)]
-    if sorted(read) != sorted(meant):
-        return False
-    if named(draft) and target.asset_class != meaning.asset:
-        return False
-    if not events:
-        return True
-    first = events[[e["type"] for e in events].index(meaning.events[0])]
-    if meaning.dose is not None and not _near(first["magnitude"], meaning.dose):
-        return False
-    return meaning.mode != "chance" or _near(first["probability"], meaning.percent / 100)
-
-
-def named(draft: Draft) -> bool:
-    """Whether the sentence names the asset that it means."""
-    return draft.meaning is not None and _names_asset(
-        draft.clean, grammar(draft.language), draft.meaning.asset
-    )
-
-
-def _names_asset(text: str, words: Grammar, asset: str) -> bool:
-    low = text.lower()
-    return any(name.lower() in low for name in words.data["assets"][asset])
-
-
-def _near(a: float | None, b: float) -> bool:
-    return a is not None and abs(abs(a) - b) <= 1e-6 * max(abs(b), 1.0)
-
-
-def _facts(draft: Draft, target: RegimeDistribution) -> Facts:
-    events = target.reading["events"]
-    types = tuple(e["type"] for e in events) or ((draft.topic,) if draft.topic else ())
-    doses = [(e["type"], e["magnitude"]) for e in events if e["magnitude"] is not None]
-    meant = draft.meaning.asset if draft.meaning is not None else None
-    assets = {target.asset_class, draft.context.asset_class, meant} - {None}
-    assets |= {e["asset"] for e in events} - {None, "market", "shares"}
-    return Facts(
-        draft.template,
-        types,
-        tuple(e["type"] for e in events if e["negated"]),
-        tuple(band(event, dose) for event, dose in doses),
-        tuple(sorted(str(a) for a in assets)),
-        draft.language,
-    )
-
-
-def _tags(draft: Draft, target: RegimeDistribution, facts: Facts) -> dict[str, str]:
-    """What a split is made by; several values are joined by commas."""
-    return {
-        "template": draft.template_id,
-        "event": ",".join(facts.events),
-        "negated": ",".join(facts.negated),
-        "magnitude": ",".join(facts.bands),
-        "asset": target.asset_class,
-        "assets": ",".join(facts.assets),
-        "composition": draft.meaning.mode if draft.meaning is not None else draft.kind,
-        "style": draft.style,
-    }
 
 
 def _apart(targets: Sequence[RegimeDistribution]) -> tuple[str, list[str]] | None:
