@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def write_data_set(
     settings: Mapping[str, Any],
     sources: Mapping[str, Any],
     lost: Mapping[str, int],
+    effects: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Writes ``examples.parquet``, ``dataset.json`` and ``README.md``; returns what the card says.
 
@@ -38,6 +39,7 @@ def write_data_set(
         settings: of the teacher, as plain data.
         sources: name -> where the texts or answers are from, or a hash of it.
         lost: reason -> how many were thrown away.
+        effects: what followed events, by type and asset, where windows teach.
     """
     data = parquet_bytes(frame)
     card = {
@@ -54,6 +56,8 @@ def write_data_set(
         "held_out": rules(),
         "licence": "MIT",
     }
+    if effects:
+        card["effects"] = [dict(row) for row in effects]
     files = {FILE: data, CARD: json_bytes(card), README: _readme(card).encode()}
     write_files(folder, files)
     return card
@@ -121,6 +125,8 @@ def _readme(card: Mapping[str, Any]) -> str:
         lines += ["", f"**{name}**: {shown}"]
     lost = ", ".join(f"{reason} {count}" for reason, count in card["thrown_away"].items())
     lines += ["", "## Thrown away", "", lost or "Nothing."]
+    if "effects" in card:
+        lines += ["", "## What followed", "", *_effects(card["effects"])]
     lines += ["", "## Made of", ""]
     lines += [f"- {name}: {value}" for name, value in card["sources"].items()]
     lines += [f"- SHA-256 of {name}: `{value}`" for name, value in card["hashes"].items()]
@@ -128,3 +134,18 @@ def _readme(card: Mapping[str, Any]) -> str:
     lines += ["", "## Settings", "", "```json", json.dumps(card["settings"], indent=2), "```"]
     lines += ["", f"Licence: {card['licence']}.", ""]
     return "\n".join(lines)
+
+
+def _effects(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = "| type and asset | events | drift | volatility |"
+    lines = [
+        "Shifts of coordinates (drift: asinh(mu / 0.2); volatility: ln of the ratio to what "
+        "follows on average at the volatility before), shrunk to none; +- is one posterior sd.",
+        "",
+        head,
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [f"{row[f]:+.2f} +- {row[f + '_sd']:.2f}" for f in ("drift", "volatility")]
+        lines.append(f"| {row['group']} | {row['events']} | {' | '.join(cells)} |")
+    return lines

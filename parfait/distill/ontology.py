@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from parfait.distill.agreement import agrees, facts_of, names_asset, tags_of
+from parfait.distill.contrast import contrast_of
 from parfait.distill.families import (
     CONTRASTS,
     Draft,
@@ -20,8 +21,9 @@ from parfait.distill.families import (
 )
 from parfait.distill.grammar import CannotSayError, Grammar, Meaning, grammar
 from parfait.distill.held_out import TESTS, broken, rules, split_of
+from parfait.distill.parts import Made
 from parfait.distill.style import NOISES, noisy, some_context
-from parfait.regime import FIELD_NAMES, MarketContext, RegimeDistribution
+from parfait.regime import MarketContext
 from parfait.semantic import OntologyReader
 from parfait.semantic.examples import Example
 from parfait.utils.errors import UserError, require
@@ -29,7 +31,6 @@ from parfait.utils.seeding import derive_seed
 
 PART = 500  # examples of one part
 _ATTEMPTS = 60  # at a family before its plan is given up
-_APART = {"drift": 0.05, "volatility": 0.03}  # smallest difference of a contrast, in coordinates
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def taught(drafts: Sequence[Draft], pair: str) -> list[Example] | str:
     if roles[0] == "same":  # both mean the first, so that they teach invariance
         targets[1] = targets[0]
     elif len(drafts) == 2:
-        apart = _apart(targets)
+        apart = contrast_of(targets)
         if apart is None:
             return "no contrast"
         coordinate, roles = apart
@@ -239,16 +240,6 @@ def _reader() -> OntologyReader:
     return OntologyReader()
 
 
-def _apart(targets: Sequence[RegimeDistribution]) -> tuple[str, list[str]] | None:
-    """The field in which two targets differ, and which of them has more of it."""
-    for name, least in _APART.items():
-        j = FIELD_NAMES.index(name)
-        a, b = (sum(c.weight * float(c.mean[j]) for c in t.components) for t in targets)
-        if abs(a - b) > least:
-            return name, ["high", "low"] if a > b else ["low", "high"]
-    return None
-
-
 def _typed(draft: Draft, share: float, rng: random.Random) -> Draft:
     if rng.random() >= share:
         return draft
@@ -271,9 +262,9 @@ class OntologyJob:
         told = {"number": self.number, "rows": self.rows, "seed": self.seed}
         return {"teacher": "ontology", **told, **vars(self.shares)}
 
-    def make(self) -> tuple[list[Example], dict[str, int]]:
+    def make(self) -> Made:
         """The examples, and what was thrown away."""
-        return ontology_part(self.number, self.rows, self.seed, self.shares)
+        return Made(*ontology_part(self.number, self.rows, self.seed, self.shares))
 
 
 def ontology_jobs(n: int, seed: int, shares: Shares) -> list[OntologyJob]:

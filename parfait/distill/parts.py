@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +23,21 @@ FORMAT = 1  # raised when the same examples are written in another form
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Made:
+    """What a job made.
+
+    Args:
+        examples: of the part.
+        lost: reason -> how many were thrown away.
+        told: what else there is to say, as plain data.
+    """
+
+    examples: list[Example]
+    lost: dict[str, int]
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+
 class Job(Protocol):
     """What makes one part; a frozen dataclass that can be sent to another process."""
 
@@ -29,8 +45,8 @@ class Job(Protocol):
         """All that decides about the part but the code, as plain data."""
         ...
 
-    def make(self) -> tuple[list[Example], dict[str, int]]:
-        """The examples, and how often what was thrown away for which reason."""
+    def make(self) -> Made:
+        """The examples and their account."""
         ...
 
 
@@ -53,8 +69,10 @@ def part_key(job: Job) -> str:
 
 def make_parts(
     jobs: Sequence[Job], folder: Path, workers: int, progress: Progress
-) -> list[tuple[pl.DataFrame, dict[str, int]]]:
-    """Rows and losses of every job, in order; what the folder holds is not made again.
+) -> list[tuple[pl.DataFrame, list[dict[str, Any]], dict[str, int]]]:
+    """Rows, what else is told, and losses of every job, in order.
+
+    What the folder holds is not made again.
 
     Args:
         jobs: one for each part.
@@ -99,9 +117,14 @@ def _start(parent: int) -> None:
 
 
 def _keep(job: Job, folder: Path) -> None:
-    examples, lost = job.make()
-    data = parquet_bytes(examples_frame(examples))
-    account = {"sha256": hashlib.sha256(data).hexdigest(), "lost": lost, "job": job.describe()}
+    made = job.make()
+    data = parquet_bytes(examples_frame(made.examples))
+    account = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "lost": made.lost,
+        "told": made.told,
+        "job": job.describe(),
+    }
     key = part_key(job)  # the account last: it vouches for the rows
     write_files(folder, {f"{key}.parquet": data, f"{key}.json": json_bytes(account)})
 
@@ -118,13 +141,13 @@ def _account(folder: Path, job: Job) -> dict[str, Any] | None:
     return account | {"data": data} if whole else None
 
 
-def _load(folder: Path, job: Job) -> tuple[pl.DataFrame, dict[str, int]]:
+def _load(folder: Path, job: Job) -> tuple[pl.DataFrame, list[dict[str, Any]], dict[str, int]]:
     account = _account(folder, job)
     if account is None:  # somebody emptied the cache meanwhile
         _keep(job, folder)
         account = _account(folder, job)
     assert account is not None
-    return pl.read_parquet(io.BytesIO(account["data"])), account["lost"]
+    return pl.read_parquet(io.BytesIO(account["data"])), account["told"], account["lost"]
 
 
 def _folder(package: Any) -> Path:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -11,22 +11,18 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from parfait.data.windows import Segment, make_segments
+from parfait.data.windows import make_segments
 from parfait.distill.catalogue import Event
-from parfait.distill.held_out import Facts, band, split_of
-from parfait.distill.shrinkage import Effects, fit_baseline, observed, shrink
-from parfait.labelling.rolling import range_correction, window_batch
-from parfait.labels import label_windows
+from parfait.distill.market import RELATIVE, Market, facts_of, market_of, meet
+from parfait.distill.parts import Made
+from parfait.distill.shrinkage import Effects, shrink
 from parfait.regime import FIELD_NAMES, Component, MarketContext, RegimeDistribution
 from parfait.regime.fields import INITIAL_VOLATILITY
 from parfait.semantic.examples import Example
-from parfait.semantic.ontology.subject import symbol_asset
 from parfait.utils.errors import UserError, require
 
-CONTEXT_BARS = 60  # before the event, as the simulation looks at its history
-_RELATIVE = ("volatility", "vol_of_vol")  # coordinates that are ln of something in units of sigma
 _DRIFT, _SIGMA = FIELD_NAMES.index("drift"), FIELD_NAMES.index("volatility")
-_CARRIERS = ("{}.", "Suppose {}.", "Breaking: {}", "News: {}.", "What happens next? {}.", "{}")
+CARRIERS = ("{}.", "Suppose {}.", "Breaking: {}", "News: {}.", "What happens next? {}.", "{}")
 
 
 @dataclass(frozen=True)
@@ -49,22 +45,42 @@ class WindowSettings:
     def __post_init__(self) -> None:
         require("teacher.n", self.n, 3, 10_000)
         require("teacher.realised", self.realised, 0.0, 1.0)
-        require("teacher.phrasings", self.phrasings, 1, len(_CARRIERS))
+        require("teacher.phrasings", self.phrasings, 1, len(CARRIERS))
 
 
 @dataclass(frozen=True, eq=False)
-class _Market:
-    """Windows of one symbol: those after its events first, then those side by side."""
+class WindowJob:
+    """The examples of a whole catalogue; see ``window_examples``.
 
-    asset: str
-    events: list[Event]
-    spans: list[tuple[int, int]]  # of the events, in microseconds
-    contexts: list[MarketContext]
-    value: Tensor  # deviation of every event from what follows on average, as its bars alone tell
-    noise: Tensor
-    base: Tensor
-    spread: Tensor
-    splits: list[str]
+    Args:
+        frames: bars by symbol.
+        key: hash of them.
+        events: the catalogue.
+        settings: see ``WindowSettings``.
+        bars_per_year: as there.
+        most: examples at most; an event is there with all its examples or not at all.
+    """
+
+    frames: Mapping[str, pl.DataFrame]
+    key: str
+    events: tuple[Event, ...]
+    settings: WindowSettings
+    bars_per_year: float | None
+    most: int
+
+    def describe(self) -> dict[str, Any]:
+        """All that decides about the examples but the code."""
+        told = {"bars": self.key, "bars_per_year": self.bars_per_year, "most": self.most}
+        events = [asdict(event) for event in self.events]
+        return {"teacher": "windows", **told, **vars(self.settings), "events": events}
+
+    def make(self) -> Made:
+        """The examples, what was left out, and the effects by type and asset."""
+        found, lost, table = window_examples(
+            self.frames, self.events, self.settings, self.bars_per_year
+        )
+        kept = found[: self.most - self.most % self.settings.phrasings]
+        return Made(kept, lost, table)
 
 
 def window_examples(
@@ -100,11 +116,11 @@ def window_examples(
     segments = make_segments(frames)
     if bars_per_year is not None:
         segments = [replace(s, bars_per_year=bars_per_year) for s in segments]
-    markets: dict[str, _Market] = {}
+    markets: dict[str, Market] = {}
     for symbol in sorted(frames):
         own = [s for s in segments if s.symbol == symbol]
         mine = [e for e in events if e.asset in ("", symbol)]
-        market = _market(symbol, own, mine, settings, lost)
+        market = market_of(symbol, own, mine, settings.n, lost)
         if market is not None:
             markets[symbol] = market
     rows = [(s, i) for s, m in markets.items() for i in range(len(m.events))]
@@ -120,97 +136,8 @@ def window_examples(
     return examples, dict(sorted(lost.items())), _table(markets, learnt)
 
 
-def _market(
-    symbol: str,
-    segments: list[Segment],
-    events: Sequence[Event],
-    settings: WindowSettings,
-    lost: Counter[str],
-) -> _Market | None:
-    n = settings.n
-    kept: list[Event] = []
-    cut: list[tuple[Segment, int]] = []
-    for event in events:
-        place = _place(segments, event.time, n)
-        if isinstance(place, str):
-            lost[place] += 1
-        else:
-            kept.append(event)
-            cut.append(place)
-    if not kept:
-        return None
-    plain = [
-        (segment, int(row))
-        for segment in segments
-        for row in range(CONTEXT_BARS + 1, len(segment) - n, n)
-    ]
-    correction, _ = range_correction(segments, n, int(segments[-1].timestamps[-1]))
-    loc, scale, sigma, trend = _labels([*cut, *plain], n, correction)
-    count = len(cut)
-    spans = [(int(s.timestamps[r]), int(s.timestamps[r + n - 1])) for s, r in cut]
-    splits = [split_of(_facts(event, symbol)) or "" for event in kept]
-    held = [span for span, split in zip(spans, splits, strict=True) if split != "train"]
-    ends = [(int(s.timestamps[r]), int(s.timestamps[r + n - 1])) for s, r in plain]
-    free = [count + k for k, span in enumerate(ends) if not any(_meet(span, h) for h in held)]
-    if len(free) < 10:
-        lost["too few windows to compare with"] += count
-        return None
-    baseline = fit_baseline(loc[free], scale[free], sigma[free].log())
-    base = baseline.at(sigma[:count].log())
-    asset = symbol_asset(symbol) or "equity"
-    contexts = [
-        MarketContext(asset, float(s), float(t), segment.bars_per_year)
-        for s, t, (segment, _) in zip(sigma, trend, cut, strict=False)
-    ]
-    spread = baseline.spread(sigma[:count].log())
-    value, noise = observed(loc[:count] - base, scale[:count], spread)
-    return _Market(asset, kept, spans, contexts, value, noise, base, spread, splits)
-
-
-def _place(segments: Sequence[Segment], time: int, n: int) -> tuple[Segment, int] | str:
-    """The first bar from this time on, with a context before it and a window after."""
-    for segment in segments:
-        row = int(torch.searchsorted(segment.timestamps, time))
-        if row == len(segment):
-            continue
-        if row < CONTEXT_BARS + 1:
-            return "too few bars before the event"
-        return (segment, row) if row + n <= len(segment) else "too few bars after the event"
-    return "after the data"
-
-
-def _labels(
-    places: Sequence[tuple[Segment, int]], n: int, correction: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Coordinates relative to the volatility before, their spreads, that volatility, the trend."""
-    after = torch.cat([window_batch(s.bars, torch.tensor([r - 1]), n + 1) for s, r in places])
-    start = -CONTEXT_BARS - 1
-    before = torch.cat(
-        [window_batch(s.bars, torch.tensor([r + start]), CONTEXT_BARS + 1) for s, r in places]
-    )
-    frequency = torch.tensor([s.bars_per_year for s, _ in places], dtype=torch.float64)
-    label = label_windows(after, frequency, range_correction=correction)
-    past = label_windows(before, frequency, range_correction=correction)
-    sigma = past.total_volatility
-    loc = label.loc.clone()
-    for name in _RELATIVE:
-        loc[:, FIELD_NAMES.index(name)] -= sigma.log()
-    return loc, label.scale, sigma, torch.as_tensor(past.mean.drift)
-
-
-def _facts(event: Event, symbol: str) -> Facts:
-    """Phrasings of one event share its date, so that validation holds whole events."""
-    dose = () if event.magnitude is None else (band(event.type, event.magnitude),)
-    asset = symbol_asset(symbol) or "equity"
-    return Facts(event.date, (event.type,), (), dose, (asset,), "en")
-
-
-def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return a[0] <= b[1] and b[0] <= a[1]
-
-
 def _purged(
-    markets: Mapping[str, _Market], rows: list[tuple[str, int]], lost: Counter[str]
+    markets: Mapping[str, Market], rows: list[tuple[str, int]], lost: Counter[str]
 ) -> list[tuple[str, int]]:
     """Without events of several rules, and without those of training that share bars with a test:
     markets move together, so those of any symbol count.
@@ -221,14 +148,14 @@ def _purged(
         market = markets[symbol]
         if not market.splits[i]:
             lost["two rules broken"] += 1
-        elif market.splits[i] == "train" and any(_meet(market.spans[i], h) for h in held):
+        elif market.splits[i] == "train" and any(meet(market.spans[i], h) for h in held):
             lost["overlaps a window that is held out"] += 1
         else:
             kept.append((symbol, i))
     return kept
 
 
-def _effects(markets: Mapping[str, _Market], rows: Sequence[tuple[str, int]]) -> Effects:
+def _effects(markets: Mapping[str, Market], rows: Sequence[tuple[str, int]]) -> Effects:
     groups = [f"{markets[s].events[i].type} {markets[s].asset}" for s, i in rows]
     told = [(markets[s].asset, markets[s].events[i]) for s, i in rows]
     weight = torch.tensor([1 / told.count(t) for t in told], dtype=torch.float64)
@@ -240,7 +167,7 @@ def _effects(markets: Mapping[str, _Market], rows: Sequence[tuple[str, int]]) ->
 
 
 def _examples(
-    market: _Market, symbol: str, i: int, found: Effects, settings: WindowSettings
+    market: Market, symbol: str, i: int, found: Effects, settings: WindowSettings
 ) -> list[Example]:
     event, context = market.events[i], market.contexts[i]
     group = f"{event.type} {market.asset}"
@@ -264,7 +191,7 @@ def _examples(
     )
     target = RegimeDistribution(components, "windows", asset_class=market.asset)
     low = event.text[:1].lower() + event.text[1:] if event.text[1:2].islower() else event.text
-    bands = _facts(event, symbol).bands
+    bands = facts_of(event, symbol).bands
     tags = {
         "event": event.type,
         "magnitude": ",".join(bands),
@@ -275,7 +202,7 @@ def _examples(
     }
     pair = f"{event.date} {symbol} {event.type}" if settings.phrasings > 1 else ""
     made = []
-    for number, carrier in enumerate(_CARRIERS[: settings.phrasings]):
+    for number, carrier in enumerate(CARRIERS[: settings.phrasings]):
         text = carrier.format(low if "Suppose" in carrier else event.text)
         paired = pair if number < 2 else ""
         role = "same" if paired else ""
@@ -298,7 +225,7 @@ def _component(
     """A Gaussian in coordinates; the initial volatility stays open, the history knows it."""
     assert context.volatility is not None
     mean, sd = relative.clone(), sd.clone()
-    for field in _RELATIVE:
+    for field in RELATIVE:
         mean[FIELD_NAMES.index(field)] += math.log(context.volatility)
     mean[INITIAL_VOLATILITY], sd[INITIAL_VOLATILITY] = math.nan, 0.0
     slot = _slot(float(mean[_DRIFT]), float(relative[_SIGMA]))
@@ -315,7 +242,7 @@ def _slot(drift: float, log_ratio: float) -> str:
     return "calm" if log_ratio < -0.4 else "baseline"
 
 
-def _table(markets: Mapping[str, _Market], rows: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+def _table(markets: Mapping[str, Market], rows: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
     """Effects by type and asset, in coordinates, from events of training."""
     found = _effects(markets, rows)
     counts = Counter(
