@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 from parfait.distill.grammar import SECOND, CannotSayError, Grammar, Meaning
 from parfait.distill.held_out import band, rules
@@ -180,7 +181,7 @@ def nonsense(words: Grammar, wanted: str, rng: random.Random) -> tuple[str, str,
     return text[:1].upper() + text[1:] if kind == "offtopic" else text, pattern, name, topic
 
 
-def _dose(event: str, wanted: str, rng: random.Random) -> dict[str, object]:
+def _dose(event: str, wanted: str, rng: random.Random) -> dict[str, Any]:
     row = effects()["events"][event]
     if "unit" not in row:
         return {}
@@ -198,7 +199,7 @@ def _dose(event: str, wanted: str, rng: random.Random) -> dict[str, object]:
     return {}
 
 
-def _directive(words: Grammar, rng: random.Random) -> dict[str, object]:
+def _directive(words: Grammar, rng: random.Random) -> dict[str, Any]:
     numbers = {
         "v": rng.randrange(5, 120),
         "dv": rng.randrange(1, 7),

@@ -14,7 +14,6 @@ from parfait.distill.shrinkage import fit_baseline, observed
 from parfait.labelling.rolling import range_correction, window_batch
 from parfait.labels import label_windows
 from parfait.regime import FIELD_NAMES, MarketContext
-from parfait.semantic.ontology.subject import symbol_asset
 
 CONTEXT_BARS = 60  # before the event, as the simulation looks at its history
 RELATIVE = ("volatility", "vol_of_vol")  # coordinates that are ln of something in units of sigma
@@ -49,7 +48,7 @@ class Market:
 
 
 def market_of(
-    symbol: str,
+    asset: str,
     segments: list[Segment],
     events: Sequence[Event],
     n: int,
@@ -78,7 +77,7 @@ def market_of(
     loc, scale, sigma, trend = _labels([*cut, *plain], n, correction)
     count = len(cut)
     spans = [(int(s.timestamps[r]), int(s.timestamps[r + n - 1])) for s, r in cut]
-    splits = [split_of(facts_of(event, symbol)) or "" for event in kept]
+    splits = [split_of(facts_of(event, asset)) or "" for event in kept]
     held = [span for span, split in zip(spans, splits, strict=True) if split != "train"]
     ends = [(int(s.timestamps[r]), int(s.timestamps[r + n - 1])) for s, r in plain]
     free = [count + k for k, span in enumerate(ends) if not any(meet(span, h) for h in held)]
@@ -87,7 +86,6 @@ def market_of(
         return None
     baseline = fit_baseline(loc[free], scale[free], sigma[free].log())
     base = baseline.at(sigma[:count].log())
-    asset = symbol_asset(symbol) or "equity"
     contexts = [
         MarketContext(asset, float(s), float(t), segment.bars_per_year)
         for s, t, (segment, _) in zip(sigma, trend, cut, strict=False)
@@ -128,10 +126,12 @@ def _labels(
     return loc, label.scale, sigma, torch.as_tensor(past.mean.drift)
 
 
-def facts_of(event: Event, symbol: str) -> Facts:
-    """What decides about its split: phrasings share the date, so that validation holds whole events."""
+def facts_of(event: Event, asset: str) -> Facts:
+    """What decides about its split.
+
+    Phrasings share the date in place of a template, so that validation holds whole events.
+    """
     dose = () if event.magnitude is None else (band(event.type, event.magnitude),)
-    asset = symbol_asset(symbol) or "equity"
     return Facts(event.date, (event.type,), (), dose, (asset,), "en")
 
 

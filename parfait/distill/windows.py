@@ -19,6 +19,7 @@ from parfait.distill.shrinkage import Effects, shrink
 from parfait.regime import FIELD_NAMES, Component, MarketContext, RegimeDistribution
 from parfait.regime.fields import INITIAL_VOLATILITY
 from parfait.semantic.examples import Example
+from parfait.semantic.ontology.subject import symbol_asset
 from parfait.utils.errors import UserError, require
 
 _DRIFT, _SIGMA = FIELD_NAMES.index("drift"), FIELD_NAMES.index("volatility")
@@ -57,7 +58,7 @@ class WindowJob:
         key: hash of them.
         events: the catalogue.
         settings: see ``WindowSettings``.
-        bars_per_year: as there.
+        bars_per_year, asset: as there.
         most: examples at most; an event is there with all its examples or not at all.
     """
 
@@ -66,18 +67,24 @@ class WindowJob:
     events: tuple[Event, ...]
     settings: WindowSettings
     bars_per_year: float | None
+    asset: str | None
     most: int
 
     def describe(self) -> dict[str, Any]:
         """All that decides about the examples but the code."""
-        told = {"bars": self.key, "bars_per_year": self.bars_per_year, "most": self.most}
+        told = {
+            "bars": self.key,
+            "bars_per_year": self.bars_per_year,
+            "asset": self.asset,
+            "most": self.most,
+        }
         events = [asdict(event) for event in self.events]
         return {"teacher": "windows", **told, **vars(self.settings), "events": events}
 
     def make(self) -> Made:
         """The examples, what was left out, and the effects by type and asset."""
         found, lost, table = window_examples(
-            self.frames, self.events, self.settings, self.bars_per_year
+            self.frames, self.events, self.settings, self.bars_per_year, self.asset
         )
         kept = found[: self.most - self.most % self.settings.phrasings]
         return Made(kept, lost, table)
@@ -88,6 +95,7 @@ def window_examples(
     events: Sequence[Event],
     settings: WindowSettings,
     bars_per_year: float | None = None,
+    asset: str | None = None,
 ) -> tuple[list[Example], dict[str, int], list[dict[str, Any]]]:
     """Examples of every event and symbol, what was left out, and the effects by type and asset.
 
@@ -103,6 +111,7 @@ def window_examples(
         events: the catalogue.
         settings: see ``WindowSettings``.
         bars_per_year: frequency; ``None`` estimates it.
+        asset: asset class; ``None`` is what the name of a symbol says, else a broad equity index.
 
     Raises:
         UserError: no event of training has a window, or an event's symbol is unknown.
@@ -120,7 +129,7 @@ def window_examples(
     for symbol in sorted(frames):
         own = [s for s in segments if s.symbol == symbol]
         mine = [e for e in events if e.asset in ("", symbol)]
-        market = market_of(symbol, own, mine, settings.n, lost)
+        market = market_of(asset or symbol_asset(symbol) or "equity", own, mine, settings.n, lost)
         if market is not None:
             markets[symbol] = market
     rows = [(s, i) for s, m in markets.items() for i in range(len(m.events))]
@@ -191,7 +200,7 @@ def _examples(
     )
     target = RegimeDistribution(components, "windows", asset_class=market.asset)
     low = event.text[:1].lower() + event.text[1:] if event.text[1:2].islower() else event.text
-    bands = facts_of(event, symbol).bands
+    bands = facts_of(event, market.asset).bands
     tags = {
         "event": event.type,
         "magnitude": ",".join(bands),

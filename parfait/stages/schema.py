@@ -166,6 +166,7 @@ class DistillData:
     pattern: str | None = None
     options: Any = None
     bars_per_year: float | None = None
+    asset: str | None = None
 
 
 @dataclass

@@ -18,6 +18,7 @@ from parfait.distill.paraphrase import paraphrased, prompts_hash
 from parfait.distill.parts import make_parts
 from parfait.distill.windows import WindowJob, WindowSettings
 from parfait.labelling import read_series
+from parfait.regime.context import check_asset_class
 from parfait.semantic import load_reader
 from parfait.semantic.examples import Example, examples_frame
 from parfait.stages.data_settings import data_path, load_options
@@ -115,7 +116,8 @@ class Teacher:
         file = CATALOGUE if catalogue is None else Path(str(catalogue))
         events = tuple(read_catalogue(file))
         key = fingerprint(frames)
-        job = WindowJob(frames, key, events, settings, data.bars_per_year, self.n)
+        asset = data.asset if data.asset is None else check_asset_class(data.asset)
+        job = WindowJob(frames, key, events, settings, data.bars_per_year, asset, self.n)
         sources = {
             "texts": "the catalogue that ships with Parfait" if catalogue is None else file.name,
             "SHA-256 of the catalogue": hashlib.sha256(file.read_bytes()).hexdigest(),
