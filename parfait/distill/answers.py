@@ -179,7 +179,7 @@ def teach(
 
 def insist(ask: Callable[[], RegimeDistribution | list[str]], patience: Patience, key: str) -> Any:
     """What ``ask`` returns, or after the last attempt the reason why it failed, a text."""
-    rng = random.Random(derive_seed("wait", key))
+    rng, reason = random.Random(derive_seed("wait", key)), ""
     for attempt in range(patience.retries + 1):
         try:
             return ask()
