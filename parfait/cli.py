@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STAGES = {
     "label": "label price bars: what regime each stretch of them was",
+    "distill": "let a teacher write examples for a semantic model",
     "train": "train a model on price bars",
     "simulate": "turn a sentence about a market into OHLCV bars that obey it",
     "evaluate": "judge generated bars: do they hold against nulls and rivals",

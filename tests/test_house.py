@@ -16,6 +16,7 @@ ORDER = [
     {"data", "labels", "sde"},
     {"labelling"},
     {"semantic", "microstructure"},
+    {"distill"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook"},
     {"metrics", "report"},

@@ -160,6 +160,33 @@ class EvaluateConfig:
     paths: PathSettings = field(default_factory=PathSettings)
 
 
+@dataclass
+class DistillData:
+    """``data`` of ``conf/distill.yaml``."""
+
+    path: Any = None
+    pattern: str | None = None
+    options: Any = None
+    bars_per_year: float | None = None
+    asset: str | None = None
+
+
+@dataclass
+class DistillConfig:
+    """``conf/distill.yaml``; keys of ``teacher`` beside ``name`` are its options."""
+
+    teacher: dict[str, Any] = field(default_factory=dict)
+    prompt: dict[str, Any] = field(default_factory=dict)
+    data: DistillData = field(default_factory=DistillData)
+    n: int = MISSING
+    seed: int = MISSING
+    workers: int | None = None
+    dry_run: bool = MISSING
+    cache: str = MISSING
+    output_dir: str = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
 def validate(cfg: DictConfig, schema: type[Settings]) -> Settings:
     """Return ``cfg`` typed and read-only; ``UserError`` for an unknown key or a wrong type."""
     try:

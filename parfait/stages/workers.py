@@ -1,8 +1,5 @@
 """Cells of an evaluation in several processes, which share nothing but the run's folder."""
 
-import os
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -14,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from parfait.evaluation.cells import Cell, cell_key, compute_cells, stored_keys
 from parfait.stages.schema import EvaluateConfig, validate
 from parfait.stages.tasks import Task, prepare
+from parfait.utils.children import end_with_parent, parent_id
 
 Progress = Callable[[str, int, int], None]
-_WATCH = 1.0  # seconds between two looks after the parent
 _STATE: dict[str, Any] = {}  # of a worker: its task and the folder
 
 
@@ -45,7 +42,7 @@ def compute_apart(
         min(workers, len(missing)),
         mp_context=get_context("spawn"),
         initializer=_start,
-        initargs=(settings, str(folder), os.getpid()),
+        initargs=(settings, str(folder), parent_id()),
     )
     try:
         jobs = {pool.submit(_compute, cell.name): cell for cell in _long_first(missing)}
@@ -65,7 +62,7 @@ def _start(settings: dict[str, Any], folder: str, parent: int) -> None:
     import torch
 
     torch.set_num_threads(1)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     task = prepare(validate(OmegaConf.create(settings), EvaluateConfig))
     _STATE.update(cells={cell.name: cell for cell in task.cells}, task=task, folder=Path(folder))
 
@@ -73,10 +70,3 @@ def _start(settings: dict[str, Any], folder: str, parent: int) -> None:
 def _compute(name: str) -> None:
     task: Task = _STATE["task"]
     list(compute_cells([_STATE["cells"][name]], _STATE["folder"], task.ingredients))
-
-
-def _watch(parent: int) -> None:
-    """Ends this process with its parent, which a kill gives no time to say goodbye."""
-    while os.getppid() == parent:
-        time.sleep(_WATCH)
-    os._exit(1)

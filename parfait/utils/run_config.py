@@ -21,6 +21,7 @@ VOLATILE = (
     "batch_size",
     "shard",
     "workers",
+    "cache",
     "figures",
     "callbacks.progress",
     "trainer.max_epochs",

@@ -15,6 +15,7 @@ from parfait.regime import Regime
 from parfait.sde import SdeWarning, load_process
 from parfait.semantic import load_reader
 from parfait.stages.schema import (
+    DistillConfig,
     EvaluateConfig,
     LabelConfig,
     SimulateConfig,
@@ -27,6 +28,7 @@ from parfait.utils.paths import conf_dir, config_groups, top_level_keys
 
 SCHEMAS = {
     "label": LabelConfig,
+    "distill": DistillConfig,
     "train": TrainConfig,
     "simulate": SimulateConfig,
     "evaluate": EvaluateConfig,

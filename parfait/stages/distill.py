@@ -1,0 +1,75 @@
+"""``distill``: a teacher's examples for a semantic model, as one file with its card."""
+
+import json
+import logging
+import time
+from dataclasses import asdict
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from parfait.distill.card import write_data_set
+from parfait.semantic.examples import FILE
+from parfait.stages.progress import progress_bar
+from parfait.stages.schema import DistillConfig, validate
+from parfait.stages.teaching import Teacher
+from parfait.utils.errors import require
+from parfait.utils.files import sweep_temporaries, write_files
+from parfait.utils.run_guard import run_guard
+from parfait.utils.threads import one_thread, processors
+
+log = logging.getLogger(__name__)
+
+REJECTED = "rejected.jsonl"
+_STEPS = {
+    "parts": "making examples",
+    "answers": "asking the teacher",
+    "paraphrases": "asking for wordings",
+}
+_WORKERS = 4  # at most, where nothing is said
+
+
+def distill(cfg: DictConfig) -> None:
+    """Writes ``examples.parquet``, ``dataset.json`` and ``README.md`` into ``output_dir``, and
+    ``rejected.jsonl``: what a server was asked for in vain.
+
+    Parts that an earlier call made of the same settings by the same code, and answers of servers,
+    lie in ``cache`` and are not made again, so that a killed run goes on where it was. With
+    ``dry_run`` nothing is asked and no folder is made: the costs are told.
+
+    Raises:
+        UserError: a setting cannot be used, or there is nothing to learn from.
+    """
+    start = time.perf_counter()
+    settings = validate(cfg, DistillConfig)
+    require("n", settings.n, 1)
+    workers = settings.workers
+    if workers is None:
+        workers = min(len(processors()), _WORKERS)
+    require("workers", workers, 1)
+    teacher = Teacher(settings, workers)
+    console = Console()
+    if settings.dry_run:
+        with one_thread(), progress_bar(console, _STEPS) as progress:
+            told = teacher.cost(progress)
+        console.print(Text(f"teacher={teacher.name}: {told}. Nothing was asked."), soft_wrap=True)
+        return
+    with run_guard(cfg, "distill") as folder, one_thread():
+        sweep_temporaries(folder)
+        with progress_bar(console, _STEPS) as progress:
+            taught = teacher.teach(progress)
+        if teacher.name == "openai":
+            lines = [json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in taught.rejected]
+            write_files(folder, {REJECTED: "".join(lines).encode()})
+        card = write_data_set(
+            folder, taught.frame, taught.settings, taught.sources, taught.lost, taught.effects
+        )
+        log.info("%d examples", card["examples"], extra={"file_only": True})
+    splits = ", ".join(f"{k} {v}" for k, v in card["counts"]["split"].items())
+    took = time.perf_counter() - start
+    console.print(Text(f"{card['examples']} examples ({splits}); {took:.1f} s."), soft_wrap=True)
+    if taught.rejected:
+        what = f"{len(taught.rejected)} answers did not validate: {folder / REJECTED}"
+        console.print(Text(what), soft_wrap=True)
+    console.print(Text(f"Examples: {folder / FILE}"), soft_wrap=True)
