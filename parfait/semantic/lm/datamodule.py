@@ -48,7 +48,7 @@ class Batch:
 
 class DistilledDataModule(lightning.LightningDataModule):
     """Batches of about so many tokens, sorted by length so that little is padding; the two halves
-    of a contrast pair always meet in one batch. The order of batches is a function of seed and epoch.
+    of a contrast pair always meet in one batch. Their order is a function of seed and epoch.
 
     Args:
         path: folder of ``parfait distill``.
