@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from parfait.regime import FIELD_NAMES
 from parfait.semantic.examples import Example, read_examples
-from parfait.semantic.lm.prompt import encode
+from parfait.semantic.lm.prompt import context_line, encode
 from parfait.semantic.lm.targets import SlotTargets, slot_targets
 from parfait.semantic.lm.tokens import learn_tokenizer, load_tokenizer
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
+from parfait.utils.threads import one_thread
 
 _POOL = 32  # batches whose examples are sorted by length together
 
@@ -91,19 +92,24 @@ class DistilledDataModule(lightning.LightningDataModule):
         """Reads, tokenises and sorts the examples."""
         if self.ready:
             return
+        with one_thread():  # many small tensors: more threads would wait for each other
+            self._prepare()
+        self.ready = True
+
+    def _prepare(self) -> None:
         train = read_examples(self.path, "train")[: self.limit]
         held = read_examples(self.path, "val")
         if not train or not held:
             raise UserError(f"{self.path} has no examples to train on and to validate with")
         held = held[:: max(1, -(-len(held) // self.validation))]
         if self.base is None:
-            self.tokenizer = learn_tokenizer((e.text for e in train), self.vocabulary)
+            texts = (context_line(e.target.asset_class, e.context) + e.text for e in train)
+            self.tokenizer = learn_tokenizer(texts, self.vocabulary)
         else:
             self.tokenizer = load_tokenizer(self.base, self.revision)
         self.examples = Examples(self.tokenizer, train)
         self.held = Examples(self.tokenizer, held)
         self.plan = plan(self.examples, self.tokens, self.seed)
-        self.ready = True
 
     def train_dataloader(self) -> DataLoader:
         """Every example once an epoch; starts where a resumed epoch stopped."""

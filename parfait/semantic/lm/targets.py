@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from parfait.regime import Component, MarketContext, RegimeDistribution
-from parfait.regime.component import SLOTS, collapse
+from parfait.regime.component import SLOTS
 from parfait.regime.fields import INITIAL_VOLATILITY, N_FIELDS, to_coordinate
 from parfait.semantic.ontology.compose import Present
 from parfait.semantic.ontology.naming import prior_component
@@ -69,32 +69,48 @@ def slot_targets(
     told: list[RegimeDistribution], contexts: list[MarketContext | None]
 ) -> SlotTargets:
     """Mixtures as tensors. Scenarios of one slot become the Gaussian with their mean and
-    covariance; phases and conditions are not told.
+    covariance,
+
+        m = sum_k w_k mu_k,    C = sum_k w_k (L_k L_k^T + (mu_k - m)(mu_k - m)^T) + floor^2;
+
+    phases and conditions are not told.
     """
-    n = len(told)
-    weights = torch.zeros(n, N_SLOTS, dtype=torch.float64)
-    mean = torch.zeros(n, N_SLOTS, N_FIELDS, dtype=torch.float64)
-    floor = SD_FLOOR * torch.eye(N_FIELDS, dtype=torch.float64)
-    cholesky = floor.repeat(n, N_SLOTS, 1, 1)
-    is_open = torch.ones(n, N_SLOTS, dtype=torch.bool)
-    for i, (one, context) in enumerate(zip(told, contexts, strict=True)):
-        centre, sd = prior_units(one.asset_class, context)
-        for k, slot in enumerate(SLOTS):
-            mine = [replace(c, phases=()) for c in one.components if c.slot == slot]
-            mine = [c for c in mine if c.weight > 0]
-            if mine:
-                whole = collapse(mine)
-                weights[i, k] = whole.weight
-                mean[i, k], cholesky[i, k], is_open[i, k] = _in_units(whole, centre, sd)
-    return SlotTargets(weights / weights.sum(1, keepdim=True), mean, cholesky, is_open)
+    n, cells = len(told), len(told) * N_SLOTS
+    parts = [(i, c) for i, one in enumerate(told) for c in one.components if c.weight > 0]
+    units = [prior_units(d.asset_class, c) for d, c in zip(told, contexts, strict=True)]
+    row = torch.tensor([i for i, _ in parts])
+    cell = row * N_SLOTS + torch.tensor([SLOTS.index(c.slot) for _, c in parts])
+    centre, sd = (torch.stack(x)[row] for x in zip(*units, strict=True))
+    mean = (torch.stack([c.mean for _, c in parts]) - centre) / sd
+    root = torch.stack([c.cholesky for _, c in parts]) / sd[..., None]
+    weight = torch.tensor([c.weight for _, c in parts], dtype=torch.float64)
 
+    def gathered(values: Tensor) -> Tensor:
+        total = torch.zeros(cells, *values.shape[1:], dtype=torch.float64)
+        return total.index_add_(0, cell, values)
 
-def _in_units(c: Component, centre: Tensor, sd: Tensor) -> tuple[Tensor, Tensor, bool]:
-    is_open = bool(torch.isnan(c.mean[INITIAL_VOLATILITY]))
-    mean = ((c.mean - centre) / sd).nan_to_num(0.0)
-    root = c.cholesky / sd[:, None]
-    covariance = root @ root.T + SD_FLOOR**2 * torch.eye(N_FIELDS, dtype=torch.float64)
-    return mean, torch.linalg.cholesky(covariance), is_open
+    whole = gathered(weight)
+    share = weight / whole[cell]
+    unknown = gathered(mean[:, INITIAL_VOLATILITY].isnan().to(torch.float64)) > 0
+    mean = mean.nan_to_num(0.0)
+    middle = gathered(share[:, None] * mean)
+    apart = mean - middle[cell]
+    spread = root @ root.mT + apart[:, :, None] * apart[:, None, :]
+    covariance = gathered(share[:, None, None] * spread)
+    # An open initial volatility has no covariance with anything.
+    shut = (~unknown | (whole == 0)).to(torch.float64)
+    keep = torch.ones(cells, N_FIELDS, dtype=torch.float64)
+    keep[:, INITIAL_VOLATILITY] = shut
+    covariance = covariance * keep[:, :, None] * keep[:, None, :]
+    covariance += SD_FLOOR**2 * torch.eye(N_FIELDS, dtype=torch.float64)
+    whole = whole.reshape(n, N_SLOTS)
+    shape = (n, N_SLOTS, N_FIELDS)
+    return SlotTargets(
+        whole / whole.sum(1, keepdim=True),
+        (middle * keep).reshape(shape),
+        torch.linalg.cholesky(covariance).reshape(*shape, N_FIELDS),
+        (unknown.reshape(n, N_SLOTS)) | (whole == 0),
+    )
 
 
 def from_units(

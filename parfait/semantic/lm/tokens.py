@@ -7,16 +7,16 @@ from typing import Any
 from parfait.utils.errors import UserError
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-# ChatML, as Qwen2 has it.
+# The user's message alone: a small model needs no roles, and pays for every token.
 TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
-    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% for message in messages %}{% if message['role'] == 'user' %}<|im_start|>"
+    "{{ message['content'] }}<|im_end|>{% endif %}{% endfor %}"
 )
 
 
 def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with the control tokens and the
-    chat template of Qwen2. The same texts give the same tokenizer; any Unicode text round-trips.
+    """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with the control tokens of
+    Qwen2 and a template that tells the user's message alone. The same texts give the same tokenizer; any Unicode text round-trips.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
