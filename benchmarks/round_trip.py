@@ -22,7 +22,7 @@ from torch import Tensor
 
 from parfait.bars import bars_to_tensor
 from parfait.data import embedded_bars
-from parfait.evaluation.control import regimes
+from parfait.evaluation.control import PULL, regimes, reverting
 from parfait.labels import label_windows
 from parfait.metrics.functional.control import (
     Recovery,
@@ -36,13 +36,15 @@ from parfait.microstructure import Microstructure
 from parfait.regime import FIELD_NAMES, Regime, mean_volatility
 
 BARS_PER_YEAR = 252.0
-FIELDS = ("drift", "volatility", "jump_intensity", "mean_reversion", "hurst")
+FIELDS = ("drift", "volatility", "jump_intensity", "hurst")
 GRIDS = {
     "volatility": tuple(0.16 * 1.25**k for k in range(-2, 3)),
     "hurst": (0.3, 0.4, 0.5, 0.6, 0.7),
+    PULL: (0.0, 5.0, 20.0, 60.0, 150.0),
     "jump_intensity": (0.0, 5.0, 15.0, 30.0, 50.0),
 }
-UNITS = {"volatility": 0.8, "hurst": 1.0, "jump_intensity": 1.2}  # sd of the coordinates, roughly
+# sd of the coordinates, roughly
+UNITS = {"volatility": 0.8, "hurst": 1.0, PULL: 1.5, "jump_intensity": 1.2}
 
 
 class Bench:
@@ -74,19 +76,19 @@ def cells(recovery: Recovery) -> list[str]:
 
 
 def trip_table(bench: Bench, paths: int) -> tuple[Table, dict[str, Any]]:
-    regime = regimes(paths)
-    made = bench.probe(regime)
-    labels = [bench.labels(made, which) for which in ("bars", "path")]
     columns = ("bias", "rmse", "spearman", "slope", "cover 90")
     table = Table(
         f"Round trip, {paths} regimes, {bench.steps} bars, coordinates",
         ("field", *columns, *(f"path {c}" for c in columns), "loss of rmse"),
     )
     data = {}
-    for name, trip in round_trip(regime, *labels).items():
-        if name in FIELDS and trip.path is not None:
-            table.add(name, *cells(trip.bars), *cells(trip.path), str(trip.loss))
-            data[name] = [str(trip.bars), str(trip.path), str(trip.loss)]
+    for regime, fields in ((regimes(paths), FIELDS), (reverting(paths), (PULL,))):
+        made = bench.probe(regime)
+        labels = [bench.labels(made, which) for which in ("bars", "path")]
+        for name, trip in round_trip(regime, *labels).items():
+            if name in fields and trip.path is not None:
+                table.add(name, *cells(trip.bars), *cells(trip.path), str(trip.loss))
+                data[name] = [str(trip.bars), str(trip.path), str(trip.loss)]
     return table, data
 
 

@@ -17,7 +17,8 @@ from parfait.utils.files import json_bytes, sweep_temporaries, write_files
 CELLS = "cells"
 FORMAT = 1  # raised when a stored cell is written in another form
 # What cells are computed by: an edit of any of these makes stored ones stale.
-_CODE = ("evaluation", "metrics", "labels", "microstructure", "regime", "sde")
+_CODE = ("evaluation", "metrics", "labels", "microstructure", "regime", "sde", "semantic")
+_KINDS = (".py", ".yaml")  # lexicons are code
 Progress = Callable[[str, int, int], None]
 
 
@@ -120,7 +121,7 @@ def code_key() -> str:
     digest = hashlib.sha256()
     for package in _CODE:
         folder = Path(import_module(f"parfait.{package}").__path__[0])
-        for file in sorted(folder.rglob("*.py")):
+        for file in sorted(f for f in folder.rglob("*") if f.suffix in _KINDS):
             digest.update(f"{package}/{file.relative_to(folder)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 

@@ -16,7 +16,8 @@ from parfait.metrics.probes import Probe, probe
 from parfait.regime import FIELD_NAMES, Regime
 
 STEPS = 60  # bars of every path
-FIELDS = ("volatility", "drift", "hurst", "jump_intensity")
+PULL = "mean_reversion"
+FIELDS = ("volatility", "drift", "hurst", "jump_intensity", PULL)
 NUMBERS = ("bias", "rmse", "spearman", "slope", "coverage")
 _YEARLY = 250  # paths that show the growth of prices
 
@@ -29,8 +30,8 @@ def control_cells(i: Ingredients, suite: Suite) -> Iterator[Cell]:
     spot, frequency = float(history[-1, 3]), i.held.bars_per_year
 
     @cache
-    def tripped() -> tuple[Regime, Labels, Labels, dict[str, Trip]]:
-        asked = regimes(suite.probes)
+    def tripped(pull: bool) -> tuple[Regime, Labels, Labels, dict[str, Trip]]:
+        asked = reverting(suite.probes) if pull else regimes(suite.probes)
         made = run(asked, seed=1)
         bars, path = (label_windows(made.windows(spot, w), frequency) for w in ("bars", "path"))
         return asked, bars, path, round_trip(asked, bars, path)
@@ -40,7 +41,7 @@ def control_cells(i: Ingredients, suite: Suite) -> Iterator[Cell]:
         return probe(i.model, history, asked, STEPS, **how)
 
     def compute(row: str) -> Found:
-        asked, bars, path, trips = tripped()
+        asked, bars, path, trips = tripped(row == PULL)
         trip, j = trips[row], FIELD_NAMES.index(row)
         scores = []
         for name in NUMBERS:
@@ -82,6 +83,22 @@ def regimes(paths: int) -> Regime:
         jump_intensity=50 * u[2],
         jump_std=0.15 * sigma,
         hurst=plain * 0.5 + (1 - plain) * (0.1 + 0.8 * u[3]),
+        vol_of_vol=sigma,
+        variance_reversion=5.0,
+        initial_volatility=sigma,
+    )
+
+
+def reverting(paths: int) -> Regime:
+    """sigma log-uniform on 5-100 %, pull to the trend log-uniform on 2-200 a year: half-lives of
+    four months to one day. No jumps, no memory of the noise, which would look like it.
+    """
+    u = torch.rand((2, paths), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    sigma = 0.05 * 20 ** u[0]
+    return Regime(
+        drift=0.0,
+        volatility=sigma,
+        mean_reversion=2 * 100 ** u[1],
         vol_of_vol=sigma,
         variance_reversion=5.0,
         initial_volatility=sigma,

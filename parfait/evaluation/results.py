@@ -82,13 +82,16 @@ def flat_scores(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def objective(told: Mapping[str, Any]) -> float:
     """What a sweep over runs minimises: the score of the network's worst judge above its null, or
-    the discriminative score of the suite ``legacy``; infinity where neither was computed."""
+    the discriminative score of the suite ``legacy``, or the share of expectations that a reader
+    misses; infinity where none was computed."""
     for question, row, column in (("c2st", NEUTRAL, WORST), ("legacy", NETWORK, "DS")):
         for s in told["scores"]:
             found = (s["question"], s["row"], s["column"]) == (question, row, column)
             if found and s["value"] is not None:
                 return s["value"] - (s["null"] or 0.0)
-    return math.inf
+    read = [s for s in told["scores"] if (s["question"], s["column"]) == ("understanding", "all")]
+    asked = sum(s["n"] for s in read)
+    return 1 - sum(s["n"] * s["value"] for s in read) / asked if asked else math.inf
 
 
 def _slug(text: str) -> str:

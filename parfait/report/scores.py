@@ -21,6 +21,10 @@ TITLES = {
     "rollout": "Long facts: paths of a year",
     "rollout distance": "Distance of the long facts from the real ones [sampling errors]",
     "legacy": "Legacy columns: the TimeGAN protocol, which a copy of the training set passes",
+    "understanding": "Understanding: share of expectations that the reading meets",
+    "topics": "Sign and order, by topic",
+    "monotone": "Doses: a larger one moves the field further, 39 steps",
+    "speed": "Speed [milliseconds]",
 }
 Rows = dict[str, dict[str, dict[str, Any]]]  # row -> column -> score
 

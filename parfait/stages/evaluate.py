@@ -21,7 +21,7 @@ from parfait.utils.threads import one_thread, processors
 log = logging.getLogger(__name__)
 
 RESULT = "evaluation.json"
-TASKS = ("microstructure",)
+TASKS = ("microstructure", "semantic")
 SUITES = ("smoke", "full", "legacy")
 
 

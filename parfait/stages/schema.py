@@ -143,6 +143,8 @@ class EvaluateConfig:
     task: str = MISSING
     suite: str = MISSING
     run: str | None = None
+    semantic: dict[str, Any] = field(default_factory=dict)
+    battery: str = MISSING
     data: EvaluationData = field(default_factory=EvaluationData)
     every: int = MISSING
     questions: list[str] | None = None

@@ -1,21 +1,25 @@
 """Settings of the ``evaluate`` stage -> the cells it has to compute."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from parfait.data import embedded_bars, fingerprint, make_segments
+from parfait.evaluation.battery import load_battery
 from parfait.evaluation.candidates import CANDIDATES, Ingredients
 from parfait.evaluation.cells import Cell
 from parfait.evaluation.legacy import ROWS, Protocol, legacy_cells, series
 from parfait.evaluation.microstructure import microstructure_cells
 from parfait.evaluation.suites import SUITES, Suite
+from parfait.evaluation.understanding import understanding_cells
 from parfait.evaluation.windows import Split, load_split
 from parfait.labelling import read_series
 from parfait.metrics.trees import MISSING
 from parfait.microstructure import Microstructure
 from parfait.regime.context import check_asset_class
+from parfait.semantic import load_reader
 from parfait.stages.data_settings import data_path, load_options
 from parfait.stages.schema import EvaluateConfig, plain
 from parfait.utils.errors import UserError
@@ -49,6 +53,10 @@ STEPS = {
     "rollout": "long paths",
     "c2st": "judges",
     "legacy": "legacy scores",
+    "understanding": "instructions",
+    "topics": "topics",
+    "monotone": "doses",
+    "speed": "speed",
 }
 
 
@@ -58,6 +66,8 @@ def prepare(settings: EvaluateConfig) -> Task:
     Raises:
         UserError: either cannot be used, or a row is unknown.
     """
+    if settings.task == "semantic":
+        return _semantic(settings)
     model = Microstructure.load(settings.run)
     known = {"run": settings.run or "embedded", "sha256": model.fingerprint}
     make = _legacy if settings.suite == "legacy" else _microstructure
@@ -68,6 +78,27 @@ def prepare(settings: EvaluateConfig) -> Task:
         for name in ("task", "suite", "every", "windows", "samples", "steps")
     } | {"asset": settings.data.asset}
     return Task(cells, asked | {"model": model.fingerprint, "data": data}, known, data, STEPS)
+
+
+def _semantic(settings: EvaluateConfig) -> Task:
+    """Instructions with what is expected of their reading; needs no bars."""
+    options = {str(k): plain(v) for k, v in settings.semantic.items()}
+    reader = load_reader(**options)
+    battery = load_battery(settings.battery)
+    chosen = [c for c in understanding_cells(reader, battery) if _chosen(c, settings.questions)]
+    data = {
+        "symbols": [settings.battery],
+        "windows": len(battery),
+        "sha256": hashlib.sha256(repr(battery).encode()).hexdigest(),
+        "left_out": [],
+    }
+    known = {"run": options["name"], "sha256": getattr(reader, "fingerprint", "")}
+    asked = {"task": "semantic", "semantic": options}
+    return Task(chosen, asked | {"model": known, "data": data}, known, data, STEPS)
+
+
+def _chosen(cell: Cell, questions: Sequence[str] | None) -> bool:
+    return questions is None or cell.question in questions
 
 
 def _microstructure(

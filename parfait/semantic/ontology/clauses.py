@@ -18,7 +18,7 @@ HAN_DURATION = (
     r"(?P<n>\d+(?:\.\d+)?|一|两|几)?\s*个?\s*(?P<unit>交易日|小时|星期|季度|天|日|周|月|年)"
 )
 _HORIZON = re.compile(
-    rf"\b(?:in|within|over|inside|during|for|by\s+the\s+end\s+of|after)\s+(?:the\s+)?(?:next\s+|coming\s+|course\s+of\s+)?{DURATION}(?!\s+ago)"
+    rf"\b(?:in|within|over|inside|during|for|by\s+the\s+end\s+of|after)\s+(?:the\s+)?(?:next\s+|coming\s+|course\s+of\s+)?{DURATION}(?!\s+ago|\s+of\b)"
 )
 _HAN_HORIZON = re.compile(
     rf"(?:在|未来|接下来)?\s*{HAN_DURATION}(?:之?内|以内|里|时间内|后|(?=下跌|上涨|暴跌|大跌|跌|涨))"

@@ -65,6 +65,7 @@ class Target:
             "tighten": "up",
             "beat": "up",
             "miss": "down",
+            "slow": "down",
         }
         if name not in row:
             name = default.get(name, name)

@@ -37,7 +37,7 @@ class Directive:
 
 
 _IS = r"\s*(?:(?:is|are|at|of|to|=|:|equals?|stands\s+at|becomes|set\s+to|jumps\s+to|rises\s+to|falls\s+to|drops\s+to|goes\s+to|spikes\s+to|surges\s+to|climbs\s+to|settles\s+at|stays\s+at|reaches|hits|averages|averaging|remains\s+at|held\s+at|fixed\s+at)\s*)+"
-_ZH_IS = r"\s*(?:为|是|到|至|达到|达|升至|升到|降至|降到|在|=|:|等于|飙升至|保持在|维持在)?\s*"
+_ZH_IS = r"\s*(?:设为|设定为|设成|定为|调到|调至|为|是|到|至|达到|达|升至|升到|降至|降到|在|=|:|等于|飙升至|保持在|维持在)?\s*"
 _ABOUT = r"(?P<about>(?:about|around|roughly|approximately|some|near|circa|约为?|大约|左右|~)\s*)?"
 _N = r"(?P<v>[+-]?\d+(?:\.\d+)?)(?P<u>%|pp|bps|x)?"
 _PERIOD = r"(?:(?P<period>annuali[sz]ed|annual|yearly|daily|weekly|monthly)\s+)?"
@@ -122,7 +122,8 @@ _FALLS = r"(?:falls?|decreases?|drops?|declines?|goes\s+down|down)"
 _RULES: tuple[_Pattern, ...] = tuple(
     (re.compile(pattern), rule)
     for pattern, rule in (
-        (rf"\b(?:vol[\s-]of[\s-]vol(?:atility)?|volatility\s+of\s+volatility){_IS}{_ABOUT}{_N}|波动率的波动率{_ZH_IS}(?P<v2>\d)", _field("vol_of_vol")),
+        (rf"\b(?:correlation(?:\s+between\s+(?:returns?|prices?)\s+and\s+(?:volatility|variance))?|leverage\s+correlation|leverage\s+effect|rho)(?:{_IS}|\s+){_ABOUT}{_N}", _field("leverage")),
+        (rf"\b(?:vol[\s-]of[\s-]vol(?:atility)?|volatility\s+of\s+volatility)(?:{_IS}|\s+){_ABOUT}{_N}|波动率的波动率{_ZH_IS}(?P<v2>\d)", _field("vol_of_vol")),
         (rf"\b(?:variance\s+reversion|variance\s+mean\s+reversion|kappa_v)(?:\s+speed)?(?:{_IS}|\s+){_ABOUT}{_N}", _field("variance_reversion")),
         (rf"\b{_PERIOD}{_KIND}{_PERIOD.replace('period', 'period0')}{_VOL}(?:{_IS}|\s+){_ABOUT}{_N}(?!\s*(?:day|week|month|year))", _volatility),
         (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%)\s+{_PERIOD}{_KIND}{_VOL}\b", _volatility),
@@ -132,7 +133,7 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\b{_VOL}\s+(?P<down>{_FALLS})\s+(?:by\s+)?{_ABOUT}(?P<v>\d+(?:\.\d+)?)%", _factor),
         (r"波动率(?:上升|增加|提高|上涨)了?(?P<v>\d+(?:\.\d+)?)%(?P<down>(?!.))?", _factor),
         (r"波动率(?P<down>下降|减少|降低|回落)了?(?P<v>\d+(?:\.\d+)?)%", _factor),
-        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|波动率(?:翻倍|翻番|增加一倍|加倍|翻一番)", _constant("volatility_factor", 2.0)),
+        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|\b{_VOL}\s+(?:{_RISES}|is|reaches)\s+(?:to\s+)?twice\s+(?:its|the|today)\b(?:\s+\w+){{0,2}}?\s*(?:level|value)?|波动率(?:翻倍|翻番|增加一倍|加倍|翻一番)", _constant("volatility_factor", 2.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+)?(?:tripl|trebl)(?:es|ed|ing|e)\b|\btripl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|波动率(?:增至|变为|扩大到)3x", _constant("volatility_factor", 3.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?halv(?:es|ed|ing|e)\b|\bhalv(?:es|ed|ing|e)\s+(?:the\s+)?{_VOL}\b|\bhalf\s+the\s+(?:usual\s+)?{_VOL}\b|波动率(?:减半|腰斩)", _constant("volatility_factor", 0.5)),
         (rf"\bexpected\s+(?:annual\s+|yearly\s+|total\s+)?return(?:{_IS}|\s+){_ABOUT}{_N}(?:\s+(?:over|in|per|within|for)\s+(?:the\s+next\s+)?{DURATION}|\s*/\s*(?P<slash>year))?", _return),
@@ -149,8 +150,7 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\b(?:mean[\s-]reversion|reversion)?\s*half[\s-]life(?:{_IS}|\s+)?{_ABOUT}{DURATION}", _half_life),
         (rf"半衰期{_ZH_IS}{_ABOUT}{HAN_DURATION}", _half_life),
         (rf"\b(?:mean[\s-]reversion\s+(?:speed|rate|strength)?|kappa)(?:{_IS}|\s+){_ABOUT}{_N}", _field("mean_reversion")),
-        (rf"\bhurst(?:\s+(?:exponent|parameter|index))?(?:{_IS}|\s+){_ABOUT}{_N}|赫斯特指数{_ZH_IS}(?P<v1>\d+(?:\.\d+)?)", _field("hurst")),
-        (rf"\b(?:correlation|leverage\s+correlation|leverage\s+effect|rho)(?:{_IS}|\s+){_ABOUT}{_N}", _field("leverage")),
+        (rf"\b(?:hurst(?:\s+(?:exponent|parameter|index))?(?:{_IS}|\s+)|h\s*=\s*){_ABOUT}{_N}|赫斯特指数{_ZH_IS}(?P<v1>\d+(?:\.\d+)?)", _field("hurst")),
     )
 )  # fmt: skip
 _JUMP_TAIL = re.compile(

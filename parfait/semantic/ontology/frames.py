@@ -2,12 +2,19 @@
 in the sequence.
 """
 
+import re
 from typing import Any
 
 from parfait.semantic.ontology.attach import attach
-from parfait.semantic.ontology.clauses import Clause, Parsed, dreads
+from parfait.semantic.ontology.clauses import Clause, Parsed, dreads, entry_key
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
+
+_SPELL = re.compile(
+    r"(?:after|following)?\s*(?:\w+\s+){0,2}?(?:years?|months?|weeks?|decades?|days)\s+of\b"
+)
+# Subjects that deny what follows them alone.
+_NOBODY = frozenset({"nobody", "nothing", "none", "neither"})
 
 
 def read_frames(parsed: Parsed) -> list[Frame]:
@@ -41,7 +48,7 @@ def read_frames(parsed: Parsed) -> list[Frame]:
                 clause.probability = earlier.probability
             links += [*earlier.lead, earlier.link]
         carried = []
-        phase = _place(links, drafts, frames, phase, scope)
+        phase = _place(links, drafts, frames, phase, scope, _lasted(parsed, clause))
         _apply_words(parsed, clause, drafts, forward=True)
         group = _weigh(parsed, clause, links, drafts, frames, scope, group)
         frames += drafts
@@ -68,7 +75,12 @@ def _frames_of(parsed: Parsed, index: int, targets: list[Target]) -> list[Frame]
 
 
 def _place(
-    links: list[str], drafts: list[Frame], frames: list[Frame], phase: int, scope: dict[str, Any]
+    links: list[str],
+    drafts: list[Frame],
+    frames: list[Frame],
+    phase: int,
+    scope: dict[str, Any],
+    lasted: bool,
 ) -> int:
     """Time order: "then" is later, "after X" is earlier, "but" may turn the tide, "if ... then" is
     no sequence.
@@ -94,6 +106,8 @@ def _place(
                 f.phase += 1
             for f in drafts:
                 f.phase = phase
+                if lasted:  # "a ceasefire after two years of war": known for long
+                    f.surprise = "priced"
             return phase + 1
     for f in drafts:
         f.phase = phase
@@ -102,6 +116,14 @@ def _place(
         if "unless" in links:
             f.negated = not f.negated
     return phase
+
+
+def _lasted(parsed: Parsed, clause: Clause) -> bool:
+    """Whether the clause begins with a length of time: "(after) two years of ..."."""
+    if clause.start >= len(parsed.tokens):
+        return False
+    text = parsed.clean[parsed.tokens[clause.start].start :]
+    return _SPELL.match(text) is not None
 
 
 def _apply_words(parsed: Parsed, clause: Clause, drafts: list[Frame], forward: bool) -> None:
@@ -123,12 +145,14 @@ def _apply_words(parsed: Parsed, clause: Clause, drafts: list[Frame], forward: b
         for f in drafts:
             f.anticipated = True
             f.surprise = "priced" if f.surprise == "unstated" else f.surprise
-    _negate(clause, drafts)
+    _negate(parsed, clause, drafts)
 
 
-def _negate(clause: Clause, drafts: list[Frame]) -> None:
+def _negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
     for m in clause.of("negators"):
         after = [f for f in drafts if f.target.last > m.i]
+        if entry_key(parsed.tokens, m) in _NOBODY and not after:
+            continue  # "panic, and nobody helps": what came before stands
         later = after or ([] if m.i < min(f.target.first for f in drafts) else drafts)
         for f in later:
             f.negated = not f.negated
@@ -164,10 +188,14 @@ def _weigh(
     p, stated = clause.probability, clause.probability is not None
     if p is None and modals:
         p = min(m.entry.value for m in modals)
-    if "or" in links or "whether" in links:
+    apart = "or" in links or ("else" in links and scope.get("p") is None)
+    if apart or "whether" in links:
         scope["or"] = True
-    alternative = "or" in links and any(f.sentence == drafts[0].sentence for f in frames)
-    if p is not None:
+    alternative = apart and any(f.sentence == drafts[0].sentence for f in frames)
+    if "else" in links and p is None and scope.get("p") is not None:
+        group += 1  # what the stated probability leaves
+        p, stated = 1 - scope["p"], bool(scope.get("stated"))
+    elif p is not None:
         scope["p"], scope["stated"], scope["feared"] = p, stated, bool(nouns) and not stated
         group += 1
     elif alternative:

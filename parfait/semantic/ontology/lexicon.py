@@ -47,13 +47,14 @@ class Mention:
 
 @dataclass
 class Lexicon:
-    """Trie of surface forms, vocabulary of stems, typo index, words without content."""
+    """Trie of surface forms, vocabulary of stems, typo indices, words without content."""
 
     trie: dict[str, Any] = field(default_factory=dict)
     forms: dict[tuple[str, ...], list[tuple[Entry, str]]] = field(default_factory=dict)
     vocabulary: set[str] = field(default_factory=set)
     neutral: set[str] = field(default_factory=set)
     deletions: dict[str, list[str]] = field(default_factory=dict)
+    plain: dict[str, list[str]] = field(default_factory=dict)
     content: set[str] = field(default_factory=set)
 
     def add(self, entry: Entry, surface: str) -> None:
@@ -71,18 +72,22 @@ class Lexicon:
 
     def index_typos(self) -> None:
         """Deletion neighbourhoods of the content words of five letters or more and their
-        inflections.
+        inflections, and of words without content.
         """
         for word in sorted(self.content):
             base = word[:-1] if word.endswith("e") else word
             for form in {word, word + "s", base + "ed", base + "ing"}:
-                if len(form) >= 5 and form not in self.neutral and len(word) >= 4:
+                known = stem(form) in self.vocabulary and form not in self.neutral
+                if len(form) >= 5 and known:
                     for variant in one_deleted(form):
                         self.deletions.setdefault(variant, []).append(form)
+        for form in sorted(w for w in self.neutral if len(w) >= 5 and w.isascii()):
+            for variant in one_deleted(form):
+                self.plain.setdefault(variant, []).append(form)
 
     def correct(self, word: str) -> str | None:
-        """The stem of the one content word within reach of a misspelt word; ``None`` when none or
-        ambiguous.
+        """The stem of the one word within reach of a misspelt word; ``None`` when none or
+        ambiguous. Words without content are tried when none with content is near.
 
         Reach: Damerau distance 1 from five letters, 2 from nine. The first letter is trusted.
         """
@@ -92,14 +97,10 @@ class Lexicon:
         keys = set(one_deleted(word))
         if reach == 2:
             keys |= {v for k in keys for v in one_deleted(k)}
-        found: dict[str, int] = {}
-        for key in keys:
-            for candidate in self.deletions.get(key, ()):
-                if candidate[0] == word[0] and candidate not in found:
-                    found[candidate] = damerau(word, candidate)
-        close = {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
+        close = _near(word, keys, self.deletions, reach)
         if not close:
-            return None
+            plain = _near(word, set(one_deleted(word)), self.plain, 1)
+            return stem(min(plain)) if plain else None
         best = min(close.values())
         stems = sorted({stem(c) for c, d in close.items() if d == best})
         meanings = {self.trie.get(s, {}).get("") for s in stems}
@@ -118,6 +119,16 @@ class Lexicon:
             if "" in node:
                 found = Mention(node[""], i, j + 1)
         return found
+
+
+def _near(word: str, keys: set[str], index: dict[str, list[str]], reach: int) -> dict[str, int]:
+    """Distance of every indexed form within reach that begins like the word."""
+    found: dict[str, int] = {}
+    for key in keys:
+        for candidate in index.get(key, ()):
+            if candidate[0] == word[0] and candidate not in found:
+                found[candidate] = damerau(word, candidate)
+    return {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
 
 
 def tokenise(clean: str, lexicon: Lexicon) -> list[Token]:

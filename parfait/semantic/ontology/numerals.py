@@ -89,7 +89,7 @@ def han_number(text: str) -> float:
             if char in _HAN:
                 digit = _HAN[char]
             elif char == "万":
-                total, section, digit = (total + section + digit) * 10000, 0, 0
+                total, section, digit = (total + section + digit or 1) * 10000, 0, 0
             else:
                 section, digit = section + (digit or 1) * _HAN_UNITS[char], 0
         value = float(total + section + digit)

@@ -1,0 +1,80 @@
+"""What every model-backed reader owes the text: literal numbers, targets, honest doubt."""
+
+from dataclasses import replace
+
+from parfait.regime import Component, MarketContext, RegimeDistribution, normalise_weights
+from parfait.semantic.ontology import UNSURE_BELOW, OntologyReader
+from parfait.semantic.ontology.compose import Present
+from parfait.semantic.ontology.directives import read_directives
+from parfait.semantic.ontology.naming import prior_component
+from parfait.semantic.ontology.normalise import normalise
+from parfait.semantic.ontology.overrides import apply_overrides
+
+_RULES = OntologyReader()
+_SILENT = 0.02  # below this the rules read nothing, and no model is believed
+
+
+def rules(instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
+    """The reading by the rules, which every other reader is held against."""
+    return _RULES.read(instruction, context)
+
+
+def understood(by_rules: RegimeDistribution) -> bool:
+    """Whether the text says anything about a market; else the prior stands, whoever reads."""
+    return by_rules.confidence >= _SILENT or bool(by_rules.overrides)
+
+
+def obey(
+    components: tuple[Component, ...],
+    instruction: str,
+    context: MarketContext | None,
+    by_rules: RegimeDistribution,
+    source: str,
+    belief: float = 1.0,
+) -> RegimeDistribution:
+    """A decoded mixture with what the text states literally and with the doubt it deserves.
+
+    - Explicit numbers replace their fields, targets and drawdowns become conditions of every
+      scenario that is no baseline.
+    - The mixture is ``belief`` x model + (1 - belief) x prior. The confidence is at most that of
+      the rules, which know how much of the text they could read.
+
+    Args:
+        components: of the model, weights that sum to 1.
+        instruction: the text.
+        context: the present market.
+        by_rules: ``rules(instruction, context)``.
+        source: name of the reader.
+        belief: in [0, 1], how far the model is believed.
+    """
+    text = normalise(instruction)
+    asset = by_rules.asset_class
+    now = Present.of(asset, context)
+    targets = tuple(dict.fromkeys(c for part in by_rules.components for c in part.conditions))
+    named = [
+        c if c.slot in ("prior", "baseline") else replace(c, conditions=targets) for c in components
+    ]
+    warnings = list(by_rules.warnings)
+    if any(part.phases for part in by_rules.components):
+        warnings.append(
+            "This reader knows no phases; what follows one another was read as one time."
+        )
+    directives = read_directives(text.clean, asset)
+    changed, overrides, _ = apply_overrides(tuple(named), directives, text, now)
+    if belief < 1:
+        kept = [replace(c, weight=c.weight * belief) for c in changed if c.weight * belief > 0]
+        changed = (*kept[:7], prior_component(now, 1 - belief))
+    confidence = min(by_rules.confidence, belief)
+    if confidence < UNSURE_BELOW <= by_rules.confidence:
+        warnings.append(
+            "The model has seen nothing like this text, so the reading leans on the prior."
+        )
+    return RegimeDistribution(
+        normalise_weights(changed),
+        source,
+        confidence,
+        overrides,
+        tuple(warnings),
+        asset,
+        by_rules.reading,
+    )

@@ -1,0 +1,60 @@
+"""Tokenizers: that of a base model, or a byte-level BPE learnt from the examples themselves."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from parfait.utils.errors import UserError
+
+CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+# ChatML, as Qwen2 has it.
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+    """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with the control tokens and the
+    chat template of Qwen2. The same texts give the same tokenizer; any Unicode text round-trips.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(CONTROL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        eos_token=CONTROL[2],
+        pad_token=CONTROL[0],
+        additional_special_tokens=[CONTROL[1]],
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(base: str | Path, revision: str | None = None) -> Any:
+    """The tokenizer of a base model, by name or folder.
+
+    Raises:
+        UserError: there is none, or it cannot be had without a network.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(base), revision=revision or "main", trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the tokenizer of {base} cannot be loaded ({str(error).splitlines()[0]}); give a name "
+            "or a folder of a causal language model"
+        ) from error
