@@ -140,7 +140,8 @@ def _effects(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     head = "| type and asset | events | drift | volatility |"
     lines = [
         "Shifts of coordinates (drift: asinh(mu / 0.2); volatility: ln of the ratio to what "
-        "follows on average at the volatility before), shrunk to none; +- is one posterior sd.",
+        "follows on average at the volatility before), shrunk to none; +- is one posterior sd. "
+        "Where all are 0.00 +- 0.01 the bars show no difference between types.",
         "",
         head,
         "|---|---|---|---|",

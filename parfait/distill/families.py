@@ -78,7 +78,8 @@ def some_meaning(words: Grammar, wanted: str, rng: random.Random) -> Meaning:
     }.get(wanted)
     if wanted == "test_magnitude":
         held = [e for e in pool if words.says(e, "dose")]
-    first = rng.choice([e for e in held if e in known] if held else pool)
+    choices = [e for e in held if e in known] if held else pool
+    first = rng.choices(choices, [1 + words.says(e, "dose") for e in choices])[0]
     if wanted == "test_composition":
         mode = "negated"
     events = (first, rng.choice(pool)) if mode in SECOND else (first,)
@@ -96,17 +97,16 @@ def some_meaning(words: Grammar, wanted: str, rng: random.Random) -> Meaning:
         strength=rng.choice(("strong", "middle", "weak")) if rng.random() < 0.3 else "",
         sudden=rng.random() < 0.25,
     )
-    if words.says(first, "dose") and (wanted == "test_magnitude" or rng.random() < 0.6):
+    if words.says(first, "dose") and (wanted == "test_magnitude" or rng.random() < 0.75):
         meaning = replace(meaning, strength="", **_dose(first, wanted, rng))
     if mode == "stated":
         meaning = replace(meaning, **_directive(words, rng))
     return meaning
 
 
-def directive_meaning(words: Grammar, wanted: str, rng: random.Random) -> Meaning:
+def directive_meaning(words: Grammar, rng: random.Random) -> Meaning:
     """Numbers that are stated, and nothing else."""
-    asset = rng.choice(rules()["assets"] if wanted == "test_asset" else free_assets())
-    return Meaning("directive", (), asset, **_directive(words, rng))
+    return Meaning("directive", (), rng.choice(free_assets()), **_directive(words, rng))
 
 
 def contrasted(meaning: Meaning, contrast: str, rng: random.Random) -> Meaning:

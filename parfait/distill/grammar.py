@@ -9,10 +9,13 @@ from typing import Any
 
 import yaml
 
+import parfait.semantic.ontology
 from parfait.utils.errors import UserError
 
 GRAMMARS = Path(__file__).parent / "grammar"
 SECOND = ("either", "both", "followed", "phased")  # modes of two events
+LEXICONS = Path(parfait.semantic.ontology.__path__[0]) / "lexicon"
+_FROM_LEXICON = 0.35  # share of nouns that are forms of the lexicon
 _SLOT = re.compile(r"\{(\w+)\}")
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _ARTICLE = re.compile(r"\b([Aa])n? (?=[A-Za-z])(\w)", re.ASCII)
@@ -59,11 +62,17 @@ class Meaning:
 
 
 class Grammar:
-    """Words of one language; see ``grammar/en.yaml`` for the notation."""
+    """Words of one language; see ``grammar/en.yaml`` for the notation.
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    Args:
+        data: of the file.
+        forms: event -> surface forms of the lexicon, which serve as nouns too.
+    """
+
+    def __init__(self, data: dict[str, Any], forms: dict[str, list[str]]) -> None:
         self.language: str = data["language"]
         self.data = data
+        self.forms = forms
         self.templates = {
             mode: [(f"{self.language}.{mode}.{i}", text) for i, text in enumerate(texts)]
             for mode, texts in data["templates"].items()
@@ -137,6 +146,8 @@ class Grammar:
         needed = [slot for slot in ("dose", "adj", "sur") if slot in values]
         phrases = self.data["events"].get(event, {}).get(kind, [])
         phrases = [p for p in phrases if all("{" + slot + "}" in p for slot in needed)]
+        if kind == "nouns" and not needed and rng.random() < _FROM_LEXICON:
+            phrases = self.forms.get(event) or phrases
         if not phrases:
             raise CannotSayError
         phrase = rng.choice(phrases)
@@ -173,7 +184,8 @@ def grammar(language: str) -> Grammar:
     file = GRAMMARS / f"{language}.yaml"
     if language not in ("en", "zh"):
         raise UserError(f"language {language!r} has no grammar; use en or zh")
-    return Grammar(load_yaml(file))
+    forms = load_yaml(LEXICONS / f"{language}.yaml")["events"]
+    return Grammar(load_yaml(file), {event: list(map(str, f)) for event, f in forms.items()})
 
 
 def load_yaml(file: Path) -> Any:

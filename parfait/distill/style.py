@@ -1,8 +1,9 @@
 """How people type: case, typos, courtesy, punctuation; and the markets they type about."""
 
 import random
+from collections.abc import Sequence
 
-from parfait.regime import ASSET_CLASSES, MarketContext
+from parfait.regime import MarketContext
 from parfait.semantic.ontology.lexicon import effects
 
 NOISES = ("lower", "upper", "typo", "polite", "bare", "loud", "spaces", "wide")
@@ -63,7 +64,9 @@ def _typo(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-def some_context(asset: str, named: bool, rng: random.Random) -> MarketContext:
+def some_context(
+    asset: str, named: bool, others: Sequence[str], rng: random.Random
+) -> MarketContext:
     """A market that a sentence about ``asset`` may be read against.
 
     Volatility is that of the class times exp(0.5 N(0, 1)), trend N(0.05, volatility), each at times
@@ -72,12 +75,13 @@ def some_context(asset: str, named: bool, rng: random.Random) -> MarketContext:
     Args:
         asset: asset class of the sentence.
         named: whether the sentence says so.
+        others: asset classes of other markets.
         rng: the draws.
     """
     known: str | None = asset
     if named:
         chance = rng.random()
-        known = None if chance < 0.2 else rng.choice(ASSET_CLASSES) if chance < 0.25 else asset
+        known = None if chance < 0.2 else rng.choice(others) if chance < 0.25 else asset
     elif asset == "equity" and rng.random() < 0.2:
         known = None
     usual = effects()["priors"][known or asset]["volatility"]

@@ -13,7 +13,7 @@ from parfait.semantic.examples import Example
 from parfait.semantic.ontology.lexicon import effects
 from parfait.utils.errors import UserError
 
-ROWS = 900
+ROWS = 700
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def test_splits_are_disjoint_by_their_rules(made: list[Example]) -> None:
     val = {(e.tags["template"], e.tags["event"]) for e in made if e.split == "val"}
     assert val
     assert not train & val
-    known = {e.text for e in made if e.split == "train"}
-    assert not known & {e.text for e in made if e.split != "train"}
+    known = {e.text.lower().strip(" .!。") for e in made if e.split == "train"}
+    assert not known & {e.text.lower().strip(" .!。") for e in made if e.split != "train"}
 
 
 def test_shares_are_what_was_asked_for(made: list[Example]) -> None:
@@ -104,7 +104,7 @@ def test_pairs_are_whole_and_ordered_as_they_say(made: list[Example]) -> None:
     for example in made:
         if example.pair:
             members.setdefault(example.pair, []).append(example)
-    assert len(members) > 100
+    assert len(members) > 80
     for found in members.values():
         assert len(found) == 2
         assert found[0].split == found[1].split
