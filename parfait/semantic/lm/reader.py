@@ -27,6 +27,12 @@ _PLAIN = {
 }
 
 
+def model_folder(run: str | Path) -> Path:
+    """The model of a training run, or the folder itself."""
+    folder = Path(run)
+    return folder / "model" if (folder / "model").is_dir() else folder
+
+
 class LanguageModelReader:
     """Reads by a model that ``train.py model=student`` or ``model=qwen2_lora`` made.
 
@@ -46,9 +52,7 @@ class LanguageModelReader:
             raise UserError(
                 f"semantic={source} needs semantic.run, a run of train.py model=qwen2_lora"
             )
-        folder = STUDENT if run is None else Path(run)
-        if (folder / "model").is_dir():
-            folder = folder / "model"
+        folder = STUDENT if run is None else model_folder(run)
         self.model = ScenarioModel.load(folder).to(device)
         self.tokenizer = load_tokenizer(folder / TOKENIZER)
         self.device, self.source = device, source

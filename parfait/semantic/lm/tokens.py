@@ -16,7 +16,9 @@ TEMPLATE = (
 
 def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with the control tokens of
-    Qwen2 and a template that tells the user's message alone. The same texts give the same tokenizer; any Unicode text round-trips.
+    Qwen2 and a template that tells the user's message alone. The same texts give the same
+    tokenizer, and any
+    Unicode text comes back.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
