@@ -24,6 +24,7 @@ class Reader(Protocol):
 _READERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ontology": ("ontology.reader", "OntologyReader", {}),
     "student": ("lm.reader", "LanguageModelReader", {"source": "student"}),
+    "openai": ("spoken.openai", "OpenAIReader", {}),
     "qwen2": ("lm.reader", "LanguageModelReader", {"source": "qwen2"}),
 }
 
