@@ -29,6 +29,7 @@ STAGES = {
     "label": "label price bars: what regime each stretch of them was",
     "distill": "let a teacher write examples for a semantic model",
     "train": "train a model on price bars",
+    "merge": "merge a trained adapter into its language model",
     "simulate": "turn a sentence about a market into OHLCV bars that obey it",
     "evaluate": "judge generated bars: do they hold against nulls and rivals",
 }

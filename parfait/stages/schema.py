@@ -137,6 +137,16 @@ class EvaluationData:
 
 
 @dataclass
+class MergeConfig:
+    """``conf/merge.yaml``."""
+
+    run: str | None = None
+    tolerance: float = MISSING
+    output_dir: str = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
+@dataclass
 class EvaluateConfig:
     """``conf/evaluate.yaml``; loggers are checked by what they instantiate."""
 

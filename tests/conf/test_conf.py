@@ -18,6 +18,7 @@ from parfait.stages.schema import (
     DistillConfig,
     EvaluateConfig,
     LabelConfig,
+    MergeConfig,
     SimulateConfig,
     TrainConfig,
     validate,
@@ -30,6 +31,7 @@ SCHEMAS = {
     "label": LabelConfig,
     "distill": DistillConfig,
     "train": TrainConfig,
+    "merge": MergeConfig,
     "simulate": SimulateConfig,
     "evaluate": EvaluateConfig,
 }

@@ -2,8 +2,10 @@
 nothing, what is saved is what is loaded, and training has an effect.
 """
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,7 +30,9 @@ from parfait.semantic.lm.losses import (
     order_loss,
     slot_divergence,
 )
-from parfait.semantic.lm.model import Design, ScenarioModel, Small
+from parfait.semantic.lm.memory import estimate
+from parfait.semantic.lm.merge import merge_run
+from parfait.semantic.lm.model import Design, ScenarioModel, Small, base_config
 from parfait.semantic.lm.prompt import MAX_TOKENS, asset_of, encode
 from parfait.semantic.lm.targets import SD_FLOOR, SlotTargets, from_units, slot_targets
 from parfait.semantic.lm.tokens import CONTROL, learn_tokenizer
@@ -336,3 +340,50 @@ def test_a_folder_without_validation_examples_is_refused(
     write_examples(tmp_path, examples)
     with pytest.raises(UserError, match="no examples"):
         DistilledDataModule(str(tmp_path)).setup("fit")
+
+
+def test_a_merged_model_answers_as_before_and_needs_no_base(
+    examples: list[Example], tokenizer, base: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(2)
+    copy = tmp_path / "base"
+    shutil.copytree(base, copy)
+    model = ScenarioModel(Design(base=str(copy), tuning="lora", rank=4, hidden=32, ensemble=1))
+    batch = Examples(tokenizer, examples[:8]).batch(range(8))
+    steps(model, batch, 8)
+    model.eval().save(tmp_path / "run" / "model", tokenizer, {})
+    apart = merge_run(tmp_path / "run", tmp_path / "merged", 1e-3)
+    assert apart < 1e-4
+    shutil.rmtree(copy)
+    merged = ScenarioModel.load(tmp_path / "merged")
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    with torch.no_grad():
+        (a,), (b,) = model(batch.ids, batch.lengths), merged(batch.ids, batch.lengths)
+    assert torch.allclose(a.mean, b.mean, atol=1e-4)
+    with pytest.raises(UserError, match="holds no adapter"):
+        merge_run(tmp_path / "merged", tmp_path / "again", 1e-3)
+
+
+def test_the_estimate_of_memory_counts_the_parameters_and_grows_with_the_batch(base: Path) -> None:
+    design = Design(base=str(base), tuning="lora", rank=4)
+    model = ScenarioModel(design)
+    told = estimate(design, base_config(design), 4096)
+    trained = [p for n, p in model.backbone.named_parameters() if "lora" in n]
+    assert told.trainable == sum(p.numel() for p in trained)
+    matrices = [p for n, p in model.backbone.named_parameters() if "lora" not in n and p.dim() == 2]
+    assert told.parameters == sum(p.numel() for p in matrices)
+    assert estimate(design, base_config(design), 8192).activations == 2 * told.activations
+    assert "24 GB" in told.sentence()
+    # 7.07 billion without the language head: Qwen2-7B fits a card of 80 GB with batches of 4096.
+    large = SimpleNamespace(
+        vocab_size=152064,
+        hidden_size=3584,
+        intermediate_size=18944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+    )
+    seven = estimate(Design(base="x", tuning="lora", dtype="bfloat16"), large, 4096)
+    assert seven.parameters == pytest.approx(7.07e9, rel=0.01)
+    assert seven.trainable == pytest.approx(40.4e6, rel=0.01)
+    assert 24 < seven.total < 80

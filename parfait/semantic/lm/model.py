@@ -1,7 +1,7 @@
 """``ScenarioModel``: a causal language model whose query tokens are read out as a mixture."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ CONFIG, HEAD, BACKBONE, ADAPTER = (
     "backbone.safetensors",
     "adapter",
 )
-TOKENIZER = "tokenizer"
+TOKENIZER, BASE = "tokenizer", "base"
 TUNINGS = ("lora", "full", "frozen")
 
 
@@ -165,13 +165,30 @@ class ScenarioModel(nn.Module):
         state = {f"head.{k}": v for k, v in self.head.state_dict().items()}
         return state | {"queries": self.queries.detach()}
 
-    def save(self, folder: str | Path, tokenizer: Any, provenance: dict[str, Any]) -> None:
-        """Writes configuration, head, tokenizer, and adapter or backbone below ``folder``."""
+    def save(
+        self,
+        folder: str | Path,
+        tokenizer: Any,
+        provenance: dict[str, Any],
+        whole: bool = False,
+    ) -> None:
+        """Writes configuration, head, tokenizer, and adapter or backbone below ``folder``; with
+        ``whole`` the backbone goes with its architecture, so that no base is needed.
+        """
         folder = Path(folder)
         files = {HEAD: save(_plain(self.trained()))}
-        if self.design.tuning == "full":
+        design = self.design
+        if whole:
+            self.backbone.save_pretrained(folder / BASE, safe_serialization=True)
+            design = replace(design, base=BASE, revision=None)
+        elif self.design.tuning == "full":
             files[BACKBONE] = save(_plain(self.backbone.state_dict()))
-        told = {"format": FORMAT, "design": asdict(self.design), "provenance": provenance}
+        told = {
+            "format": FORMAT,
+            "design": asdict(design),
+            "provenance": provenance,
+            "whole": whole,
+        }
         tokenizer.save_pretrained(folder / TOKENIZER)
         if self.design.tuning == "lora":
             self.backbone.save_pretrained(folder / ADAPTER, safe_serialization=True)
@@ -199,12 +216,15 @@ class ScenarioModel(nn.Module):
             parts = dict(told["design"])
             parts["small"] = Small(**parts["small"])
             parts["modules"] = tuple(parts["modules"])
+            whole = bool(told.get("whole"))
+            if whole:
+                parts["base"] = str(folder / BASE)
             design = Design(**parts)
-            model = cls(design, pretrained=design.tuning != "full")
+            model = cls(design, pretrained=whole or design.tuning != "full")
             state = load_file(folder / HEAD)
             model.queries.data.copy_(state.pop("queries"))
             model.head.load_state_dict({k.removeprefix("head."): v for k, v in state.items()})
-            if design.tuning == "full":
+            if design.tuning == "full" and not whole:
                 model.backbone.load_state_dict(load_file(folder / BACKBONE))
             if design.tuning == "lora":
                 _load_adapter(model.backbone, folder / ADAPTER)
@@ -222,7 +242,8 @@ def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _backbone(design: Design, pretrained: bool) -> Any:
     """The network without its language head, with adapters where they are asked for."""
-    from transformers import AutoConfig, AutoModel, Qwen2Config, Qwen2Model
+    from transformers import AutoModel, Qwen2Config, Qwen2Model
+    from transformers.utils import logging
 
     dtype = getattr(torch, design.dtype)
     if design.base is None:
@@ -239,19 +260,14 @@ def _backbone(design: Design, pretrained: bool) -> Any:
                 tie_word_embeddings=True,
             )
         )
+    if not pretrained:
+        return AutoModel.from_config(base_config(design))
+    logging.set_verbosity_error()  # a report of the language head that is left out, on purpose
     common = {"revision": design.revision or "main", "trust_remote_code": False}
     try:
-        if pretrained:
-            base = AutoModel.from_pretrained(
-                design.base, use_safetensors=True, dtype=dtype, **common
-            )
-        else:
-            base = AutoModel.from_config(AutoConfig.from_pretrained(design.base, **common))
+        base = AutoModel.from_pretrained(design.base, use_safetensors=True, dtype=dtype, **common)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"model.base={design.base} cannot be loaded ({str(error).splitlines()[0]}); give a "
-            "name or a folder of a causal language model with safetensors"
-        ) from error
+        raise _no_base(design, error) from error
     if design.tuning != "lora":
         return base
     from peft import LoraConfig, get_peft_model
@@ -264,6 +280,29 @@ def _backbone(design: Design, pretrained: bool) -> Any:
         task_type="FEATURE_EXTRACTION",
     )
     return get_peft_model(base, adapters)
+
+
+def base_config(design: Design) -> Any:
+    """The architecture of the base, as transformers knows it.
+
+    Raises:
+        UserError: there is no such base, or it cannot be had without a network.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            str(design.base), revision=design.revision or "main", trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise _no_base(design, error) from error
+
+
+def _no_base(design: Design, error: Exception) -> UserError:
+    return UserError(
+        f"model.base={design.base} cannot be loaded ({str(error).splitlines()[0]}); give a name or "
+        "a folder of a causal language model with safetensors"
+    )
 
 
 def _load_adapter(backbone: Any, folder: Path) -> None:

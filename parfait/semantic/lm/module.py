@@ -1,5 +1,6 @@
 """Distillation of a teacher into a ``ScenarioModel`` as a ``LightningModule``."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from parfait.semantic.lm.losses import (
     order_loss,
     slot_divergence,
 )
-from parfait.semantic.lm.model import Design, ScenarioModel, Small
+from parfait.semantic.lm.memory import estimate
+from parfait.semantic.lm.model import Design, ScenarioModel, Small, base_config
 from parfait.utils.errors import UserError, require
 from parfait.utils.schedule import warmup_cosine
+
+log = logging.getLogger(__name__)
 
 _DRAWS = 8  # of every teacher's mixture, for the likelihood told in validation
 
@@ -37,6 +41,7 @@ class ScenarioModule(lightning.LightningModule):
     Args:
         optimizer: callable from parameters to an optimiser.
         base, revision, tuning, rank, alpha, dropout, modules, hidden, ensemble, dtype: ``Design``.
+        tokens: of a batch, for the estimate of memory that is told before weights are loaded.
         small: ``Small``, the architecture without a base.
         order, same: weights of the two additional losses.
         warmup_steps, final_lr_share: of the schedule.
@@ -56,6 +61,7 @@ class ScenarioModule(lightning.LightningModule):
         hidden: int = 128,
         ensemble: int = 3,
         dtype: str = "float32",
+        tokens: int = 4096,
         small: dict[str, int] | None = None,
         order: float = 0.2,
         same: float = 0.1,
@@ -85,6 +91,8 @@ class ScenarioModule(lightning.LightningModule):
             ensemble,
             dtype,
         )
+        if base is not None:
+            log.info("%s: %s.", base, estimate(design, base_config(design), tokens).sentence())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.net = ScenarioModel(design)
