@@ -253,6 +253,8 @@ def _sample(data: Mapping[str, Any]) -> str:
     """What was judged, in a sentence."""
     names = data["symbols"]
     who = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    if "expectations" in data:
+        return f"{who}: {data['expectations']} expectations of how instructions are read."
     if "held_out" not in data:
         return f"{who}: {data['windows']} windows."
     held, train = data["held_out"], data["train"]
@@ -266,6 +268,12 @@ def _sample(data: Mapping[str, Any]) -> str:
 def _command(settings: Mapping[str, Any]) -> str:
     """The command line of the run, without what only says where it is."""
     parts = [f"python -m parfait evaluate task={settings['task']} suite={settings['suite']}"]
+    if settings["task"] == "semantic":
+        given = [("battery", settings["battery"])]
+        given += [("semantic", settings["semantic"]["name"])]
+        given += [(f"semantic.{k}", v) for k, v in settings["semantic"].items() if k != "name"]
+        parts = ["python -m parfait evaluate task=semantic"]
+        return " ".join(parts + [shlex.quote(f"{k}={v}") for k, v in given if v is not None])
     if settings["run"] is not None:
         parts.append(shlex.quote(f"run={settings['run']}"))
     given = [(f"data.{k}", v) for k, v in settings["data"].items()]

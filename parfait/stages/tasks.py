@@ -88,7 +88,7 @@ def _semantic(settings: EvaluateConfig) -> Task:
     chosen = [c for c in understanding_cells(reader, battery) if _chosen(c, settings.questions)]
     data = {
         "symbols": [settings.battery],
-        "windows": len(battery),
+        "expectations": len(battery),
         "sha256": hashlib.sha256(repr(battery).encode()).hexdigest(),
         "left_out": [],
     }
