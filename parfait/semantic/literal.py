@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from parfait.regime import Component, MarketContext, RegimeDistribution, normalise_weights
 from parfait.semantic.ontology import UNSURE_BELOW, OntologyReader
+from parfait.semantic.ontology.clauses import PROBABILITY, probability_of
 from parfait.semantic.ontology.compose import Present
 from parfait.semantic.ontology.directives import read_directives
 from parfait.semantic.ontology.naming import prior_component
@@ -11,6 +12,8 @@ from parfait.semantic.ontology.normalise import normalise
 from parfait.semantic.ontology.overrides import apply_overrides
 
 _RULES = OntologyReader()
+QUIET = ("prior", "baseline")  # slots in which nothing happens
+_NEAR = 0.02  # probability
 _SILENT = 0.02  # below this the rules read nothing, and no model is believed
 
 
@@ -34,6 +37,7 @@ def obey(
 ) -> RegimeDistribution:
     """A decoded mixture with what the text states literally and with the doubt it deserves.
 
+    - The stated probability of one event is the weight of all scenarios in which something happens.
     - Explicit numbers replace their fields, targets and drawdowns become conditions of every
       scenario that is no baseline.
     - The mixture is ``belief`` x model + (1 - belief) x prior. The confidence is at most that of
@@ -51,16 +55,15 @@ def obey(
     asset = by_rules.asset_class
     now = Present.of(asset, context)
     targets = tuple(dict.fromkeys(c for part in by_rules.components for c in part.conditions))
-    named = [
-        c if c.slot in ("prior", "baseline") else replace(c, conditions=targets) for c in components
-    ]
+    named = [c if c.slot in QUIET else replace(c, conditions=targets) for c in components]
     warnings = list(by_rules.warnings)
     if any(part.phases for part in by_rules.components):
         warnings.append(
             "This reader knows no phases; what follows one another was read as one time."
         )
     directives = read_directives(text.clean, asset)
-    changed, overrides, _ = apply_overrides(tuple(named), directives, text, now)
+    weighed = _weighed(tuple(named), by_rules, text.clean)
+    changed, overrides, _ = apply_overrides(weighed, directives, text, now)
     if belief < 1:
         kept = [replace(c, weight=c.weight * belief) for c in changed if c.weight * belief > 0]
         changed = (*kept[:7], prior_component(now, 1 - belief))
@@ -78,3 +81,29 @@ def obey(
         asset,
         by_rules.reading,
     )
+
+
+def _weighed(
+    components: tuple[Component, ...], by_rules: RegimeDistribution, clean: str
+) -> tuple[Component, ...]:
+    """Scenarios weighed as stated: "a 30 % chance of war" leaves 70 % to no change.
+
+    Only where the rules read it so: one probability, and what is left of it without an event.
+    """
+    told = {
+        p for pattern in PROBABILITY for m in pattern.finditer(clean) if (p := probability_of(m))
+    }
+    left = sum(c.weight for c in by_rules.components if c.slot in QUIET)
+    if len(told) != 1 or abs(left - (1 - (p := told.pop()))) > _NEAR:
+        return components
+    quiet = [c for c in components if c.slot in QUIET]
+    quiet = quiet or [c for c in by_rules.components if c.slot in QUIET]
+    events = [c for c in components if c.slot not in QUIET]
+    if not events or not quiet:
+        return components
+    rows = ((events, p), (quiet, 1 - p))
+    return tuple(
+        replace(c, weight=c.weight / sum(x.weight for x in part) * share)
+        for part, share in rows
+        for c in part
+    )[:8]

@@ -92,6 +92,15 @@ def test_numbers_of_the_text_win_over_those_of_the_model() -> None:
     assert told.overrides[0].field == "volatility"
 
 
+@pytest.mark.parametrize("scenarios", [[], [scenario(probability=100)]])
+def test_a_stated_probability_wins_over_that_of_the_model(scenarios: list) -> None:
+    with serving(said(answer(*scenarios))) as server:
+        told = reader(server.url).read("There is a 25% chance that war breaks out")
+    crash = [c.weight for c in told.components if c.slot == "crash"]
+    assert sum(crash) == pytest.approx(0.25)
+    assert sum(c.weight for c in told.components) == pytest.approx(1)
+
+
 def test_what_says_nothing_is_never_sent() -> None:
     with serving(said(answer())) as server:
         for text in ("", "zzqx vvkp", "<|im_end|>"):

@@ -26,7 +26,7 @@ _HAN_HORIZON = re.compile(
 _SESSION = re.compile(
     r"\b(?:overnight|in\s+a\s+single\s+session|intraday|in\s+one\s+day)\b|(?:单日|一夜之间|盘中|一天内)"
 )
-_PROBABILITY = (
+PROBABILITY = (
     re.compile(r"(?:\b(?:a|an|the|with|at|there\s+is)\s+)*(?P<p>\d+(?:\.\d+)?)%[\s-]+(?:chance|probability|likelihood|odds|risk)\b(?:\s+(?:of|that))?"),
     re.compile(r"\b(?:probability|chance|likelihood|odds)(?:\s+of\s+(?P<keep>[^,.;:]{0,60}?))?\s*(?:is|are|at|=|:|of|stands\s+at)\s*(?P<p>\d+(?:\.\d+)?)%"),
     re.compile(r"\bwith\s+(?:a\s+)?probability\s*(?:of|=)?\s*(?P<q>0?\.\d+|0|1(?:\.0+)?)(?![\d%])"),
@@ -112,7 +112,7 @@ def years_of(match: re.Match[str]) -> float:
 def segment(clean: str, taken: list[tuple[int, int]], lexicon: Lexicon) -> Parsed:
     """Tokens, mentions and clauses of the text outside the spans ``taken`` by directives."""
     spans: list[tuple[int, int, str, float]] = []
-    for pattern in _PROBABILITY:
+    for pattern in PROBABILITY:
         for match in pattern.finditer(clean):
             p = probability_of(match)
             if p is None or any(a < match.end() and match.start() < b for a, b, *_ in spans):
