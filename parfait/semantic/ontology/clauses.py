@@ -6,6 +6,7 @@ numbers it holds.
 import re
 from dataclasses import dataclass, field
 
+from parfait.semantic.ontology.cues import cues
 from parfait.semantic.ontology.lexicon import Entry, Lexicon, Mention, Token, tokenise
 
 _UNITS_OF_TIME = {
@@ -133,7 +134,7 @@ def segment(clean: str, taken: list[tuple[int, int]], lexicon: Lexicon) -> Parse
         ]
     spans += [(*m.span(), "horizon", 1 / 365) for m in _SESSION.finditer(clean)]
     spans += [(a, b, "taken", 0.0) for a, b in taken]
-    tokens = tokenise(clean, lexicon)
+    tokens = tokenise(clean, lexicon, cues().words)
     owner = [next((s for s in spans if s[0] <= t.start < s[1]), None) for t in tokens]
     used = {i for i, s in enumerate(owner) if s is not None}
     return _split(clean, tokens, owner, used, lexicon)
@@ -191,6 +192,10 @@ def _split(
             used.add(i)
             i += 1
             continue
+        cue = cues().find(tokens, i)
+        if cue is not None and (mention is None or mention.entry.kind in ("neutral", "carriers")):
+            # a clause of cues alone is a clause
+            clause.mentions.append(Mention(synthetic("cue", token.key), i, cue.j))
         if mention is None:
             i += 1
             continue

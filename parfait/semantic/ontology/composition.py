@@ -28,6 +28,7 @@ class Target:
     dread: bool = False
     acted: bool = False
     leading: bool = False
+    inferred: bool = False  # told of by cues, not named
 
     def act(self, action: Entry, key: str = "") -> None:
         """Composes one action with this target."""

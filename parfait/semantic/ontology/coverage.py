@@ -88,8 +88,15 @@ class Coverage:
     foreign: bool
 
 
-def measure(parsed: Parsed, lexicon: Lexicon, understood: bool) -> Coverage:
+def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = True) -> Coverage:
     """Coverage of a segmented text.
+
+    Args:
+        parsed: clauses and what was used of them.
+        lexicon: words without content.
+        understood: whether there is a frame or directive at all.
+        named: whether one of them is named; what cues alone tell of earns no benefit of doubt, so
+            its confidence is the share itself.
 
     Function words and general news vocabulary weigh nothing; an unknown word weighs 1, a word used
     by a frame 1, a
@@ -127,7 +134,7 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool) -> Coverage:
     kana = any("\u3040" <= c <= "\u30ff" for c in parsed.clean)
     strange = kana or foreign > 0.15 * max(latin, 1) + 0.5
     share = read / (read + unread) if read > 0 else 0.0
-    confidence = 1 - (1 - share) ** 2 if understood else 0.0
+    confidence = 1 - (1 - share) ** (2 if named else 1) if understood else 0.0
     if strange:
         confidence = min(confidence, 0.1)
     return Coverage(share, confidence, tuple(dict.fromkeys(words)), strange)

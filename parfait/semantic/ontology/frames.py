@@ -3,12 +3,14 @@ in the sequence.
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from parfait.semantic.ontology.attach import attach
 from parfait.semantic.ontology.clauses import Clause, Parsed, dreads, entry_key
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
+from parfait.semantic.ontology.infer import confirm, infer
 
 _SPELL = re.compile(
     r"(?:after|following)?\s*(?:\w+\s+){0,2}?(?:years?|months?|weeks?|decades?|days)\s+of\b"
@@ -18,7 +20,27 @@ _NOBODY = frozenset({"nobody", "nothing", "none", "neither"})
 
 
 def read_frames(parsed: Parsed) -> list[Frame]:
-    """Frames of a whole text in the order of the text; ``phase`` orders them in time."""
+    """Frames of a whole text in the order of the text; ``phase`` orders them in time.
+
+    Sentences in which no words of the lexicon make an event are read again with what their cues
+    tell of.
+    """
+    frames = _frames(_copy(parsed), {})
+    silent = {c.sentence for c in parsed.clauses} - {f.sentence for f in frames}
+    inferred = infer(parsed, silent)
+    if inferred:
+        frames = _frames(_copy(parsed), inferred)
+    confirm(parsed, {f.event for f in frames})
+    return frames
+
+
+def _copy(parsed: Parsed) -> Parsed:
+    """Clauses of its own, since reading hands numbers and times from one to the next."""
+    own = [replace(c, numbers=list(c.numbers), mentions=list(c.mentions)) for c in parsed.clauses]
+    return replace(parsed, clauses=own)
+
+
+def _frames(parsed: Parsed, inferred: dict[int, Target]) -> list[Frame]:
     frames: list[Frame] = []
     carried: list[Clause] = []
     phase, group, hanging = 0, 0, []
@@ -31,6 +53,7 @@ def read_frames(parsed: Parsed) -> list[Frame]:
             carried, hanging = [], []
         links = [*clause.lead, clause.link]
         targets, hanging = attach(parsed, index, hanging, frames)
+        targets += [inferred[index]] if index in inferred else []
         drafts = _frames_of(parsed, index, targets)
         if not drafts:
             if any(f.sentence == clause.sentence for f in frames):

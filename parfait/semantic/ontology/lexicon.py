@@ -6,6 +6,7 @@ rows of the data.
 """
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -131,11 +132,11 @@ def _near(word: str, keys: set[str], index: dict[str, list[str]], reach: int) ->
     return {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
 
 
-def tokenise(clean: str, lexicon: Lexicon) -> list[Token]:
-    """Tokens with misspelt content words corrected (``fixed``)."""
+def tokenise(clean: str, lexicon: Lexicon, known: Container[str] = ()) -> list[Token]:
+    """Tokens with misspelt content words corrected (``fixed``), but for stems that are ``known``."""
     tokens = []
     for token in raw_tokens(clean):
-        if token.kind == "word" and token.key not in lexicon.vocabulary:
+        if token.kind == "word" and token.key not in lexicon.vocabulary and token.key not in known:
             surface = clean[token.start : token.end]
             if token.key not in lexicon.neutral and surface not in lexicon.neutral:
                 better = lexicon.correct(surface)
