@@ -6,6 +6,7 @@ rows of the data.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -34,6 +35,7 @@ class Entry:
     market: str = ""
     bare: str = ""
     loss: float | None = None
+    implies: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Mention:
     entry: Entry
     i: int
     j: int
+
+
+Steps = tuple[tuple[tuple[str, ...], ...], ...]  # of a construction: alternatives by step
 
 
 @dataclass
@@ -56,6 +61,20 @@ class Lexicon:
     deletions: dict[str, list[str]] = field(default_factory=dict)
     plain: dict[str, list[str]] = field(default_factory=dict)
     content: set[str] = field(default_factory=set)
+    constructions: dict[str, list[tuple[Entry, Steps]]] = field(default_factory=dict)
+
+    def add_construction(self, entry: Entry, row: str, groups: dict[str, list[str]]) -> None:
+        """A turn of phrase with gaps, ``a/b .. @group .. c`` (``constructions.py``)."""
+        steps = []
+        for step in row.split(" .. "):
+            words = [
+                w for a in step.split("/") for w in (groups[a[1:]] if a[0] == "@" else [a])
+            ]
+            keyed = {tuple(t.key for t in raw_tokens(w) if t.kind != "punct") for w in words}
+            steps.append(tuple(sorted(keyed, key=len, reverse=True)))
+            self.vocabulary.update(key for keys in keyed for key in keys)
+        for key in {words[0] for words in steps[0]}:
+            self.constructions.setdefault(key, []).append((entry, tuple(steps)))
 
     def add(self, entry: Entry, surface: str) -> None:
         keys = tuple(t.key for t in raw_tokens(surface) if t.kind != "punct")
@@ -70,7 +89,13 @@ class Lexicon:
         if entry.kind in _FUZZY_KINDS and entry.language == "en":
             self.content.update(w for w in re.findall("[a-z]+", surface) if len(w) >= 4)
 
-    def index_typos(self) -> None:
+    def index(self) -> None:
+        """To be called once, when all is added."""
+        for rows in self.constructions.values():
+            rows.sort(key=lambda row: len(row[1]), reverse=True)
+        self._index_typos()
+
+    def _index_typos(self) -> None:
         """Deletion neighbourhoods of the content words of five letters or more and their
         inflections, and of words without content.
         """
@@ -109,10 +134,14 @@ class Lexicon:
             stems[0] if len(stems) == 1 or (len(concepts) == 1 and None not in concepts) else None
         )
 
-    def find(self, tokens: list[Token], i: int) -> Mention | None:
-        """Longest entry starting at token i."""
+    def find(
+        self, tokens: list[Token], i: int, taken: Collection[int] = frozenset()
+    ) -> Mention | None:
+        """Longest entry starting at token i that has none of the tokens ``taken``."""
         node, found = self.trie, None
         for j in range(i, min(len(tokens), i + 14)):
+            if j in taken:
+                break
             node = node.get(tokens[j].key)
             if node is None:
                 break
@@ -182,7 +211,7 @@ def entries(language: str) -> list[tuple[Entry, str]]:
         for name, forms in data[section].items():
             rows += [(Entry(kind, str(name), language), str(f)) for f in forms]
     for action in data["actions"]:
-        keys = {k: action[k] for k in ("verb", "market", "bare", "loss") if k in action}
+        keys = {k: action[k] for k in ("verb", "market", "bare", "loss", "implies") if k in action}
         entry = Entry("action", action["id"], language, float(action["strength"]), **keys)
         rows += [(entry, str(f)) for f in action["forms"]]
     for kind in ("adverbs", "modals"):
@@ -210,10 +239,15 @@ def lexicon() -> Lexicon:
         for entry, surface in entries(language):
             compiled.add(entry, surface)
         data = load_data(f"lexicon/{language}.yaml")
+        for name, rows in data.get("constructions", {}).items():
+            kind, verb = ("action", "tone") if name in ("good", "bad") else ("event", "")
+            for row in rows:
+                entry = Entry(kind, str(name), language, verb=verb)
+                compiled.add_construction(entry, str(row), data.get("groups", {}))
         for section in ("function", "neutral"):
             for word in str(data[section]).split():
                 compiled.neutral |= {word, stem(word)}
                 if language == "zh":
                     compiled.add(Entry("neutral", section, language), word)
-    compiled.index_typos()
+    compiled.index()
     return compiled
