@@ -106,6 +106,8 @@ def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
     keep = []
     for t in found:
         t.dread = dread or any(o.entry.id == "fear" and abs(o.first - t.first) <= 3 for o in found)
+        if _supplied(t, found):
+            continue  # "the coffee harvest", "nickel exports": the supply of it, not its price
         near = [
             o
             for o in found
@@ -123,6 +125,23 @@ def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
             continue  # "recession fears": the event, feared
         keep.append(t)
     return keep
+
+
+_SUPPLY = frozenset(
+    ["crop", "mine", "commodity_supply", "oil_supply", "energy_facility", "sea_route", "oil_route"]
+)
+
+
+def _supplied(t: Target, found: list[Target]) -> bool:
+    """Whether an asset only says of what there is a supply."""
+    if t.entry.kind != "asset" or t.asset not in ("commodity", "oil", "gold"):
+        return False
+    for o in found:
+        if o.entry.kind == "object" and 0 <= o.first - t.last <= 0:
+            if o.entry.id == "growth":  # exports
+                o.entry = Entry("object", "commodity_supply", o.entry.language)
+            return o.entry.id in _SUPPLY
+    return False
 
 
 def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:

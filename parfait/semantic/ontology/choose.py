@@ -9,6 +9,7 @@ _PREPOSITIONS = frozenset({"in", "of", "for", "on"})
 # first), tone (a judgement: what it stands before, else its subject).
 LOOSE = frozenset({"does", "goes", "tone"})
 _REACH = 9  # words between a loose verb and what it is about
+_REACH_OF_TONE = 3  # ... between a judgement and an event, which has a judgement of its own
 
 
 def choose(
@@ -103,8 +104,13 @@ def nearest_object(targets: list[Target]) -> Target | None:
 def _taking(action: Mention, left: list[Target], right: list[Target]) -> Target | None:
     """The nearest target that the action makes sense of, on the preferred side first."""
     name, verb = action.entry.id, action.entry.verb
-    near_left = [t for t in left if action.i - t.last <= _REACH and t.takes(name)]
-    near_right = [t for t in right if t.first - action.j <= _REACH and t.takes(name)]
+
+    def near(target: Target, words: int) -> bool:
+        judged = verb == "tone" and target.entry.kind == "event"
+        return words <= (_REACH_OF_TONE if judged else _REACH) and target.takes(name)
+
+    near_left = [t for t in left if near(t, action.i - t.last)]
+    near_right = [t for t in right if near(t, t.first - action.j)]
     subject = near_left[0] if near_left else None
     object_ = near_right[0] if near_right else None
     if verb == "goes":

@@ -125,7 +125,9 @@ _ON_EVENTS = {
     "succeed": "up", "slow": "down", "lose": "end", "win": "up", "destroy": "up", "open": "up",
     "approve": "up", "ban": "end", "leave": "end", "close": "end", "pay": "", "reach": "", "keep": "",
 }  # fmt: skip
-_ON_BAD_EVENTS = _ON_EVENTS | {"lift": "down", "good": "down", "bad": "up", "save": "down"}
+_ON_BAD_EVENTS = _ON_EVENTS | {
+    "lift": "down", "good": "", "bad": "up", "save": "", "close": "up", "open": "up", "fail": "end",
+}  # fmt: skip
 _ON_GOOD_EVENTS = _ON_EVENTS | {"lift": "up", "good": "up", "bad": "end", "save": "up"}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, stem
+from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, slipped, stem
 
 LANGUAGES = ("en", "zh")
 # What a typo may never become: a polarity, a number or a function word is not to be guessed.
@@ -61,6 +61,8 @@ class Lexicon:
     deletions: dict[str, list[str]] = field(default_factory=dict)
     plain: dict[str, list[str]] = field(default_factory=dict)
     content: set[str] = field(default_factory=set)
+    function: set[str] = field(default_factory=set)
+    occurrence: set[str] = field(default_factory=set)
     constructions: dict[str, list[tuple[Entry, Steps]]] = field(default_factory=dict)
 
     def add_construction(self, entry: Entry, row: str, groups: dict[str, list[str]]) -> None:
@@ -157,7 +159,8 @@ def _near(word: str, keys: set[str], index: dict[str, list[str]], reach: int) ->
         for candidate in index.get(key, ()):
             if candidate[0] == word[0] and candidate not in found:
                 found[candidate] = damerau(word, candidate)
-    return {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
+    close = {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
+    return {c: d for c, d in close.items() if d != 1 or slipped(word, c)}
 
 
 def tokenise(clean: str, lexicon: Lexicon) -> list[Token]:
@@ -226,6 +229,7 @@ def entries(language: str) -> list[tuple[Entry, str]]:
         "carriers",
         "consensus",
         "comparing",
+        "instead",
     ):
         rows += [(Entry(kind, kind, language), str(f)) for f in data[kind]]
     return rows
@@ -244,9 +248,12 @@ def lexicon() -> Lexicon:
             for row in rows:
                 entry = Entry(kind, str(name), language, verb=verb)
                 compiled.add_construction(entry, str(row), data.get("groups", {}))
+        compiled.occurrence |= {stem(str(w)) for w in data["occurrence"]}
         for section in ("function", "neutral"):
             for word in str(data[section]).split():
                 compiled.neutral |= {word, stem(word)}
+                if section == "function":
+                    compiled.function |= {word, stem(word)}
                 if language == "zh":
                     compiled.add(Entry("neutral", section, language), word)
     compiled.index()
