@@ -66,7 +66,8 @@ def test_effects_name_their_source_and_stay_in_bounds():
 
 def test_composition_leads_to_known_events():
     for name, row in effects()["objects"].items():
-        targets = [v for k, v in row.items() if k not in ("special", "damp")]
+        targets = [v for k, v in row.items() if k not in ("special", "damp", "denied")]
+        targets += row.get("denied", {}).values()
         assert all(t in EVENTS for t in targets), name
 
 

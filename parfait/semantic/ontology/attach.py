@@ -7,11 +7,11 @@ objects``.
 
 from typing import Any
 
+from parfait.semantic.ontology.choose import LOOSE, choose
 from parfait.semantic.ontology.clauses import Clause, Parsed, entry_key, is_dread, synthetic
 from parfait.semantic.ontology.composition import Target
+from parfait.semantic.ontology.implied import implied
 from parfait.semantic.ontology.lexicon import Entry, Mention, effects
-
-_PREPOSITIONS = frozenset({"in", "of", "for", "on"})
 
 
 def attach(
@@ -33,12 +33,12 @@ def attach(
         follower = parsed.tokens[action.j].kind if action.j < len(parsed.tokens) else ""
         if action.entry.verb == "particle" and follower != "num":
             continue  # "shuts down", "steps up": only "up 3 %" is a move
-        target = _choose(parsed, clause, action, targets, actions, following)
-        if target is None and action.entry.id.startswith("cmp_") and hanging:
-            target = hanging.pop()
-            targets.append(target)
+        target = choose(parsed, clause, action, targets, actions, following)
+        if target is None and hanging:
+            target = _hung(action.entry, hanging)
+            targets += [] if target is None else [target]
         if target is None:
-            target = _implied(parsed, clause, action, targets, frames)
+            target = implied(parsed, clause, action, targets, frames)
             if target is None:
                 continue
             targets.append(target)
@@ -83,6 +83,18 @@ def attach(
     return targets, still if not actions else []
 
 
+def _hung(action: Entry, hanging: list[Target]) -> Target | None:
+    """What an earlier clause left open: "the quarter was, frankly, dismal"."""
+    if action.id.startswith("cmp_"):
+        return hanging.pop()
+    if action.verb in LOOSE:
+        open_ = [t for t in hanging if t.takes(action.id)]
+        if open_:
+            hanging.remove(open_[-1])
+            return open_[-1]
+    return None
+
+
 def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
     found = [Target(m.entry, m.i, m.j, m.i) for m in clause.of("event", "object", "asset")]
     for t in found:
@@ -94,6 +106,8 @@ def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
     keep = []
     for t in found:
         t.dread = dread or any(o.entry.id == "fear" and abs(o.first - t.first) <= 3 for o in found)
+        if _supplied(t, found):
+            continue  # "the coffee harvest", "nickel exports": the supply of it, not its price
         near = [
             o
             for o in found
@@ -113,6 +127,23 @@ def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
     return keep
 
 
+_SUPPLY = frozenset(
+    ["crop", "mine", "commodity_supply", "oil_supply", "energy_facility", "sea_route", "oil_route"]
+)
+
+
+def _supplied(t: Target, found: list[Target]) -> bool:
+    """Whether an asset only says of what there is a supply."""
+    if t.entry.kind != "asset" or t.asset not in ("commodity", "oil", "gold"):
+        return False
+    for o in found:
+        if o.entry.kind == "object" and 0 <= o.first - t.last <= 0:
+            if o.entry.id == "growth":  # exports
+                o.entry = Entry("object", "commodity_supply", o.entry.language)
+            return o.entry.id in _SUPPLY
+    return False
+
+
 def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:
     actions = clause.of("action")
     for m in clause.of("surprise"):
@@ -120,138 +151,6 @@ def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:
             direction = "up" if m.entry.id == "above" else "down"
             actions.append(Mention(synthetic("action", f"cmp_{direction}"), m.i, m.j))
     return sorted(actions, key=lambda m: (m.entry.id.startswith("cmp_"), m.i))
-
-
-def _choose(
-    parsed: Parsed,
-    clause: Clause,
-    action: Mention,
-    targets: list[Target],
-    actions: list[Mention],
-    following: str,
-) -> Target | None:
-    """The target of an action: to the right for transitive verbs and attributes, to the left for
-    the others.
-    """
-    i, j, verb = action.i, action.j, action.entry.verb
-    chinese = action.entry.language == "zh"
-    reach = 7 if chinese else 6
-    right = sorted(
-        (t for t in targets if t.entry is not None and t.first >= j), key=lambda t: t.first
-    )
-    left = sorted((t for t in targets if t.last <= i), key=lambda t: -t.last)
-    r = right[0] if right and right[0].first - j <= reach else None
-    if r is not None and any(
-        j <= a.i < r.first and a.entry.verb != "" for a in actions if a is not action
-    ):
-        r = None if verb != "trans" else r
-    step = left[0] if left else None
-    if action.entry.id.startswith("cmp_"):
-        return _nearest_object(left) or _nearest_object(right) or step or r
-    if verb == "fail":
-        return step if step is not None and step.entry.kind == "asset" else None
-    after = parsed.tokens[j].key if j < len(parsed.tokens) else ""
-    if verb == "right":
-        if r is not None:
-            return r
-        return (
-            step
-            if following == "because" and step is not None and step.entry.kind != "event"
-            else None
-        )
-    if verb == "trans":
-        close = r if r is None or not chinese or r.first - j <= 5 else None
-        if close is not None and close.acted and step is not None and not step.acted:
-            return step
-        if (
-            close is None
-            and step is not None
-            and step.entry.kind == "event"
-            and not chinese
-            and not _passive(parsed, i)
-        ):
-            return None  # "the earthquake devastates Tokyo" does not lessen the earthquake
-        return close or step
-    if (
-        r is not None
-        and after in _PREPOSITIONS
-        and r.first - j <= 3
-        and not (step is not None and not step.acted and after == "on")
-    ):
-        return r
-    if (
-        r is not None
-        and r.first == j
-        and not r.acted
-        and (step is None or step.acted or (step.event is not None and step.entry.kind == "event"))
-    ):
-        return r
-    attribute = r is not None and r.first == j and not chinese and r.entry.kind != "event"
-    if attribute and (step is None or i - step.last > 0 or step.acted):
-        return r
-    if step is not None:
-        return step
-    return r if r is not None and not r.acted else None
-
-
-def _passive(parsed: Parsed, i: int) -> bool:
-    """Whether the verb at token i may be passive: "is cut", "scrapped", a headline's bare
-    participle.
-    """
-    surface = parsed.clean[parsed.tokens[i].start : parsed.tokens[i].end]
-    before = parsed.tokens[i - 1].key if i else ""
-    return (
-        surface.endswith("ed")
-        or before in ("is", "are", "was", "were", "be", "been", "get", "be")
-        or surface == "cut"
-    )
-
-
-def _nearest_object(targets: list[Target]) -> Target | None:
-    return next((t for t in targets if t.entry.kind == "object"), None)
-
-
-def _implied(
-    parsed: Parsed, clause: Clause, action: Mention, targets: list[Target], frames: list[Any]
-) -> Target | None:
-    """A verb without an object: the Fed hikes (rates), OPEC cuts (supply), "then falls" (what was
-    spoken of).
-    """
-    if action.entry.verb == "right" or action.entry.id.startswith("cmp_"):
-        return None
-    i, j = action.i, action.j
-    banks = {m.entry.id for m in clause.of("institution")}
-    for other in parsed.clauses:  # "the BoJ shocked markets with a surprise hike"
-        if other.sentence == clause.sentence and not targets:
-            banks |= {m.entry.id for m in other.of("institution") if m.entry.id == "central_bank"}
-    if "bank" in banks and (action.entry.verb == "fail" or action.entry.market == "crash"):
-        return Target(synthetic("event", "bank_failure"), i, j, i, event="bank_failure", acted=True)
-    if action.entry.verb == "fail" and (
-        "government" in banks or entry_key(parsed.tokens, action) == "default"
-    ):
-        return Target(
-            synthetic("event", "sovereign_default"), i, j, i, event="sovereign_default", acted=True
-        )
-    basis_points = any(n.unit == "bps" for n in clause.numbers)
-    previous = frames[-1].target if frames and frames[-1].sentence == clause.sentence else None
-    if action.entry.id in ("hold", "end") and not banks:
-        return None
-    if "central_bank" in banks and action.entry.verb in ("trans", "both"):
-        return Target(synthetic("object", "policy_rate"), i, j, i)
-    if "opec" in banks and action.entry.verb == "trans":
-        return Target(synthetic("object", "oil_supply"), i, j, i)
-    if basis_points and action.entry.verb == "trans":
-        return Target(synthetic("object", "policy_rate"), i, j, i)
-    if (
-        previous is not None
-        and previous.entry.kind in ("object", "asset")
-        and action.entry.verb != "trans"
-    ):
-        return Target(previous.entry, i, j, i, asset=previous.asset)
-    percent = any(n.unit == "%" for n in clause.numbers)
-    if action.entry.bare or (percent and action.entry.verb == "intrans" and not targets):
-        return Target(synthetic("asset", "market"), i, j, i)
-    return None
 
 
 def _inherit(waiting: list[Target], frames: list[Any]) -> None:

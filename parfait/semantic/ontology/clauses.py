@@ -6,6 +6,7 @@ numbers it holds.
 import re
 from dataclasses import dataclass, field
 
+from parfait.semantic.ontology.constructions import read_constructions
 from parfait.semantic.ontology.cues import cues
 from parfait.semantic.ontology.lexicon import Entry, Lexicon, Mention, Token, tokenise
 
@@ -151,6 +152,13 @@ def _split(
     clause = Clause("", 0, 0)
     sentence, i, n = 0, 0, len(tokens)
     seen: set[tuple[int, int, str, float]] = set()
+    begun: dict[int, Mention] = {}
+    inside: set[int] = set()
+    for phrase, own in read_constructions(tokens, lexicon):
+        if all(owner[k] is None for k in own):
+            begun[phrase.i] = phrase
+            inside |= own
+    used |= inside
 
     def close(link: str, at: int) -> None:
         nonlocal clause
@@ -184,7 +192,11 @@ def _split(
                 close(",", i)
             i += 1
             continue
-        mention = lexicon.find(tokens, i)
+        if i in inside:
+            clause.mentions += [begun[i]] if i in begun else []
+            i += 1
+            continue
+        mention = lexicon.find(tokens, i, inside)
         if mention is not None and any(owner[k] is not None for k in range(i, mention.j)):
             mention = None
         if token.kind == "num" and (mention is None or mention.j == i + 1):

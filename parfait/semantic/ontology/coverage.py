@@ -119,7 +119,7 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = Tr
             unread += 2.0
             words.append(surface)
         elif i in parsed.used:
-            read += 0.0 if token.key in lexicon.neutral and token.kind == "word" else weight
+            read += 0.0 if token.key in lexicon.function and token.kind == "word" else weight
         elif i in covered or token.key in lexicon.neutral or surface in lexicon.neutral:
             continue
         elif token.kind == "num":

@@ -7,16 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from parfait.semantic.ontology.attach import attach
-from parfait.semantic.ontology.clauses import Clause, Parsed, dreads, entry_key
+from parfait.semantic.ontology.clauses import Clause, Parsed, dreads
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
 from parfait.semantic.ontology.infer import confirm, infer
+from parfait.semantic.ontology.negation import negate
 
 _SPELL = re.compile(
     r"(?:after|following)?\s*(?:\w+\s+){0,2}?(?:years?|months?|weeks?|decades?|days)\s+of\b"
 )
-# Subjects that deny what follows them alone.
-_NOBODY = frozenset({"nobody", "nothing", "none", "neither"})
 
 
 def read_frames(parsed: Parsed) -> list[Frame]:
@@ -168,28 +167,7 @@ def _apply_words(parsed: Parsed, clause: Clause, drafts: list[Frame], forward: b
         for f in drafts:
             f.anticipated = True
             f.surprise = "priced" if f.surprise == "unstated" else f.surprise
-    _negate(parsed, clause, drafts)
-
-
-def _negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
-    for m in clause.of("negators"):
-        after = [f for f in drafts if f.target.last > m.i]
-        if entry_key(parsed.tokens, m) in _NOBODY and not after:
-            continue  # "panic, and nobody helps": what came before stands
-        later = after or ([] if m.i < min(f.target.first for f in drafts) else drafts)
-        for f in later:
-            f.negated = not f.negated
-            if not f.negated:  # a double negative leaves a possibility, not a fact
-                f.probability = 0.35
-    for m in clause.of("averted"):
-        after = [f for f in drafts if f.target.first >= m.i]
-        for f in after or drafts:
-            f.negated = not f.negated
-            if not f.negated:
-                f.probability = 0.7
-    if clause.of("reopen_negation"):
-        for f in drafts:
-            f.probability = 0.3
+    negate(parsed, clause, drafts)
 
 
 def _weigh(

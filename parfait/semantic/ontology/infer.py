@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from parfait.semantic.ontology.clauses import Clause, Parsed, synthetic
 from parfait.semantic.ontology.composition import Target
-from parfait.semantic.ontology.cues import Cue, FoundCue, cues
+from parfait.semantic.ontology.cues import FoundCue, cues
 from parfait.semantic.ontology.lexicon import Mention, effects
 
 ENOUGH = 2.0

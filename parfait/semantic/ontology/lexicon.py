@@ -6,7 +6,7 @@ rows of the data.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, stem
+from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, slipped, stem
 
 LANGUAGES = ("en", "zh")
 # What a typo may never become: a polarity, a number or a function word is not to be guessed.
@@ -35,6 +35,7 @@ class Entry:
     market: str = ""
     bare: str = ""
     loss: float | None = None
+    implies: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Mention:
     entry: Entry
     i: int
     j: int
+
+
+Steps = tuple[tuple[tuple[str, ...], ...], ...]  # of a construction: alternatives by step
 
 
 @dataclass
@@ -57,6 +61,20 @@ class Lexicon:
     deletions: dict[str, list[str]] = field(default_factory=dict)
     plain: dict[str, list[str]] = field(default_factory=dict)
     content: set[str] = field(default_factory=set)
+    function: set[str] = field(default_factory=set)
+    occurrence: set[str] = field(default_factory=set)
+    constructions: dict[str, list[tuple[Entry, Steps]]] = field(default_factory=dict)
+
+    def add_construction(self, entry: Entry, row: str, groups: dict[str, list[str]]) -> None:
+        """A turn of phrase with gaps, ``a/b .. @group .. c`` (``constructions.py``)."""
+        steps = []
+        for step in row.split(" .. "):
+            words = [w for a in step.split("/") for w in (groups[a[1:]] if a[0] == "@" else [a])]
+            keyed = {tuple(t.key for t in raw_tokens(w) if t.kind != "punct") for w in words}
+            steps.append(tuple(sorted(keyed, key=len, reverse=True)))
+            self.vocabulary.update(key for keys in keyed for key in keys)
+        for key in {words[0] for words in steps[0]}:
+            self.constructions.setdefault(key, []).append((entry, tuple(steps)))
 
     def add(self, entry: Entry, surface: str) -> None:
         keys = tuple(t.key for t in raw_tokens(surface) if t.kind != "punct")
@@ -71,7 +89,13 @@ class Lexicon:
         if entry.kind in _FUZZY_KINDS and entry.language == "en":
             self.content.update(w for w in re.findall("[a-z]+", surface) if len(w) >= 4)
 
-    def index_typos(self) -> None:
+    def index(self) -> None:
+        """To be called once, when all is added."""
+        for rows in self.constructions.values():
+            rows.sort(key=lambda row: len(row[1]), reverse=True)
+        self._index_typos()
+
+    def _index_typos(self) -> None:
         """Deletion neighbourhoods of the content words of five letters or more and their
         inflections, and of words without content.
         """
@@ -110,10 +134,14 @@ class Lexicon:
             stems[0] if len(stems) == 1 or (len(concepts) == 1 and None not in concepts) else None
         )
 
-    def find(self, tokens: list[Token], i: int) -> Mention | None:
-        """Longest entry starting at token i."""
+    def find(
+        self, tokens: list[Token], i: int, taken: Collection[int] = frozenset()
+    ) -> Mention | None:
+        """Longest entry starting at token i that has none of the tokens ``taken``."""
         node, found = self.trie, None
         for j in range(i, min(len(tokens), i + 14)):
+            if j in taken:
+                break
             node = node.get(tokens[j].key)
             if node is None:
                 break
@@ -129,11 +157,12 @@ def _near(word: str, keys: set[str], index: dict[str, list[str]], reach: int) ->
         for candidate in index.get(key, ()):
             if candidate[0] == word[0] and candidate not in found:
                 found[candidate] = damerau(word, candidate)
-    return {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
+    close = {c: d for c, d in found.items() if d <= (reach if len(c) >= 9 else 1)}
+    return {c: d for c, d in close.items() if d != 1 or slipped(word, c)}
 
 
 def tokenise(clean: str, lexicon: Lexicon, known: Container[str] = ()) -> list[Token]:
-    """Tokens with misspelt content words corrected (``fixed``), but for stems that are ``known``."""
+    """Tokens with misspelt content words corrected (``fixed``), but for ``known`` stems."""
     tokens = []
     for token in raw_tokens(clean):
         if token.kind == "word" and token.key not in lexicon.vocabulary and token.key not in known:
@@ -183,7 +212,7 @@ def entries(language: str) -> list[tuple[Entry, str]]:
         for name, forms in data[section].items():
             rows += [(Entry(kind, str(name), language), str(f)) for f in forms]
     for action in data["actions"]:
-        keys = {k: action[k] for k in ("verb", "market", "bare", "loss") if k in action}
+        keys = {k: action[k] for k in ("verb", "market", "bare", "loss", "implies") if k in action}
         entry = Entry("action", action["id"], language, float(action["strength"]), **keys)
         rows += [(entry, str(f)) for f in action["forms"]]
     for kind in ("adverbs", "modals"):
@@ -198,6 +227,7 @@ def entries(language: str) -> list[tuple[Entry, str]]:
         "carriers",
         "consensus",
         "comparing",
+        "instead",
     ):
         rows += [(Entry(kind, kind, language), str(f)) for f in data[kind]]
     return rows
@@ -211,10 +241,18 @@ def lexicon() -> Lexicon:
         for entry, surface in entries(language):
             compiled.add(entry, surface)
         data = load_data(f"lexicon/{language}.yaml")
+        for name, rows in data.get("constructions", {}).items():
+            kind, verb = ("action", "tone") if name in ("good", "bad") else ("event", "")
+            for row in rows:
+                entry = Entry(kind, str(name), language, verb=verb)
+                compiled.add_construction(entry, str(row), data.get("groups", {}))
+        compiled.occurrence |= {stem(str(w)) for w in data["occurrence"]}
         for section in ("function", "neutral"):
             for word in str(data[section]).split():
                 compiled.neutral |= {word, stem(word)}
+                if section == "function":
+                    compiled.function |= {word, stem(word)}
                 if language == "zh":
                     compiled.add(Entry("neutral", section, language), word)
-    compiled.index_typos()
+    compiled.index()
     return compiled

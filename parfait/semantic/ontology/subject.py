@@ -17,25 +17,13 @@ _PAIR = re.compile(r"(?:usd|eur|gbp|jpy|chf|aud|nzd|cad|cny|cnh){2}")
 def subject_asset(clean: str, context: MarketContext | None, lexicon: Lexicon) -> tuple[str, str]:
     """(asset class, where it comes from: "text", "context" or "default").
 
-    The grammatical subject decides: an asset named in the first main clause, not one in its
-    consequences ("... and gold
-    surges"). Words for shares in general give way to the context, and so does everything when the
-    text also names the
-    context's own market.
+    The context's own asset decides where it has one: of other markets the text then tells the
+    moves. Without one the grammatical subject does: an asset named in the first main clause, not
+    one in its consequences ("... and gold surges").
     """
-    own = context.asset_class if context is not None else None
-    if context is not None and own is not None and context.settled:
-        return own, "context"
+    if context is not None and context.asset_class is not None:
+        return context.asset_class, "context"
     clauses = segment(clean, [], lexicon).clauses
-    named = [
-        "equity" if m.entry.id == "shares" else m.entry.id
-        for c in clauses
-        for m in c.of("asset")
-        if m.entry.id != "market"
-    ]
-    foreign_lead = own == "equity" and bool(named) and named[0] != "equity"
-    if own is not None and (own in named or not named) and not foreign_lead:
-        return own, "context"
     main = None
     events = effects()["events"]
     for clause in clauses:
@@ -57,11 +45,7 @@ def subject_asset(clean: str, context: MarketContext | None, lexicon: Lexicon) -
             if subordinate and clause is not clauses[-1]:
                 continue
         break
-    if main and not (main == "equity" and own is not None):
-        return main, "text"
-    if own is not None:
-        return own, "context"
-    return "equity", "default"
+    return (main, "text") if main else ("equity", "default")
 
 
 def symbol_asset(symbol: str) -> str | None:

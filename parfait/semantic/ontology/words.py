@@ -106,6 +106,36 @@ def damerau(a: str, b: str) -> int:
     return row[-1]
 
 
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_NEXT = {
+    (a, b)
+    for y, row in enumerate(_ROWS)
+    for x, a in enumerate(row)
+    for v, other in enumerate(_ROWS)
+    for u, b in enumerate(other)
+    if abs(y - v) <= 1 and abs(x + 0.5 * y - u - 0.5 * v) <= 1.1
+}
+
+
+def slipped(typed: str, meant: str) -> bool:
+    """Whether one slip of a finger explains the difference: a letter left out, doubled, swapped
+    with the next, or beside its neighbour on the keyboard; in long words a wrong vowel too.
+    """
+    if len(typed) == len(meant):
+        apart = [i for i, (x, y) in enumerate(zip(typed, meant, strict=True)) if x != y]
+        if len(apart) == 1:
+            x, y = typed[apart[0]], meant[apart[0]]
+            return (x, y) in _NEXT or (len(meant) >= 8 and x in "aeiou" and y in "aeiou")
+        return True
+    if len(typed) > len(meant):
+        i = next((i for i, (x, y) in enumerate(zip(typed, meant, strict=False)) if x != y), -1)
+        x = typed[i]
+        return any(
+            (x, y) in _NEXT for y in (typed[i - 1 : i] + typed[i + 1 : i + 2 if i >= 0 else None])
+        )
+    return True
+
+
 def raw_tokens(clean: str) -> list[Token]:
     """Tokens of canonical text, without typo correction."""
     tokens = []

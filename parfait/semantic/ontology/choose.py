@@ -1,0 +1,121 @@
+"""Which target an action belongs to."""
+
+from parfait.semantic.ontology.clauses import Clause, Parsed
+from parfait.semantic.ontology.composition import Target
+from parfait.semantic.ontology.lexicon import Mention
+
+_PREPOSITIONS = frozenset({"in", "of", "for", "on"})
+# Verbs that look for something they make sense of: does (its object first), goes (its subject
+# first), tone (a judgement: what it stands before, else its subject).
+LOOSE = frozenset({"does", "goes", "tone"})
+_REACH = 9  # words between a loose verb and what it is about
+_REACH_OF_TONE = 3  # ... between a judgement and an event, which has a judgement of its own
+
+
+def choose(
+    parsed: Parsed,
+    clause: Clause,
+    action: Mention,
+    targets: list[Target],
+    actions: list[Mention],
+    following: str,
+) -> Target | None:
+    """The target of an action: to the right for transitive verbs and attributes, to the left for
+    the others.
+    """
+    i, j, verb = action.i, action.j, action.entry.verb
+    chinese = action.entry.language == "zh"
+    reach = 7 if chinese else 6
+    right = sorted(
+        (t for t in targets if t.entry is not None and t.first >= j), key=lambda t: t.first
+    )
+    left = sorted((t for t in targets if t.last <= i), key=lambda t: -t.last)
+    r = right[0] if right and right[0].first - j <= reach else None
+    if r is not None and any(
+        j <= a.i < r.first and a.entry.verb != "" for a in actions if a is not action
+    ):
+        r = None if verb != "trans" else r
+    step = left[0] if left else None
+    if action.entry.id.startswith("cmp_"):
+        return nearest_object(left) or nearest_object(right) or step or r
+    if verb in LOOSE:
+        return _taking(action, left, right)
+    after = parsed.tokens[j].key if j < len(parsed.tokens) else ""
+    if verb == "right":
+        if r is not None:
+            return r
+        return (
+            step
+            if following == "because" and step is not None and step.entry.kind != "event"
+            else None
+        )
+    if verb == "trans":
+        close = r if r is None or not chinese or r.first - j <= 5 else None
+        if close is not None and close.acted and step is not None and not step.acted:
+            return step
+        if (
+            close is None
+            and step is not None
+            and step.entry.kind == "event"
+            and not chinese
+            and not _passive(parsed, i)
+        ):
+            return None  # "the earthquake devastates Tokyo" does not lessen the earthquake
+        return close or step
+    if (
+        r is not None
+        and after in _PREPOSITIONS
+        and r.first - j <= 3
+        and not (step is not None and not step.acted and after == "on")
+    ):
+        return r
+    if (
+        r is not None
+        and r.first == j
+        and not r.acted
+        and (step is None or step.acted or (step.event is not None and step.entry.kind == "event"))
+    ):
+        return r
+    attribute = r is not None and r.first == j and not chinese and r.entry.kind != "event"
+    if attribute and (step is None or i - step.last > 0 or step.acted):
+        return r
+    if step is not None:
+        return step
+    return r if r is not None and not r.acted else None
+
+
+def _passive(parsed: Parsed, i: int) -> bool:
+    """Whether the verb at token i may be passive: "is cut", "scrapped", a headline's bare
+    participle.
+    """
+    surface = parsed.clean[parsed.tokens[i].start : parsed.tokens[i].end]
+    before = parsed.tokens[i - 1].key if i else ""
+    return (
+        surface.endswith("ed")
+        or before in ("is", "are", "was", "were", "be", "been", "get", "be")
+        or surface == "cut"
+    )
+
+
+def nearest_object(targets: list[Target]) -> Target | None:
+    return next((t for t in targets if t.entry.kind == "object"), None)
+
+
+def _taking(action: Mention, left: list[Target], right: list[Target]) -> Target | None:
+    """The nearest target that the action makes sense of, on the preferred side first."""
+    name, verb = action.entry.id, action.entry.verb
+
+    def near(target: Target, words: int) -> bool:
+        judged = verb == "tone" and target.entry.kind == "event"
+        return words <= (_REACH_OF_TONE if judged else _REACH) and target.takes(name)
+
+    near_left = [t for t in left if near(t, action.i - t.last)]
+    near_right = [t for t in right if near(t, t.first - action.j)]
+    subject = near_left[0] if near_left else None
+    object_ = near_right[0] if near_right else None
+    if verb == "goes":
+        return subject or object_
+    if verb == "does":
+        return object_ or subject
+    attribute = object_ is not None and object_.first - action.j <= 1
+    return object_ if attribute else subject or object_

@@ -1,0 +1,57 @@
+"""Turns of phrase with gaps: "depositors queue ... bank", "pull ... money ... out".
+
+A row of the lexicon reads ``a/b .. c/d .. e``: alternatives (of one word or several) in this order,
+each at most a few words after the one before and within one sentence. Words of the row are
+matched by stem like all others.
+"""
+
+from collections.abc import Sequence
+
+from parfait.semantic.ontology.lexicon import Lexicon, Mention, Steps, Token
+
+_GAP = {"en": 5, "zh": 8}  # words, characters
+_ENDERS = frozenset(".!?;。！？；\n")
+
+
+def read_constructions(
+    tokens: Sequence[Token], lexicon: Lexicon
+) -> list[tuple[Mention, frozenset[int]]]:
+    """Every construction of the text with the tokens it is made of, leftmost first; none shares a
+    token with another.
+    """
+    found: list[tuple[Mention, frozenset[int]]] = []
+    taken: set[int] = set()
+    for i, token in enumerate(tokens):
+        for entry, steps in lexicon.constructions.get(token.key, ()):
+            used = _match(tokens, i, steps, _GAP[entry.language])
+            if used and not taken & used:
+                taken |= used
+                found.append((Mention(entry, i, max(used) + 1), frozenset(used)))
+                break
+    return found
+
+
+def _match(tokens: Sequence[Token], i: int, steps: Steps, gap: int) -> set[int]:
+    """The tokens of the steps from token i on, empty where they do not match."""
+    used: set[int] = set()
+    at = i
+    for number, step in enumerate(steps):
+        for start in range(at, at + (gap if number else 0) + 1):
+            if start >= len(tokens) or tokens[start].key in _ENDERS:
+                return set()
+            size = _starts(tokens, start, step)
+            if size:
+                used.update(range(start, start + size))
+                at = start + size
+                break
+        else:
+            return set()
+    return used
+
+
+def _starts(tokens: Sequence[Token], at: int, step: tuple[tuple[str, ...], ...]) -> int:
+    """Number of tokens of the alternative that begins at a token, 0 for none."""
+    for words in step:
+        if tuple(t.key for t in tokens[at : at + len(words)]) == words:
+            return len(words)
+    return 0

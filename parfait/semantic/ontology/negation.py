@@ -1,0 +1,65 @@
+"""What a clause denies: negators, events averted, double negation."""
+
+from parfait.semantic.ontology.clauses import Clause, Parsed, entry_key
+from parfait.semantic.ontology.doses import Frame
+from parfait.semantic.ontology.lexicon import Mention, lexicon
+
+# Subjects that deny what follows them alone.
+_NOBODY = frozenset({"nobody", "nothing", "none", "neither", "no one"})
+# Negators of a noun: they deny the next event, not the verb of the clause.
+_NOMINAL = frozenset(
+    ["no", "without", "lack of", "absenc of", "fre of", "fre from", "instead of", "rather than"]
+)
+
+
+def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
+    """Denies the frames that the negators of the clause reach.
+
+    A negator reaches what follows it ("does not raise", "no war") and, where nothing does, what
+    came before if its own verb is one of occurring ("the war did not come", "... will not happen").
+    """
+    for m in clause.of("negators", "instead"):
+        key = entry_key(parsed.tokens, m)
+        after = sorted((f for f in drafts if f.target.last > m.i), key=lambda f: f.target.first)
+        if key in _NOMINAL:
+            after = after[:1]
+        if not after and key not in _NOBODY and _occurs(parsed, m):
+            after = [] if m.i < min(f.target.first for f in drafts) else drafts
+        for f in after:
+            _deny(f)
+    for m in clause.of("averted"):
+        after = [f for f in drafts if f.target.first >= m.i]
+        for f in after or drafts:
+            f.negated = not f.negated
+            if not f.negated:
+                f.probability = 0.7
+    if clause.of("reopen_negation"):
+        for f in drafts:
+            f.probability = 0.3
+
+
+def _deny(frame: Frame) -> None:
+    denied = frame.target.denied
+    if denied is not None:  # what is not good is bad, and who cannot pay defaults
+        frame.event, frame.target.denied = denied, frame.event
+        frame.strength *= 0.8
+        return
+    frame.negated = not frame.negated
+    if not frame.negated:  # a double negative leaves a possibility, not a fact
+        frame.probability = 0.35
+
+
+def _occurs(parsed: Parsed, negator: Mention) -> bool:
+    """Whether what is denied is the occurring of something told before: the next word with a
+    meaning is of the lexicon's ``occurrence``, or there is none.
+    """
+    words = lexicon()
+    for i in range(negator.j, min(negator.j + 5, len(parsed.tokens))):
+        token = parsed.tokens[i]
+        if token.kind == "punct":
+            return True
+        if token.key in words.occurrence:
+            return True
+        if token.key not in words.function:
+            return False
+    return True
