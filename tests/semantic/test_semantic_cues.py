@@ -59,13 +59,13 @@ def test_one_weak_cue_tells_nothing_and_two_do() -> None:
         ("The drug trial worked", "The drug trial flopped"),
         ("The quarter was superb", "The quarter was a catastrophe"),
         ("The harvest is superb", "The harvest is ruined"),
-        ("The placebo trial was not a failure", "The placebo trial was not a success"),
+        ("The placebo trial was not a failure", "The placebo trial was a failure"),
     ],
 )
 def test_the_tone_beside_a_topic_decides_and_a_negator_turns_it(good: str, bad: str) -> None:
     a, b = READER.read(good), READER.read(bad)
     unit = Yardstick.of("equity")
-    assert shift(a, unit)["drift"] > 0.02 or shift(a, unit)["volatility"] < -0.02
+    assert shift(b, unit)["drift"] < -0.02
     assert shift(a, unit)["drift"] > shift(b, unit)["drift"] + 0.02
 
 

@@ -70,7 +70,8 @@ def _told(parsed: Parsed, own: list[int]) -> _Told | None:
     after = own[-1] + 1
     end = parsed.clauses[after].start if after < len(parsed.clauses) else len(parsed.tokens)
     found = cues().within(parsed.tokens, parsed.clauses[own[0]].start, end)
-    tone, turned = _tone(parsed, found, own)
+    inner = _inner(parsed, found, own)
+    tone, turned = _tone(parsed, found, own, inner)
     toned = tuple((f.i, f.j) for f in found if f.cue.tone)
     scores: dict[str, float] = {}
     topics: dict[str, set[str]] = {}
@@ -91,8 +92,16 @@ def _told(parsed: Parsed, own: list[int]) -> _Told | None:
             (f.i, f.j) for f in found if event in f.cue.events or f.cue.topics.keys() & by_topic
         ]
         tones = toned if by_topic else ()
-        return _Told(event, None, (*spans, *tones), turned if by_topic else ())
-    return _moved(parsed, own, tone, toned, turned) if tone else None
+        return _Told(event, None, (*spans, *tones), (*inner, *turned) if by_topic else inner)
+    return _moved(parsed, own, tone, toned, (*inner, *turned)) if tone else None
+
+
+def _inner(
+    parsed: Parsed, found: list[FoundCue], own: list[int]
+) -> tuple[tuple[Clause, Mention], ...]:
+    """Negators that are letters of a cue (a character of a Chinese word) and negate nothing."""
+    negators = [(parsed.clauses[k], m) for k in own for m in parsed.clauses[k].of("negators")]
+    return tuple(x for x in negators if any(f.i <= x[1].i and x[1].j <= f.j for f in found))
 
 
 def _winner(scores: dict[str, float]) -> str | None:
@@ -128,11 +137,19 @@ def _moved(
 
 
 def _tone(
-    parsed: Parsed, found: list[FoundCue], own: list[int]
+    parsed: Parsed,
+    found: list[FoundCue],
+    own: list[int],
+    inner: tuple[tuple[Clause, Mention], ...],
 ) -> tuple[int, tuple[tuple[Clause, Mention], ...]]:
     """The sign of a sentence's evaluative words, and the negators that turned one of them."""
     total, turned = 0, []
-    negators = [(parsed.clauses[k], m) for k in own for m in parsed.clauses[k].of("negators")]
+    negators = [
+        (parsed.clauses[k], m)
+        for k in own
+        for m in parsed.clauses[k].of("negators")
+        if all(m is not x for _, x in inner)
+    ]
     for one in found:
         if one.cue.tone:
             by = [x for x in negators if 0 <= one.i - x[1].j < _NEAR]
