@@ -199,12 +199,16 @@ def _split(
         mention = lexicon.find(tokens, i, inside)
         if mention is not None and any(owner[k] is not None for k in range(i, mention.j)):
             mention = None
+        cue = cues().find(tokens, i)
+        if cue is not None and all(owner[k] is None and k not in inside for k in range(i, cue.j)):
+            event = cue.cue.event
+            if event is not None and (mention is None or cue.j > mention.j):
+                mention = Mention(event, i, cue.j)  # the longest form wins
         if token.kind == "num" and (mention is None or mention.j == i + 1):
             clause.numbers.append(_number(clean, tokens, i))
             used.add(i)
             i += 1
             continue
-        cue = cues().find(tokens, i)
         if cue is not None and (mention is None or mention.entry.kind in ("neutral", "carriers")):
             # a clause of cues alone is a clause
             clause.mentions.append(Mention(synthetic("cue", token.key), i, cue.j))

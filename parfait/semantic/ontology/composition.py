@@ -27,7 +27,6 @@ class Target:
     flipped: bool = False
     dread: bool = False
     acted: bool = False
-    inferred: bool = False  # told of by cues, not named
     denied: str | None = None
 
     def act(self, action: Entry, key: str = "") -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from parfait.semantic.ontology.lexicon import LANGUAGES, load_data
+from parfait.semantic.ontology.lexicon import LANGUAGES, Entry, load_data
 from parfait.semantic.ontology.normalise import normalise
 from parfait.semantic.ontology.words import Token, raw_tokens
 
@@ -30,6 +30,12 @@ class Cue:
     events: dict[str, float] = field(default_factory=dict)
     topics: dict[str, float] = field(default_factory=dict)
     tone: int = 0
+
+    @property
+    def event(self) -> Entry | None:
+        """The event that it tells of by itself."""
+        strong = [name for name, weight in self.events.items() if weight == _WEIGHTS["strong"]]
+        return Entry("event", strong[0], "en", inferred=True) if strong else None
 
 
 @dataclass(frozen=True)

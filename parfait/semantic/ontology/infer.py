@@ -1,4 +1,4 @@
-"""Events that the cues of a sentence tell of, where no verb and object of the lexicon make one.
+"""Events that weak cues and tones of a sentence tell of, where nothing in it names one.
 
     score_e = 2 strong cues + 1 weak cues of e,   score_topic = its words + 1 where there is a tone
 
@@ -12,10 +12,10 @@ moves that: bad news of growth is slower growth, of bitcoin a sell-off.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from parfait.semantic.ontology.clauses import Clause, Parsed, synthetic
+from parfait.semantic.ontology.clauses import Clause, Parsed
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.cues import FoundCue, cues
-from parfait.semantic.ontology.lexicon import Mention, effects
+from parfait.semantic.ontology.lexicon import Entry, Mention, effects
 
 ENOUGH = 2.0
 STRENGTH = 0.8  # of an event that is told of and not named
@@ -52,10 +52,8 @@ def infer(parsed: Parsed, sentences: Collection[int]) -> dict[int, Target]:
         first = min(i for i, _ in told.spans)
         index = next((k for k in own if first < parsed.clauses[k].end), own[-1])
         last = max([j for _, j in told.spans if j <= parsed.clauses[index].end] or [first + 1])
-        entry = synthetic("event", told.event)
-        made[index] = Target(
-            entry, first, last, first, told.event, STRENGTH, told.asset, inferred=True
-        )
+        entry = Entry("event", told.event, "en", inferred=True)
+        made[index] = Target(entry, first, last, first, told.event, STRENGTH, told.asset)
     return made
 
 

@@ -36,6 +36,7 @@ class Entry:
     bare: str = ""
     loss: float | None = None
     implies: str = ""
+    inferred: bool = False  # told of by cues, not named
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Said:
         span: tuple[int, int] | None = None,
     ) -> "Said":
         """All of ``parsed``, which may be a part of a text (``span`` says which)."""
-        named = bool(directives or drawdowns) or not all(f.target.inferred for f in frames)
+        named = bool(directives or drawdowns) or not all(f.target.entry.inferred for f in frames)
         understood = bool(frames or directives or drawdowns)
         coverage = measure(parsed, lexicon(), understood, named)
         start, end = span or (0, len(parsed.clean))
