@@ -66,11 +66,11 @@ class Lexicon:
     constructions: dict[str, list[tuple[Entry, Steps]]] = field(default_factory=dict)
 
     def add_construction(self, entry: Entry, row: str, groups: dict[str, list[str]]) -> None:
-        """A turn of phrase with gaps, ``a/b .. @group .. c`` (``constructions.py``)."""
+        """A turn of phrase with gaps, ``a/b .. $group .. c`` (``constructions.py``)."""
         steps = []
         for step in row.split(" .. "):
             words = [
-                w for a in step.split("/") for w in (groups[a[1:]] if a[0] == "@" else [a])
+                w for a in step.split("/") for w in (groups[a[1:]] if a[0] == "$" else [a])
             ]
             keyed = {tuple(t.key for t in raw_tokens(w) if t.kind != "punct") for w in words}
             steps.append(tuple(sorted(keyed, key=len, reverse=True)))
@@ -243,11 +243,12 @@ def lexicon() -> Lexicon:
         for entry, surface in entries(language):
             compiled.add(entry, surface)
         data = load_data(f"lexicon/{language}.yaml")
-        for name, rows in data.get("constructions", {}).items():
+        phrases = load_data(f"lexicon/phrases_{language}.yaml")
+        for name, rows in phrases["constructions"].items():
             kind, verb = ("action", "tone") if name in ("good", "bad") else ("event", "")
             for row in rows:
                 entry = Entry(kind, str(name), language, verb=verb)
-                compiled.add_construction(entry, str(row), data.get("groups", {}))
+                compiled.add_construction(entry, str(row), phrases["groups"])
         compiled.occurrence |= {stem(str(w)) for w in data["occurrence"]}
         for section in ("function", "neutral"):
             for word in str(data[section]).split():
