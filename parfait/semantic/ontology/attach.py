@@ -76,6 +76,7 @@ def attach(
         and frames[-1].sentence == clause.sentence
     ):
         _inherit(waiting, frames)
+    _move_by_sign(parsed, clause, targets)
     for t in targets:
         _default(t)
     _bind_assets(clause, targets)
@@ -119,6 +120,10 @@ def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
             and any(o.entry.id != "market" for o in near)
         ):
             continue  # "the price of gold", "oil market": one thing
+        if t.entry.kind == "object" and any(
+            o.entry.kind == "event" and o.first == t.last for o in found
+        ):
+            continue  # "export strike", "growth scare": a kind of strike, a kind of scare
         if t.entry.id == "fear" and any(
             o.entry.kind == "event" and abs(o.first - t.first) <= 3 for o in found
         ):
@@ -150,7 +155,9 @@ def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:
         if m.entry.id in ("above", "below"):
             direction = "up" if m.entry.id == "above" else "down"
             actions.append(Mention(synthetic("action", f"cmp_{direction}"), m.i, m.j))
-    return sorted(actions, key=lambda m: (m.entry.id.startswith("cmp_"), m.i))
+    return sorted(
+        actions, key=lambda m: (m.entry.id.startswith("cmp_"), m.entry.id != "ban", m.i)
+    )
 
 
 def _inherit(waiting: list[Target], frames: list[Any]) -> None:
@@ -162,6 +169,18 @@ def _inherit(waiting: list[Target], frames: list[Any]) -> None:
     for t in waiting:
         if up is not None:
             t.act(Entry("action", "up" if up else "down", "en", source.strength))
+
+
+def _move_by_sign(parsed: Parsed, clause: Clause, targets: list[Target]) -> None:
+    """A signed number beside a market is its move: "the equity shock is minus 55 %"."""
+    assets = [t for t in targets if t.entry.kind == "asset" and not t.acted]
+    if len(assets) != 1 or any(t.event for t in targets):
+        return
+    for number in clause.numbers:
+        if number.unit == "%" and parsed.tokens[number.i].signed:
+            assets[0].redirect("down" if number.value < 0 else "up")
+            assets[0].comparison, assets[0].acted = False, True
+            return
 
 
 def _direction(target: Target) -> bool | None:

@@ -5,6 +5,9 @@ from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.lexicon import Mention
 
 _PREPOSITIONS = frozenset({"in", "of", "for", "on"})
+_COMPLEMENTS = frozenset({"about", "over", "in", "around", "surround", "regard"})
+# What is done to events and things rather than to shares: "the suit against the firm is thrown out".
+_PUBLIC = frozenset({"end", "reject", "approve"})
 # Verbs that look for something they make sense of: does (its object first), goes (its subject
 # first), tone (a judgement: what it stands before, else its subject).
 LOOSE = frozenset({"does", "goes", "tone"})
@@ -35,6 +38,9 @@ def choose(
         j <= a.i < r.first and a.entry.verb != "" for a in actions if a is not action
     ):
         r = None if verb != "trans" else r
+    left = _heads(parsed, left)
+    if action.entry.id in _PUBLIC and any(t.entry.kind != "asset" for t in left):
+        left = [t for t in left if t.entry.kind != "asset"]
     step = left[0] if left else None
     if action.entry.id.startswith("cmp_"):
         return nearest_object(left) or nearest_object(right) or step or r
@@ -99,6 +105,22 @@ def _passive(parsed: Parsed, i: int) -> bool:
 
 def nearest_object(targets: list[Target]) -> Target | None:
     return next((t for t in targets if t.entry.kind == "object"), None)
+
+
+def _heads(parsed: Parsed, left: list[Target]) -> list[Target]:
+    """Left targets, nearest first, without those that only complete another one ("uncertainty
+    about policy", "fears over growth": what fades is the uncertainty).
+    """
+    spare = {
+        id(inner)
+        for outer, inner in zip(left[1:], left, strict=False)
+        if outer.entry.kind != "asset"
+        and any(
+            parsed.tokens[k].key in _COMPLEMENTS for k in range(outer.last, inner.first)
+        )
+        and inner.first - outer.last <= 2
+    }
+    return [t for t in left if id(t) not in spare] or left
 
 
 def _taking(action: Mention, left: list[Target], right: list[Target]) -> Target | None:

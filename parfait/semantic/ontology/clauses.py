@@ -30,6 +30,7 @@ _SESSION = re.compile(
 PROBABILITY = (
     re.compile(r"(?:\b(?:a|an|the|with|at|there\s+is)\s+)*(?P<p>\d+(?:\.\d+)?)%[\s-]+(?:chance|probability|likelihood|odds|risk)\b(?:\s+(?:of|that))?"),
     re.compile(r"\b(?:probability|chance|likelihood|odds)(?:\s+of\s+(?P<keep>[^,.;:]{0,60}?))?\s*(?:is|are|at|=|:|of|stands\s+at)\s*(?P<p>\d+(?:\.\d+)?)%"),
+    re.compile(r"\b(?:with\s+)?(?:a\s+)?probability\s*(?:of|=)?\s*(?P<p>\d+(?:\.\d+)?)%"),
     re.compile(r"\bwith\s+(?:a\s+)?probability\s*(?:of|=)?\s*(?P<q>0?\.\d+|0|1(?:\.0+)?)(?![\d%])"),
     re.compile(r"\b(?:a\s+)?(?P<a>one|two|three|four|1|2|3|4)[\s-]+(?:in|out\s+of)[\s-]+(?P<b>two|three|four|five|ten|twenty|2|3|4|5|6|10|20|100)\b(?:\s+chance)?(?:\s+(?:of|that))?"),
     re.compile(r"(?:有)?(?P<p>\d+(?:\.\d+)?)%的?(?:概率|可能性?|几率|机会|机率)(?:会)?"),

@@ -91,9 +91,8 @@ class Coverage:
 def measure(parsed: Parsed, lexicon: Lexicon, understood: bool) -> Coverage:
     """Coverage of a segmented text.
 
-    Function words and general news vocabulary weigh nothing; an unknown word weighs 1, a word used
-    by a frame 1, a
-    Chinese character 0.5. The square makes a few unread names harmless and a mostly unread text
+    Function words and general news vocabulary weigh nothing; an unknown word weighs 1, a word used by a frame 1, a
+    Chinese character 0.5, a word of another world (``lexicon.elsewhere``) 2, whether used or not. The square makes a few unread names harmless and a mostly unread text
     untrusted.
     """
     read = unread = 0.0
@@ -108,7 +107,7 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool) -> Coverage:
         weight = 0.5 if token.kind == "cjk" else 1.0
         latin += token.kind == "word"
         foreign += token.kind == "foreign" or (token.kind == "word" and surface in _FOREIGN)
-        if token.kind == "foreign":
+        if token.kind == "foreign" or surface in lexicon.elsewhere:
             unread += 2.0
             words.append(surface)
         elif i in parsed.used:

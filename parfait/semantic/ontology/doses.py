@@ -37,6 +37,7 @@ class Frame:
     level: float | None = None
     horizon: float | None = None
     persistence: str = ""
+    vague: bool = False
     adverbs: list[float] = field(default_factory=list)
 
     @property

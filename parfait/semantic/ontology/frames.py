@@ -6,11 +6,15 @@ import re
 from typing import Any
 
 from parfait.semantic.ontology.attach import attach
+from parfait.semantic.ontology.backoff import plain_tone
 from parfait.semantic.ontology.clauses import Clause, Parsed, dreads, entry_key
+from parfait.semantic.ontology.compare import compare
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
-from parfait.semantic.ontology.negation import negate
+from parfait.semantic.ontology.lexicon import Mention
+from parfait.semantic.ontology.negation import negate, replaced
 
+_SOME_CHANCE = 0.35  # of a modal that says no more than that it may be
 _SPELL = re.compile(
     r"(?:after|following)?\s*(?:\w+\s+){0,2}?(?:years?|months?|weeks?|decades?|days)\s+of\b"
 )
@@ -30,6 +34,9 @@ def read_frames(parsed: Parsed) -> list[Frame]:
             carried, hanging = [], []
         links = [*clause.lead, clause.link]
         targets, hanging = attach(parsed, index, hanging, frames)
+        if not any(t.event for t in targets):
+            told = [n for c in carried for n in c.numbers]
+            targets = compare(parsed, clause, hanging, told)
         drafts = _frames_of(parsed, index, targets)
         if not drafts:
             if any(f.sentence == clause.sentence for f in frames):
@@ -50,12 +57,13 @@ def read_frames(parsed: Parsed) -> list[Frame]:
         phase = _place(links, drafts, frames, phase, scope, _lasted(parsed, clause))
         _apply_words(parsed, clause, drafts, forward=True)
         group = _weigh(parsed, clause, links, drafts, frames, scope, group)
+        replaced(parsed, clause, frames)
         frames += drafts
         _quantify(parsed, clause, drafts, frames)
     _spill(carried, frames, parsed)
     for frame in frames:
         settle_surprise(frame)
-    return frames
+    return frames or plain_tone(parsed)
 
 
 def _frames_of(parsed: Parsed, index: int, targets: list[Target]) -> list[Frame]:
@@ -147,6 +155,14 @@ def _apply_words(parsed: Parsed, clause: Clause, drafts: list[Frame], forward: b
     negate(parsed, clause, drafts)
 
 
+def likelihood(modals: list[Mention]) -> float:
+    """The probability that modal words tell: of "the chance is remote" the word that says how
+    large the chance is.
+    """
+    values = [m.entry.value for m in modals]
+    return min([v for v in values if v != _SOME_CHANCE] or values)
+
+
 def _weigh(
     parsed: Parsed,
     clause: Clause,
@@ -165,7 +181,7 @@ def _weigh(
         spared = []
     p, stated = clause.probability, clause.probability is not None
     if p is None and modals:
-        p = min(m.entry.value for m in modals)
+        p = likelihood(modals)
     apart = "or" in links or ("else" in links and scope.get("p") is None)
     if apart or "whether" in links:
         scope["or"] = True
@@ -229,7 +245,7 @@ def _modify(parsed: Parsed, clause: Clause, frames: list[Frame], sentence: int) 
     _apply_words(parsed, clause, last, forward=False)
     if clause.probability is not None or clause.of("modal"):
         p = clause.probability
-        p = min(m.entry.value for m in clause.of("modal")) if p is None else p
+        p = likelihood(clause.of("modal")) if p is None else p
         top = max((f.group for f in frames), default=0) + 1
         for f in last:
             f.probability, f.stated_probability = p, clause.probability is not None

@@ -7,7 +7,7 @@ rows of the data.
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -38,6 +38,15 @@ class Entry:
     implies: str = ""
 
 
+# Turns of phrase that lead to no event: a judgement that speaks for itself, a degree of surprise.
+_PHRASES = {
+    "good": Entry("action", "good", "", verb="tone", implies="idiom"),
+    "bad": Entry("action", "bad", "", verb="tone", implies="idiom"),
+    "full": Entry("surprise", "full", ""),
+    "priced": Entry("surprise", "priced", ""),
+}
+
+
 @dataclass(frozen=True)
 class Mention:
     """A lexicon entry found at tokens [i, j)."""
@@ -63,6 +72,7 @@ class Lexicon:
     content: set[str] = field(default_factory=set)
     function: set[str] = field(default_factory=set)
     occurrence: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
     constructions: dict[str, list[tuple[Entry, Steps]]] = field(default_factory=dict)
 
     def add_construction(self, entry: Entry, row: str, groups: dict[str, list[str]]) -> None:
@@ -245,11 +255,15 @@ def lexicon() -> Lexicon:
         data = load_data(f"lexicon/{language}.yaml")
         phrases = load_data(f"lexicon/phrases_{language}.yaml")
         for name, rows in phrases["constructions"].items():
-            kind, verb = ("action", "tone") if name in ("good", "bad") else ("event", "")
+            entry = _PHRASES.get(name, Entry("event", name, ""))
+            entry = replace(entry, language=language)
             for row in rows:
-                entry = Entry(kind, str(name), language, verb=verb)
                 compiled.add_construction(entry, str(row), phrases["groups"])
         compiled.occurrence |= {stem(str(w)) for w in data["occurrence"]}
+        for word in str(data["elsewhere"]).split():
+            compiled.elsewhere.add(word)
+            if language == "zh":
+                compiled.add(Entry("elsewhere", "elsewhere", language), word)
         for section in ("function", "neutral"):
             for word in str(data[section]).split():
                 compiled.neutral |= {word, stem(word)}

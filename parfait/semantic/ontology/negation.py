@@ -6,6 +6,7 @@ from parfait.semantic.ontology.lexicon import Mention, lexicon
 
 # Subjects that deny what follows them alone.
 _NOBODY = frozenset({"nobody", "nothing", "none", "neither", "no one"})
+_ANAPHORS = frozenset({"it", "this", "that", "them"})
 # Negators of a noun: they deny the next event, not the verb of the clause.
 _NOMINAL = frozenset(
     ["no", "without", "lack of", "absenc of", "fre of", "fre from", "instead of", "rather than"]
@@ -23,6 +24,8 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
         after = sorted((f for f in drafts if f.target.last > m.i), key=lambda f: f.target.first)
         if key in _NOMINAL:
             after = after[:1]
+        if m.j < len(parsed.tokens) and parsed.tokens[m.j].key in _ANAPHORS:
+            continue  # "having denied it on Monday"
         if not after and key not in _NOBODY and _occurs(parsed, m):
             after = [] if m.i < min(f.target.first for f in drafts) else drafts
         for f in after:
@@ -36,6 +39,19 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
     if clause.of("reopen_negation"):
         for f in drafts:
             f.probability = 0.3
+
+
+def replaced(parsed: Parsed, clause: Clause, frames: list[Frame]) -> None:
+    """Denies what the clauses before it in the sentence told, where this one says what happens
+    "instead".
+    """
+    tokens = parsed.tokens[clause.start : clause.end]
+    following = [t.key for t in parsed.tokens[clause.start + 1 : clause.end + 1]]
+    for t, after in zip(tokens, [*following, ""], strict=False):
+        if t.key == "instead" and after != "of":
+            for f in frames:
+                if f.sentence == clause.sentence:
+                    f.negated = True
 
 
 def _deny(frame: Frame) -> None:

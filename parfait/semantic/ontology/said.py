@@ -13,6 +13,7 @@ from parfait.semantic.ontology.frames import Frame
 from parfait.semantic.ontology.lexicon import Entry, lexicon
 from parfait.semantic.ontology.schedule import Stretch
 
+_VAGUE = 0.8  # share of the confidence that is left where only the tone was understood
 Drawdown = tuple[Condition, int, int]
 
 
@@ -39,6 +40,8 @@ class Said:
     ) -> "Said":
         """All of ``parsed``, which may be a part of a text (``span`` says which)."""
         coverage = measure(parsed, lexicon(), bool(frames or directives or drawdowns))
+        if frames and all(f.vague for f in frames) and not directives:
+            coverage = replace(coverage, confidence=_VAGUE * coverage.confidence)
         start, end = span or (0, len(parsed.clean))
         return cls(start, end, parsed, frames, directives, drawdowns, coverage)
 
