@@ -9,6 +9,7 @@ from typing import Any
 
 from parfait.semantic.ontology.choose import LOOSE, choose
 from parfait.semantic.ontology.clauses import Clause, Parsed, entry_key, is_dread, synthetic
+from parfait.semantic.ontology.comparisons import direction
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.implied import implied
 from parfait.semantic.ontology.lexicon import Entry, Mention, effects
@@ -48,7 +49,7 @@ def attach(
             if action.entry.bare:
                 continue
         if action.entry.id.startswith("cmp_"):
-            target.redirect(action.entry.id[4:])
+            target.redirect(direction(parsed, action, target))
             target.acted = True
         elif not (target.acted and target.entry.language == "en" and target.first == action.i):
             target.act(action.entry, entry_key(parsed.tokens, action))
@@ -63,7 +64,8 @@ def attach(
         for t in targets
         if t.event is None and not t.acted and t.entry.kind in ("object", "asset")
     ]
-    if hold is not None and hanging and clause.link in ("and", ",", "or"):
+    shared = clause.link in ("and", ",", "or") and _shares(parsed, index)
+    if hold is not None and hanging and shared:
         for t in hanging:
             t.act(hold.entry)
             if t.event is not None:
@@ -74,6 +76,7 @@ def attach(
         and frames
         and clause.link in ("and", ",", "or")
         and frames[-1].sentence == clause.sentence
+        and _bare(parsed, clause)
     ):
         _inherit(waiting, frames)
     _move_by_sign(parsed, clause, targets)
@@ -82,6 +85,21 @@ def attach(
     _bind_assets(clause, targets)
     still = [t for t in waiting if t.event is None]
     return targets, still if not actions else []
+
+
+def _shares(parsed: Parsed, index: int) -> bool:
+    """Whether the clause before lends its subject to this one's verb. In Chinese only a bare noun
+    does (黄金、原油大涨): who has a verb of his own needs none.
+    """
+    return _bare(parsed, parsed.clauses[index - 1])
+
+
+def _bare(parsed: Parsed, clause: Clause) -> bool:
+    """Whether a Chinese clause is a noun alone; English ones are not looked at."""
+    named = clause.of("object", "asset")
+    if not named or named[-1].entry.language != "zh":
+        return True
+    return clause.end - clause.start <= sum(m.j - m.i for m in named) + 2
 
 
 def _hung(action: Entry, hanging: list[Target]) -> Target | None:
@@ -153,8 +171,8 @@ def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:
     actions = clause.of("action")
     for m in clause.of("surprise"):
         if m.entry.id in ("above", "below"):
-            direction = "up" if m.entry.id == "above" else "down"
-            actions.append(Mention(synthetic("action", f"cmp_{direction}"), m.i, m.j))
+            side = "up" if m.entry.id == "above" else "down"
+            actions.append(Mention(synthetic("action", f"cmp_{side}", m.entry.language), m.i, m.j))
     return sorted(
         actions, key=lambda m: (m.entry.id.startswith("cmp_"), m.entry.id != "ban", m.i)
     )

@@ -33,7 +33,8 @@ def plain_tone(parsed: Parsed) -> list[Frame]:
                 evidence |= {("idiom", "")} if m.entry.implies == "idiom" else set()
         evidence |= {(m.entry.kind, m.entry.id) for m in clause.of("asset", "object", "institution")}
     words = lexicon()
-    if any(parsed.clean[t.start : t.end] in words.elsewhere for t in parsed.tokens):
+    strange = any(parsed.clean[t.start : t.end] in words.elsewhere for t in parsed.tokens)
+    if strange or any(clause.of("elsewhere") for clause in parsed.clauses):
         return []
     tone = sum(value for *_, value in judged)
     if not evidence or abs(tone) < 1e-9:

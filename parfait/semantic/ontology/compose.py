@@ -153,8 +153,9 @@ def total(frames: Sequence[Frame], asset: str) -> Shift:
     """
     result, told = Shift(), {}
     for frame in sorted(frames, key=amplitude, reverse=True):
-        again = told.get((frame.event, frame.asset), 0)
-        told[frame.event, frame.asset] = again + 1
+        key = frame.event, None if frame.asset == asset else frame.asset
+        again = told.get(key, 0)
+        told[key] = again + 1
         result = result.plus(shift_of(frame, asset), _REPEATED[min(again, 3)])
     return result
 

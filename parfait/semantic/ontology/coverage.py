@@ -98,7 +98,8 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool) -> Coverage:
     read = unread = 0.0
     words: list[str] = []
     foreign = latin = 0
-    covered = _neutral_spans(parsed, lexicon)
+    covered = _spans(parsed, lexicon, "neutral", "carriers")
+    strange_words = _spans(parsed, lexicon, "elsewhere")
     gap: list[int] = []
     for i, token in enumerate(parsed.tokens):
         if token.kind == "punct":
@@ -107,7 +108,7 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool) -> Coverage:
         weight = 0.5 if token.kind == "cjk" else 1.0
         latin += token.kind == "word"
         foreign += token.kind == "foreign" or (token.kind == "word" and surface in _FOREIGN)
-        if token.kind == "foreign" or surface in lexicon.elsewhere:
+        if token.kind == "foreign" or surface in lexicon.elsewhere or i in strange_words:
             unread += 2.0
             words.append(surface)
         elif i in parsed.used:
@@ -132,12 +133,13 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool) -> Coverage:
     return Coverage(share, confidence, tuple(dict.fromkeys(words)), strange)
 
 
-def _neutral_spans(parsed: Parsed, lexicon: Lexicon) -> set[int]:
+def _spans(parsed: Parsed, lexicon: Lexicon, *kinds: str) -> set[int]:
+    """Tokens of the mentions of these kinds."""
     covered: set[int] = set()
     i = 0
     while i < len(parsed.tokens):
         mention = lexicon.find(parsed.tokens, i)
-        if mention is not None and mention.entry.kind in ("neutral", "carriers"):
+        if mention is not None and mention.entry.kind in kinds:
             covered.update(range(mention.i, mention.j))
         i = mention.j if mention is not None else i + 1
     return covered

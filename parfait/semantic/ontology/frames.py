@@ -11,7 +11,7 @@ from parfait.semantic.ontology.clauses import Clause, Parsed, dreads, entry_key
 from parfait.semantic.ontology.compare import compare
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
-from parfait.semantic.ontology.lexicon import Mention
+from parfait.semantic.ontology.lexicon import Entry, Mention
 from parfait.semantic.ontology.negation import negate, replaced
 
 _SOME_CHANCE = 0.35  # of a modal that says no more than that it may be
@@ -144,7 +144,7 @@ def _apply_words(parsed: Parsed, clause: Clause, drafts: list[Frame], forward: b
         for f in drafts:
             if m.entry.id == "full" and f.surprise in ("more", "less"):
                 continue
-            f.surprise = "full" if m.entry.id in ("above", "below") else m.entry.id
+            f.surprise = _surprise(m.entry, f)
     for m in clause.of("persistence"):
         for f in drafts:
             f.persistence = m.entry.id
@@ -161,6 +161,15 @@ def likelihood(modals: list[Mention]) -> float:
     """
     values = [m.entry.value for m in modals]
     return min([v for v in values if v != _SOME_CHANCE] or values)
+
+
+def _surprise(word: Entry, frame: Frame) -> str:
+    """In Chinese an event itself may exceed or miss expectations: 降息不及预期."""
+    if word.id not in ("above", "below"):
+        return word.id
+    if word.language == "zh" and frame.target.entry.kind == "event":
+        return "more" if word.id == "above" else "less"
+    return "full"
 
 
 def _weigh(
@@ -262,6 +271,7 @@ def _modify(parsed: Parsed, clause: Clause, frames: list[Frame], sentence: int) 
                 elif f.expected is None:
                     f.target.redirect("up" if m.entry.id == "above" else "down")
                     f.event, f.surprise = f.target.event or f.event, "full"
+                    f.negated = False  # "no new measures, far below hopes"
 
 
 def _spill(carried: list[Clause], frames: list[Frame], parsed: Parsed) -> None:

@@ -14,9 +14,12 @@ from typing import Any
 
 import yaml
 
+from parfait.semantic.ontology.numerals import canonical_text
 from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, slipped, stem
 
 LANGUAGES = ("en", "zh")
+# Forms with Chinese numerals are looked up as the text is read: 一次性 is 1次性 there.
+_NUMERAL = re.compile("[零一二两三四五六七八九十百千万半俩斩番倍折码厘]")
 # What a typo may never become: a polarity, a number or a function word is not to be guessed.
 _FUZZY_KINDS = frozenset({"event", "object", "asset", "action", "institution", "surprise"})
 
@@ -73,6 +76,7 @@ class Lexicon:
     function: set[str] = field(default_factory=set)
     occurrence: set[str] = field(default_factory=set)
     elsewhere: set[str] = field(default_factory=set)
+    han_occurrence: tuple[str, ...] = ()
     constructions: dict[str, list[tuple[Entry, Steps]]] = field(default_factory=dict)
 
     def add_construction(self, entry: Entry, row: str, groups: dict[str, list[str]]) -> None:
@@ -251,7 +255,7 @@ def lexicon() -> Lexicon:
     compiled = Lexicon()
     for language in LANGUAGES:
         for entry, surface in entries(language):
-            compiled.add(entry, surface)
+            compiled.add(entry, canonical_text(surface) if _NUMERAL.search(surface) else surface)
         data = load_data(f"lexicon/{language}.yaml")
         phrases = load_data(f"lexicon/phrases_{language}.yaml")
         for name, rows in phrases["constructions"].items():
@@ -259,7 +263,9 @@ def lexicon() -> Lexicon:
             entry = replace(entry, language=language)
             for row in rows:
                 compiled.add_construction(entry, str(row), phrases["groups"])
-        compiled.occurrence |= {stem(str(w)) for w in data["occurrence"]}
+        words = [str(w) for w in data["occurrence"]]
+        compiled.occurrence |= {stem(w) for w in words if w.isascii()}
+        compiled.han_occurrence += tuple(w for w in words if not w.isascii())
         for word in str(data["elsewhere"]).split():
             compiled.elsewhere.add(word)
             if language == "zh":

@@ -5,9 +5,10 @@ from parfait.semantic.ontology.doses import Frame
 from parfait.semantic.ontology.lexicon import Mention, lexicon
 
 # Subjects that deny what follows them alone.
-_NOBODY = frozenset({"nobody", "nothing", "none", "neither", "no one"})
+_NOBODY = frozenset({"nobody", "nothing", "none", "neither", "no one", "没 人", "没 有 人", "无 人"})
 _ANAPHORS = frozenset({"it", "this", "that", "them"})
 # Negators of a noun: they deny the next event, not the verb of the clause.
+_COMPLEMENTS = frozenset("住了起动到出上下完来去得着掉开过")
 _NOMINAL = frozenset(
     ["no", "without", "lack of", "absenc of", "fre of", "fre from", "instead of", "rather than"]
 )
@@ -21,7 +22,11 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
     """
     for m in clause.of("negators", "instead"):
         key = entry_key(parsed.tokens, m)
+        if key == "不" and _unable(parsed, m):
+            continue
         after = sorted((f for f in drafts if f.target.last > m.i), key=lambda f: f.target.first)
+        if m.entry.language == "zh":  # 虽不敢断言，但...: it reaches no other clause
+            after = [f for f in after if parsed.clauses[f.clause] is clause]
         if key in _NOMINAL:
             after = after[:1]
         if m.j < len(parsed.tokens) and parsed.tokens[m.j].key in _ANAPHORS:
@@ -39,6 +44,13 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
     if clause.of("reopen_negation"):
         for f in drafts:
             f.probability = 0.3
+
+
+def _unable(parsed: Parsed, negator: Mention) -> bool:
+    """Whether 不 stands inside a verb: 顶不住, 受不了 deny that verb alone."""
+    around = [t.key for t in parsed.tokens[negator.j : negator.j + 1]]
+    before = parsed.tokens[negator.i - 1].kind if negator.i else ""
+    return before == "cjk" and bool(around) and around[0] in _COMPLEMENTS
 
 
 def replaced(parsed: Parsed, clause: Clause, frames: list[Frame]) -> None:
@@ -74,7 +86,7 @@ def _occurs(parsed: Parsed, negator: Mention) -> bool:
         token = parsed.tokens[i]
         if token.kind == "punct":
             return True
-        if token.key in words.occurrence:
+        if token.key in words.occurrence or parsed.clean.startswith(words.han_occurrence, token.start):
             return True
         if token.key not in words.function:
             return False
