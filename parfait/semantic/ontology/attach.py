@@ -9,6 +9,7 @@ from typing import Any
 
 from parfait.semantic.ontology.choose import LOOSE, choose
 from parfait.semantic.ontology.clauses import Clause, Parsed, entry_key, is_dread, synthetic
+from parfait.semantic.ontology.comparisons import direction
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.implied import implied
 from parfait.semantic.ontology.lexicon import Entry, Mention, effects
@@ -48,7 +49,7 @@ def attach(
             if action.entry.bare:
                 continue
         if action.entry.id.startswith("cmp_"):
-            target.redirect(action.entry.id[4:])
+            target.redirect(direction(parsed, action, target))
             target.acted = True
         elif not (target.acted and target.entry.language == "en" and target.first == action.i):
             target.act(action.entry, entry_key(parsed.tokens, action))
@@ -63,7 +64,8 @@ def attach(
         for t in targets
         if t.event is None and not t.acted and t.entry.kind in ("object", "asset")
     ]
-    if hold is not None and hanging and clause.link in ("and", ",", "or"):
+    shared = clause.link in ("and", ",", "or") and _shares(parsed, index)
+    if hold is not None and hanging and shared:
         for t in hanging:
             t.act(hold.entry)
             if t.event is not None:
@@ -74,13 +76,30 @@ def attach(
         and frames
         and clause.link in ("and", ",", "or")
         and frames[-1].sentence == clause.sentence
+        and _bare(parsed, clause)
     ):
         _inherit(waiting, frames)
+    _move_by_sign(parsed, clause, targets)
     for t in targets:
         _default(t)
     _bind_assets(clause, targets)
     still = [t for t in waiting if t.event is None]
     return targets, still if not actions else []
+
+
+def _shares(parsed: Parsed, index: int) -> bool:
+    """Whether the clause before lends its subject to this one's verb. In Chinese only a bare noun
+    does (黄金、原油大涨): who has a verb of his own needs none.
+    """
+    return _bare(parsed, parsed.clauses[index - 1])
+
+
+def _bare(parsed: Parsed, clause: Clause) -> bool:
+    """Whether a Chinese clause is a noun alone; English ones are not looked at."""
+    named = clause.of("object", "asset")
+    if not named or named[-1].entry.language != "zh":
+        return True
+    return clause.end - clause.start <= sum(m.j - m.i for m in named) + 2
 
 
 def _hung(action: Entry, hanging: list[Target]) -> Target | None:
@@ -119,6 +138,10 @@ def _targets(parsed: Parsed, clause: Clause) -> list[Target]:
             and any(o.entry.id != "market" for o in near)
         ):
             continue  # "the price of gold", "oil market": one thing
+        if t.entry.kind == "object" and any(
+            o.entry.kind == "event" and o.first == t.last for o in found
+        ):
+            continue  # "export strike", "growth scare": a kind of strike, a kind of scare
         if t.entry.id == "fear" and any(
             o.entry.kind == "event" and abs(o.first - t.first) <= 3 for o in found
         ):
@@ -148,9 +171,9 @@ def _actions(clause: Clause, parsed: Parsed) -> list[Mention]:
     actions = clause.of("action")
     for m in clause.of("surprise"):
         if m.entry.id in ("above", "below"):
-            direction = "up" if m.entry.id == "above" else "down"
-            actions.append(Mention(synthetic("action", f"cmp_{direction}"), m.i, m.j))
-    return sorted(actions, key=lambda m: (m.entry.id.startswith("cmp_"), m.i))
+            side = "up" if m.entry.id == "above" else "down"
+            actions.append(Mention(synthetic("action", f"cmp_{side}", m.entry.language), m.i, m.j))
+    return sorted(actions, key=lambda m: (m.entry.id.startswith("cmp_"), m.entry.id != "ban", m.i))
 
 
 def _inherit(waiting: list[Target], frames: list[Any]) -> None:
@@ -162,6 +185,18 @@ def _inherit(waiting: list[Target], frames: list[Any]) -> None:
     for t in waiting:
         if up is not None:
             t.act(Entry("action", "up" if up else "down", "en", source.strength))
+
+
+def _move_by_sign(parsed: Parsed, clause: Clause, targets: list[Target]) -> None:
+    """A signed number beside a market is its move: "the equity shock is minus 55 %"."""
+    assets = [t for t in targets if t.entry.kind == "asset" and not t.acted]
+    if len(assets) != 1 or any(t.event for t in targets):
+        return
+    for number in clause.numbers:
+        if number.unit == "%" and parsed.tokens[number.i].signed:
+            assets[0].redirect("down" if number.value < 0 else "up")
+            assets[0].comparison, assets[0].acted = False, True
+            return
 
 
 def _direction(target: Target) -> bool | None:

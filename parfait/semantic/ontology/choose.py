@@ -5,9 +5,15 @@ from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.lexicon import Mention
 
 _PREPOSITIONS = frozenset({"in", "of", "for", "on"})
+_COMPLEMENTS = frozenset({"about", "over", "in", "around", "surround", "regard"})
+# What is done to events and things rather than to shares: "the suit against the firm is thrown out".
+_PUBLIC = frozenset({"end", "reject", "approve"})
 # Verbs that look for something they make sense of: does (its object first), goes (its subject
 # first), tone (a judgement: what it stands before, else its subject).
 LOOSE = frozenset({"does", "goes", "tone"})
+# In Chinese these move prices and quantities, never an event: 阴跌到腰斩 is no end of the fall.
+_PRICED = frozenset("涨跌斩崩")
+_SUFFERED = frozenset("被遭受挨")
 _REACH = 9  # words between a loose verb and what it is about
 _REACH_OF_TONE = 3  # ... between a judgement and an event, which has a judgement of its own
 
@@ -25,6 +31,8 @@ def choose(
     """
     i, j, verb = action.i, action.j, action.entry.verb
     chinese = action.entry.language == "zh"
+    if chinese and _PRICED & {t.key for t in parsed.tokens[i:j]}:
+        targets = [t for t in targets if t.entry.kind != "event"]
     reach = 7 if chinese else 6
     right = sorted(
         (t for t in targets if t.entry is not None and t.first >= j), key=lambda t: t.first
@@ -35,6 +43,9 @@ def choose(
         j <= a.i < r.first and a.entry.verb != "" for a in actions if a is not action
     ):
         r = None if verb != "trans" else r
+    left = _heads(parsed, left)
+    if action.entry.id in _PUBLIC and any(t.entry.kind != "asset" for t in left):
+        left = [t for t in left if t.entry.kind != "asset"]
     step = left[0] if left else None
     if action.entry.id.startswith("cmp_"):
         return nearest_object(left) or nearest_object(right) or step or r
@@ -44,6 +55,8 @@ def choose(
     if verb == "right":
         if r is not None:
             return r
+        if chinese and step is not None and _suffered(parsed, step, i):
+            return step
         return (
             step
             if following == "because" and step is not None and step.entry.kind != "event"
@@ -51,6 +64,8 @@ def choose(
         )
     if verb == "trans":
         close = r if r is None or not chinese or r.first - j <= 5 else None
+        if chinese and step is not None and _topic(action, step, close, actions):
+            return step
         if close is not None and close.acted and step is not None and not step.acted:
             return step
         if (
@@ -84,6 +99,19 @@ def choose(
     return r if r is not None and not r.acted else None
 
 
+def _suffered(parsed: Parsed, step: Target, i: int) -> bool:
+    """Whether a marker of the passive stands between a subject and its Chinese verb: 信心遭重创."""
+    return bool(_SUFFERED & {t.key for t in parsed.tokens[step.last : i]})
+
+
+def _topic(action: Mention, step: Target, close: Target | None, actions: list[Mention]) -> bool:
+    """Whether what stands right before a Chinese verb is its object: 利率上调冲击股市, 评级遭下调."""
+    if step.acted or action.i - step.last > 2 or not step.takes(action.entry.id):
+        return False
+    between = close is not None and any(action.j <= a.i < close.first for a in actions)
+    return close is None or between or close.first - action.j > 1
+
+
 def _passive(parsed: Parsed, i: int) -> bool:
     """Whether the verb at token i may be passive: "is cut", "scrapped", a headline's bare
     participle.
@@ -99,6 +127,20 @@ def _passive(parsed: Parsed, i: int) -> bool:
 
 def nearest_object(targets: list[Target]) -> Target | None:
     return next((t for t in targets if t.entry.kind == "object"), None)
+
+
+def _heads(parsed: Parsed, left: list[Target]) -> list[Target]:
+    """Left targets, nearest first, without those that only complete another one ("uncertainty
+    about policy", "fears over growth": what fades is the uncertainty).
+    """
+    spare = {
+        id(inner)
+        for outer, inner in zip(left[1:], left, strict=False)
+        if outer.entry.kind != "asset"
+        and any(parsed.tokens[k].key in _COMPLEMENTS for k in range(outer.last, inner.first))
+        and inner.first - outer.last <= 2
+    }
+    return [t for t in left if id(t) not in spare] or left
 
 
 def _taking(action: Mention, left: list[Target], right: list[Target]) -> Target | None:

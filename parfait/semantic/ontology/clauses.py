@@ -23,18 +23,23 @@ _HORIZON = re.compile(
     rf"\b(?:in|within|over|inside|during|for|by\s+the\s+end\s+of|after)\s+(?:the\s+)?(?:next\s+|coming\s+|course\s+of\s+)?{DURATION}(?!\s+ago|\s+of\b)"
 )
 _HAN_HORIZON = re.compile(
-    rf"(?:在|未来|接下来)?\s*{HAN_DURATION}(?:之?内|以内|里|时间内|后|(?=下跌|上涨|暴跌|大跌|跌|涨))"
+    rf"(?:在|未来|接下来)?\s*(?<!天){HAN_DURATION}(?:之?内|以内|里|时间内|后|(?=下跌|上涨|暴跌|大跌|跌|涨))"
 )
+_BARRELS = re.compile(r"\s*(?:桶|barrels?\b|bpd\b|b/d\b)")
 _SESSION = re.compile(
     r"\b(?:overnight|in\s+a\s+single\s+session|intraday|in\s+one\s+day)\b|(?:单日|一夜之间|盘中|一天内)"
 )
+_HAN_CHANCE = r"(?:发生)?的?(?:概率|可能性?|几率|机率|机会|把握|胜算|希望)"
 PROBABILITY = (
     re.compile(r"(?:\b(?:a|an|the|with|at|there\s+is)\s+)*(?P<p>\d+(?:\.\d+)?)%[\s-]+(?:chance|probability|likelihood|odds|risk)\b(?:\s+(?:of|that))?"),
     re.compile(r"\b(?:probability|chance|likelihood|odds)(?:\s+of\s+(?P<keep>[^,.;:]{0,60}?))?\s*(?:is|are|at|=|:|of|stands\s+at)\s*(?P<p>\d+(?:\.\d+)?)%"),
+    re.compile(r"\b(?:with\s+)?(?:a\s+)?probability\s*(?:of|=)?\s*(?P<p>\d+(?:\.\d+)?)%"),
     re.compile(r"\bwith\s+(?:a\s+)?probability\s*(?:of|=)?\s*(?P<q>0?\.\d+|0|1(?:\.0+)?)(?![\d%])"),
     re.compile(r"\b(?:a\s+)?(?P<a>one|two|three|four|1|2|3|4)[\s-]+(?:in|out\s+of)[\s-]+(?P<b>two|three|four|five|ten|twenty|2|3|4|5|6|10|20|100)\b(?:\s+chance)?(?:\s+(?:of|that))?"),
-    re.compile(r"(?:有)?(?P<p>\d+(?:\.\d+)?)%的?(?:概率|可能性?|几率|机会|机率)(?:会)?"),
-    re.compile(r"(?:概率|可能性|几率|机率)(?:为|是|约为|约|在)?(?P<p>\d+(?:\.\d+)?)%"),
+    re.compile(rf"(?:大约|大概|约)?有?(?:大约|大概|约|近|超过|超)?(?P<p>\d+(?:\.\d+)?)%(?:左右|以上)?的?{_HAN_CHANCE}(?:会|将)?"),
+    re.compile(rf"{_HAN_CHANCE}(?:大约|大概|估计|预计|约)*(?:为|是|在|达到|高达|达|有|只有|不到|超过)?(?:大约|大概|约)*(?P<p>\d+(?:\.\d+)?)%(?:左右|以上)?"),
+    re.compile(rf"{_HAN_CHANCE}(?:大约|大概|约)*(?:为|是|在|达到|达|有|只有)?(?:大约|大概|约)*(?P<q>0\.\d+)(?![\d%])"),
+    re.compile(rf"(?P<q>0\.\d+)的?{_HAN_CHANCE}(?:会|将)?"),
 )  # fmt: skip
 _SMALL = {
     w: i
@@ -159,6 +164,7 @@ def _split(
             begun[phrase.i] = phrase
             inside |= own
     used |= inside
+    blocked = inside | {k for k in range(n) if owner[k] is not None}
 
     def close(link: str, at: int) -> None:
         nonlocal clause
@@ -196,11 +202,9 @@ def _split(
             clause.mentions += [begun[i]] if i in begun else []
             i += 1
             continue
-        mention = lexicon.find(tokens, i, inside)
-        if mention is not None and any(owner[k] is not None for k in range(i, mention.j)):
-            mention = None
+        mention = lexicon.find(tokens, i, blocked)
         cue = cues().find(tokens, i)
-        if cue is not None and all(owner[k] is None and k not in inside for k in range(i, cue.j)):
+        if cue is not None and not blocked & set(range(i, cue.j)):
             event = cue.cue.event
             if event is not None and (mention is None or cue.j > mention.j):
                 mention = Mention(event, i, cue.j)  # the longest form wins
@@ -264,7 +268,10 @@ def _number(clean: str, tokens: list[Token], i: int) -> Number:
         if token.signed and clean[token.start] == "-" and token.value > 0
         else token.value
     )
-    return Number(value, token.unit, i, level, origin)
+    unit = token.unit
+    if _BARRELS.match(clean, token.end):
+        value, unit = value * {"k": 1e3, "mn": 1e6, "bn": 1e9}.get(unit, 1.0), "bbl"
+    return Number(value, unit, i, level, origin)
 
 
 def entry_key(tokens: list[Token], mention: Mention) -> str:
@@ -272,11 +279,11 @@ def entry_key(tokens: list[Token], mention: Mention) -> str:
     return " ".join(t.key for t in tokens[mention.i : mention.j])
 
 
-def synthetic(kind: str, name: str) -> Entry:
+def synthetic(kind: str, name: str, language: str = "en") -> Entry:
     """An entry for something understood without a word for it ("the Fed hikes" means the policy
     rate).
     """
-    return Entry(kind, name, "en")
+    return Entry(kind, name, language)
 
 
 _DREAD = ("威胁", "fear", "worri", "worry", "concern", "jitter", "threat", "risk", "hop", "担忧")

@@ -153,8 +153,9 @@ def total(frames: Sequence[Frame], asset: str) -> Shift:
     """
     result, told = Shift(), {}
     for frame in sorted(frames, key=amplitude, reverse=True):
-        again = told.get((frame.event, frame.asset), 0)
-        told[frame.event, frame.asset] = again + 1
+        key = frame.event, None if frame.asset == asset else frame.asset
+        again = told.get(key, 0)
+        told[key] = again + 1
         result = result.plus(shift_of(frame, asset), _REPEATED[min(again, 3)])
     return result
 
@@ -235,12 +236,18 @@ def widths(
 
 def specificity(frames: Sequence[Frame]) -> float:
     """How much the frames pin down: a number 0.9, an event with a stated degree 0.7, an event 0.6,
-    nothing 0.4.
+    nothing 0.4, a mere tone 0.3.
     """
     if not frames:
         return 0.4
     scores = [
-        0.9 if f.dose is not None or f.move is not None else 0.7 if f.adverbs else 0.6
+        0.3
+        if f.vague
+        else 0.9
+        if f.dose is not None or f.move is not None
+        else 0.7
+        if f.adverbs
+        else 0.6
         for f in frames
     ]
     return sum(scores) / len(scores)

@@ -17,10 +17,10 @@ def read_constructions(
     tokens: Sequence[Token], lexicon: Lexicon
 ) -> list[tuple[Mention, frozenset[int]]]:
     """Every construction of the text with the tokens it is made of, leftmost first; none shares a
-    token with another.
+    token with another or with a phrase of the lexicon.
     """
     found: list[tuple[Mention, frozenset[int]]] = []
-    taken: set[int] = set()
+    taken = _fixed(tokens, lexicon)
     for i, token in enumerate(tokens):
         for entry, steps in lexicon.constructions.get(token.key, ()):
             used = _match(tokens, i, steps, _GAP[entry.language])
@@ -29,6 +29,21 @@ def read_constructions(
                 found.append((Mention(entry, i, max(used) + 1), frozenset(used)))
                 break
     return found
+
+
+def _fixed(tokens: Sequence[Token], lexicon: Lexicon) -> set[int]:
+    """Tokens of phrases that stand by themselves ("world war iii", "peace talks")."""
+    fixed: set[int] = set()
+    i = 0
+    while i < len(tokens):
+        mention = lexicon.find(tokens, i)
+        if mention is None or mention.j == i + 1 or mention.entry.kind not in ("event", "object"):
+            i += 1
+            continue
+        if mention.entry.language == "en":
+            fixed |= set(range(mention.i, mention.j))
+        i = mention.j
+    return fixed
 
 
 def _match(tokens: Sequence[Token], i: int, steps: Steps, gap: int) -> set[int]:

@@ -93,20 +93,21 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = Tr
 
     Args:
         parsed: clauses and what was used of them.
-        lexicon: words without content.
+        lexicon: words without content, words of another world.
         understood: whether there is a frame or directive at all.
         named: whether one of them is named; what cues alone tell of earns no benefit of doubt, so
             its confidence is the share itself.
 
     Function words and general news vocabulary weigh nothing; an unknown word weighs 1, a word used
-    by a frame 1, a
-    Chinese character 0.5. The square makes a few unread names harmless and a mostly unread text
+    by a frame 1, a Chinese character 0.5, a word of another world (``lexicon.elsewhere``) 2,
+    whether used or not. The square makes a few unread names harmless and a mostly unread text
     untrusted.
     """
     read = unread = 0.0
     words: list[str] = []
     foreign = latin = 0
-    covered = _neutral_spans(parsed, lexicon)
+    covered = _spans(parsed, lexicon, "neutral", "carriers")
+    strange_words = _spans(parsed, lexicon, "elsewhere")
     gap: list[int] = []
     for i, token in enumerate(parsed.tokens):
         if token.kind == "punct":
@@ -115,7 +116,7 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = Tr
         weight = 0.5 if token.kind == "cjk" else 1.0
         latin += token.kind == "word"
         foreign += token.kind == "foreign" or (token.kind == "word" and surface in _FOREIGN)
-        if token.kind == "foreign":
+        if token.kind == "foreign" or surface in lexicon.elsewhere or i in strange_words:
             unread += 2.0
             words.append(surface)
         elif i in parsed.used:
@@ -140,12 +141,13 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = Tr
     return Coverage(share, confidence, tuple(dict.fromkeys(words)), strange)
 
 
-def _neutral_spans(parsed: Parsed, lexicon: Lexicon) -> set[int]:
+def _spans(parsed: Parsed, lexicon: Lexicon, *kinds: str) -> set[int]:
+    """Tokens of the mentions of these kinds."""
     covered: set[int] = set()
     i = 0
     while i < len(parsed.tokens):
         mention = lexicon.find(parsed.tokens, i)
-        if mention is not None and mention.entry.kind in ("neutral", "carriers"):
+        if mention is not None and mention.entry.kind in kinds:
             covered.update(range(mention.i, mention.j))
         i = mention.j if mention is not None else i + 1
     return covered

@@ -37,6 +37,7 @@ class Frame:
     level: float | None = None
     horizon: float | None = None
     persistence: str = ""
+    vague: bool = False
     adverbs: list[float] = field(default_factory=list)
 
     @property
@@ -61,6 +62,10 @@ def is_expected(number: Number, clause: Clause, parsed: Parsed) -> bool:
         comparing = m.entry.kind == "comparing" or m.entry.id in ("more", "less", "above", "below")
         if not (comparing or m.entry.kind == "consensus" or m.entry.id == "priced"):
             continue
+        if m.entry.language == "zh" and any(
+            m.j <= k.i < number.i for k in clause.of("event", "action")
+        ):
+            continue  # 超预期降息50bps: the number belongs to what stands between
         if any(min(m.i, number.i) < o < max(m.i, number.i) for o in others):
             continue
         if 0 <= number.i - m.j < 4 or (not comparing and 0 < m.i - number.i <= 2):
@@ -106,9 +111,11 @@ def _is_level(number: Number, frame: Frame) -> bool:
 
 _FACTORS = {
     "bps": {"bps": 1.0, "pp": 100.0, "%": 100.0, "pts": 100.0},
-    "%": {"%": 1.0, "pp": 1.0, "bps": 0.01, "pts": 1.0},
+    # A million barrels a day are about 1 % of what the world uses (IEA, Oil 2024).
+    "%": {"%": 1.0, "pp": 1.0, "bps": 0.01, "pts": 1.0, "bbl": 1e-6},
     "k": {"k": 1.0, "mn": 1000.0},
-    "usd": {"bn": 1.0, "tn": 1000.0, "mn": 0.001},
+    # A point of the reserve ratio frees about 300 bn dollars (PBoC, announcements of 2024).
+    "usd": {"bn": 1.0, "tn": 1000.0, "mn": 0.001, "bps": 3.0, "pp": 300.0},
 }
 _NEUTRAL_LEVEL = {"inflation_up": 2.0, "inflation_down": 2.0, "jobs_down": 4.0, "jobs_up": 4.0}
 

@@ -7,12 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from parfait.semantic.ontology.attach import attach
+from parfait.semantic.ontology.backoff import plain_tone
 from parfait.semantic.ontology.clauses import Clause, Parsed, dreads
+from parfait.semantic.ontology.compare import compare
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
 from parfait.semantic.ontology.infer import confirm, infer
-from parfait.semantic.ontology.negation import negate
+from parfait.semantic.ontology.lexicon import Entry, Mention
+from parfait.semantic.ontology.negation import negate, replaced
 
+_SOME_CHANCE = 0.35  # of a modal that says no more than that it may be
 _SPELL = re.compile(
     r"(?:after|following)?\s*(?:\w+\s+){0,2}?(?:years?|months?|weeks?|decades?|days)\s+of\b"
 )
@@ -30,7 +34,7 @@ def read_frames(parsed: Parsed) -> list[Frame]:
     if inferred:
         frames = _frames(_copy(parsed), inferred)
     confirm(parsed, {f.event for f in frames})
-    return frames
+    return frames or plain_tone(parsed)
 
 
 def _copy(parsed: Parsed) -> Parsed:
@@ -53,6 +57,9 @@ def _frames(parsed: Parsed, inferred: dict[int, Target]) -> list[Frame]:
         links = [*clause.lead, clause.link]
         targets, hanging = attach(parsed, index, hanging, frames)
         targets += [inferred[index]] if index in inferred else []
+        if not any(t.event for t in targets):
+            told = [n for c in carried for n in c.numbers]
+            targets = compare(parsed, clause, hanging, told)
         drafts = _frames_of(parsed, index, targets)
         if not drafts:
             if any(f.sentence == clause.sentence for f in frames):
@@ -73,6 +80,7 @@ def _frames(parsed: Parsed, inferred: dict[int, Target]) -> list[Frame]:
         phase = _place(links, drafts, frames, phase, scope, _lasted(parsed, clause))
         _apply_words(parsed, clause, drafts, forward=True)
         group = _weigh(parsed, clause, links, drafts, frames, scope, group)
+        replaced(parsed, clause, frames)
         frames += drafts
         _quantify(parsed, clause, drafts, frames)
     _spill(carried, frames, parsed)
@@ -159,7 +167,7 @@ def _apply_words(parsed: Parsed, clause: Clause, drafts: list[Frame], forward: b
         for f in drafts:
             if m.entry.id == "full" and f.surprise in ("more", "less"):
                 continue
-            f.surprise = "full" if m.entry.id in ("above", "below") else m.entry.id
+            f.surprise = _surprise(m.entry, f)
     for m in clause.of("persistence"):
         for f in drafts:
             f.persistence = m.entry.id
@@ -168,6 +176,23 @@ def _apply_words(parsed: Parsed, clause: Clause, drafts: list[Frame], forward: b
             f.anticipated = True
             f.surprise = "priced" if f.surprise == "unstated" else f.surprise
     negate(parsed, clause, drafts)
+
+
+def likelihood(modals: list[Mention]) -> float:
+    """The probability that modal words tell: of "the chance is remote" the word that says how
+    large the chance is.
+    """
+    values = [m.entry.value for m in modals]
+    return min([v for v in values if v != _SOME_CHANCE] or values)
+
+
+def _surprise(word: Entry, frame: Frame) -> str:
+    """In Chinese an event itself may exceed or miss expectations: 降息不及预期."""
+    if word.id not in ("above", "below"):
+        return word.id
+    if word.language == "zh" and frame.target.entry.kind == "event":
+        return "more" if word.id == "above" else "less"
+    return "full"
 
 
 def _weigh(
@@ -188,7 +213,7 @@ def _weigh(
         spared = []
     p, stated = clause.probability, clause.probability is not None
     if p is None and modals:
-        p = min(m.entry.value for m in modals)
+        p = likelihood(modals)
     apart = "or" in links or ("else" in links and scope.get("p") is None)
     if apart or "whether" in links:
         scope["or"] = True
@@ -252,7 +277,7 @@ def _modify(parsed: Parsed, clause: Clause, frames: list[Frame], sentence: int) 
     _apply_words(parsed, clause, last, forward=False)
     if clause.probability is not None or clause.of("modal"):
         p = clause.probability
-        p = min(m.entry.value for m in clause.of("modal")) if p is None else p
+        p = likelihood(clause.of("modal")) if p is None else p
         top = max((f.group for f in frames), default=0) + 1
         for f in last:
             f.probability, f.stated_probability = p, clause.probability is not None
@@ -269,6 +294,7 @@ def _modify(parsed: Parsed, clause: Clause, frames: list[Frame], sentence: int) 
                 elif f.expected is None:
                     f.target.redirect("up" if m.entry.id == "above" else "down")
                     f.event, f.surprise = f.target.event or f.event, "full"
+                    f.negated = False  # "no new measures, far below hopes"
 
 
 def _spill(carried: list[Clause], frames: list[Frame], parsed: Parsed) -> None:

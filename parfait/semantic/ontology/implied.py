@@ -9,6 +9,9 @@ from parfait.semantic.ontology.clauses import Clause, Parsed, entry_key, synthet
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.lexicon import Mention, effects
 
+# What is only said of rates when nothing else is named.
+_OF_RATES = frozenset({"cut", "eas", "tighten", "reduction"})
+
 
 def implied(
     parsed: Parsed, clause: Clause, action: Mention, targets: list[Target], frames: list[Any]
@@ -36,7 +39,7 @@ def implied(
                 return body
     if entry.id == "fail" and entry_key(parsed.tokens, action) == "default":
         return found("event", "sovereign_default")
-    if entry.verb in LOOSE and not entry.implies:
+    if entry.verb in LOOSE and entry.implies in ("", "idiom"):
         return None
     basis_points = any(n.unit == "bps" for n in clause.numbers)
     previous = frames[-1].target if frames and frames[-1].sentence == clause.sentence else None
@@ -56,7 +59,12 @@ def implied(
         return Target(previous.entry, i, j, i, asset=previous.asset)
     if entry.implies:
         return found("event" if entry.implies in effects()["events"] else "object", entry.implies)
-    percent = any(n.unit == "%" for n in clause.numbers)
+    alone = not any(
+        c.of("event", "object", "asset") for c in parsed.clauses if c.sentence == clause.sentence
+    )
+    if alone and entry_key(parsed.tokens, action) in _OF_RATES:
+        return found("object", "policy_rate")  # "an emergency cut", "the bank stunned by easing"
+    percent = any(n.unit in ("%", "pts") for n in clause.numbers)
     if entry.bare or (percent and entry.verb == "intrans" and not targets):
         return found("asset", "market")
     return None

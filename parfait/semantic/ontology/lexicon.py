@@ -7,16 +7,19 @@ rows of the data.
 
 import re
 from collections.abc import Collection, Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import yaml
 
+from parfait.semantic.ontology.numerals import canonical_text
 from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, slipped, stem
 
 LANGUAGES = ("en", "zh")
+# Forms with Chinese numerals are looked up as the text is read: 一次性 is 1次性 there.
+_NUMERAL = re.compile("[零一二两三四五六七八九十百千万半俩斩番倍折码厘]")
 # What a typo may never become: a polarity, a number or a function word is not to be guessed.
 _FUZZY_KINDS = frozenset({"event", "object", "asset", "action", "institution", "surprise"})
 
@@ -37,6 +40,15 @@ class Entry:
     loss: float | None = None
     implies: str = ""
     inferred: bool = False  # told of by cues, not named
+
+
+# Turns of phrase that lead to no event: a judgement that speaks for itself, a degree of surprise.
+_PHRASES = {
+    "good": Entry("action", "good", "", verb="tone", implies="idiom"),
+    "bad": Entry("action", "bad", "", verb="tone", implies="idiom"),
+    "full": Entry("surprise", "full", ""),
+    "priced": Entry("surprise", "priced", ""),
+}
 
 
 @dataclass(frozen=True)
@@ -64,13 +76,15 @@ class Lexicon:
     content: set[str] = field(default_factory=set)
     function: set[str] = field(default_factory=set)
     occurrence: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
+    han_occurrence: tuple[str, ...] = ()
     constructions: dict[str, list[tuple[Entry, Steps]]] = field(default_factory=dict)
 
     def add_construction(self, entry: Entry, row: str, groups: dict[str, list[str]]) -> None:
-        """A turn of phrase with gaps, ``a/b .. @group .. c`` (``constructions.py``)."""
+        """A turn of phrase with gaps, ``a/b .. $group .. c`` (``constructions.py``)."""
         steps = []
         for step in row.split(" .. "):
-            words = [w for a in step.split("/") for w in (groups[a[1:]] if a[0] == "@" else [a])]
+            words = [w for a in step.split("/") for w in (groups[a[1:]] if a[0] == "$" else [a])]
             keyed = {tuple(t.key for t in raw_tokens(w) if t.kind != "punct") for w in words}
             steps.append(tuple(sorted(keyed, key=len, reverse=True)))
             self.vocabulary.update(key for keys in keyed for key in keys)
@@ -240,14 +254,21 @@ def lexicon() -> Lexicon:
     compiled = Lexicon()
     for language in LANGUAGES:
         for entry, surface in entries(language):
-            compiled.add(entry, surface)
+            compiled.add(entry, canonical_text(surface) if _NUMERAL.search(surface) else surface)
         data = load_data(f"lexicon/{language}.yaml")
-        for name, rows in data.get("constructions", {}).items():
-            kind, verb = ("action", "tone") if name in ("good", "bad") else ("event", "")
+        phrases = load_data(f"lexicon/phrases_{language}.yaml")
+        for name, rows in phrases["constructions"].items():
+            entry = _PHRASES.get(name, Entry("event", name, ""))
+            entry = replace(entry, language=language)
             for row in rows:
-                entry = Entry(kind, str(name), language, verb=verb)
-                compiled.add_construction(entry, str(row), data.get("groups", {}))
-        compiled.occurrence |= {stem(str(w)) for w in data["occurrence"]}
+                compiled.add_construction(entry, str(row), phrases["groups"])
+        words = [str(w) for w in data["occurrence"]]
+        compiled.occurrence |= {stem(w) for w in words if w.isascii()}
+        compiled.han_occurrence += tuple(w for w in words if not w.isascii())
+        for word in str(data["elsewhere"]).split():
+            compiled.elsewhere.add(word)
+            if language == "zh":
+                compiled.add(Entry("elsewhere", "elsewhere", language), word)
         for section in ("function", "neutral"):
             for word in str(data[section]).split():
                 compiled.neutral |= {word, stem(word)}

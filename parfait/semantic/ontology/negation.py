@@ -5,8 +5,12 @@ from parfait.semantic.ontology.doses import Frame
 from parfait.semantic.ontology.lexicon import Mention, lexicon
 
 # Subjects that deny what follows them alone.
-_NOBODY = frozenset({"nobody", "nothing", "none", "neither", "no one"})
+_NOBODY = frozenset(
+    {"nobody", "nothing", "none", "neither", "no one", "没 人", "没 有 人", "无 人"}
+)
+_ANAPHORS = frozenset({"it", "this", "that", "them"})
 # Negators of a noun: they deny the next event, not the verb of the clause.
+_COMPLEMENTS = frozenset("住了起动到出上下完来去得着掉开过")
 _NOMINAL = frozenset(
     ["no", "without", "lack of", "absenc of", "fre of", "fre from", "instead of", "rather than"]
 )
@@ -20,9 +24,15 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
     """
     for m in clause.of("negators", "instead"):
         key = entry_key(parsed.tokens, m)
+        if key == "不" and _unable(parsed, m):
+            continue
         after = sorted((f for f in drafts if f.target.last > m.i), key=lambda f: f.target.first)
+        if m.entry.language == "zh":  # 虽不敢断言，但...: it reaches no other clause
+            after = [f for f in after if parsed.clauses[f.clause] is clause]
         if key in _NOMINAL:
             after = after[:1]
+        if m.j < len(parsed.tokens) and parsed.tokens[m.j].key in _ANAPHORS:
+            continue  # "having denied it on Monday"
         if not after and key not in _NOBODY and _occurs(parsed, m):
             after = [] if m.i < min(f.target.first for f in drafts) else drafts
         for f in after:
@@ -36,6 +46,26 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
     if clause.of("reopen_negation"):
         for f in drafts:
             f.probability = 0.3
+
+
+def _unable(parsed: Parsed, negator: Mention) -> bool:
+    """Whether 不 stands inside a verb: 顶不住, 受不了 deny that verb alone."""
+    around = [t.key for t in parsed.tokens[negator.j : negator.j + 1]]
+    before = parsed.tokens[negator.i - 1].kind if negator.i else ""
+    return before == "cjk" and bool(around) and around[0] in _COMPLEMENTS
+
+
+def replaced(parsed: Parsed, clause: Clause, frames: list[Frame]) -> None:
+    """Denies what the clauses before it in the sentence told, where this one says what happens
+    "instead".
+    """
+    tokens = parsed.tokens[clause.start : clause.end]
+    following = [t.key for t in parsed.tokens[clause.start + 1 : clause.end + 1]]
+    for t, after in zip(tokens, [*following, ""], strict=False):
+        if t.key == "instead" and after != "of":
+            for f in frames:
+                if f.sentence == clause.sentence:
+                    f.negated = True
 
 
 def _deny(frame: Frame) -> None:
@@ -58,7 +88,9 @@ def _occurs(parsed: Parsed, negator: Mention) -> bool:
         token = parsed.tokens[i]
         if token.kind == "punct":
             return True
-        if token.key in words.occurrence:
+        if token.key in words.occurrence or parsed.clean.startswith(
+            words.han_occurrence, token.start
+        ):
             return True
         if token.key not in words.function:
             return False

@@ -11,22 +11,13 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
+from parfait.semantic.ontology.lexicon import load_data
 from parfait.semantic.ontology.numerals import canonical_numbers
 
 MAX_BYTES = 4096
 
-# Traditional characters that the lexicon writes in simplified form.
-_TRADITIONAL = str.maketrans(
-    "國債經濟貨幣貶值戰爭衝動亂隊場進漲機貿關稅製產減儲備銀違約業績財報併購騙調監縮擴緩滯脹預損盤"
-    "劇烈強潰擊襲災風險緊對撤資復甦協議號獲創歷評級開價幾個點長穩區間趨勢軟現實後續聯變總統選舉淨額單過"
-    "將會發會為導致樓歐達從沒無應給與雙紅頭暫撐壓緒熱較領導於們這來說給還隨權離時內東電腦駭網絡潤"
-    "規則鬆寬萬億兩條線處於傷亡爾鎖鏈貸償擠兌閃強賣買場華爾證檢訊測觀獎賬戶異終結戰論則廠黃標準認虧虛擬",
-    "国债经济货币贬值战争冲动乱队场进涨机贸关税制产减储备银违约业绩财报并购骗调监缩扩缓滞胀预损盘"
-    "剧烈强溃击袭灾风险紧对撤资复苏协议号获创历评级开价几个点长稳区间趋势软现实后续联变总统选举净额单过"
-    "将会发会为导致楼欧达从没无应给与双红头暂撑压绪热较领导于们这来说给还随权离时内东电脑骇网络润"
-    "规则松宽万亿两条线处于伤亡尔锁链贷偿挤兑闪强卖买场华尔证检讯测观奖账户异终结战论则厂黄标准认亏虚拟",
-)
 _CONTROL = re.compile(
     r"<\|[^<>|]{0,60}\|>|</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,80})?/?>|\[/?(?:INST|SYS)\]|<</?SYS>>"
     r"|```.*?```",
@@ -78,6 +69,13 @@ class Text:
         return " ".join(words.split())
 
 
+@cache
+def _traditional() -> dict[int, int]:
+    """Traditional characters that the lexicon writes in simplified form."""
+    table = {k: "".join(str(v).split()) for k, v in load_data("lexicon/traditional.yaml").items()}
+    return str.maketrans(table["traditional"], table["simplified"])
+
+
 class Canvas:
     """A string under rewriting that remembers where each character came from."""
 
@@ -118,7 +116,7 @@ class Canvas:
             return
         text, starts, ends = [], [], []
         for char, a, b in zip(self.text, self.starts, self.ends, strict=True):
-            folded = unicodedata.normalize("NFKC", char).casefold().translate(_TRADITIONAL)
+            folded = unicodedata.normalize("NFKC", char).casefold().translate(_traditional())
             folded = _PUNCTUATION.get(folded, folded)
             text.append(folded)
             starts += [a] * len(folded)

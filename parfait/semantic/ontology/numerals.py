@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
+from parfait.semantic.ontology.han_numerals import HAN_STEPS
+
 _ONES = [
     "zero",
     "one",
@@ -44,12 +46,6 @@ _ENGLISH = re.compile(
     r"(?:day|week|month|quarter|year|session|hour|minute)s?\b|jumps?\b|in\s+(?:\d|ten|five|four|three|two)"
     r"|chances?\b|million|billion|trillion|dollars?|and\s+a\s+half))"
 )
-_HAN = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0, "俩": 2}
-_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
-_HAN_NUMBER = r"[零〇一二两三四五六七八九十百千万]+(?:点[零〇一二三四五六七八九]+)?"
-_HAN_BEFORE_UNIT = re.compile(
-    rf"({_HAN_NUMBER})(?=\s*(?:个?(?:基点|bps?|百分点|交易日|月|星期|季度|小时)|成|倍|周|天|日|年|次|美元|亿))"
-)
 _PLAIN = r"\d+(?:\.\d+)?|\.\d+"
 
 
@@ -78,33 +74,9 @@ def english_number(words: str) -> float:
     return float(total + current)
 
 
-def han_number(text: str) -> float:
-    """ "一百二十五" -> 125, "三点五" -> 3.5."""
-    whole, _, fraction = text.partition("点")
-    if len(whole) > 1 and all(c in _HAN for c in whole):  # digits read out: 二零
-        value = float("".join(str(_HAN[c]) for c in whole))
-    else:
-        total = section = digit = 0
-        for char in whole:
-            if char in _HAN:
-                digit = _HAN[char]
-            elif char == "万":
-                total, section, digit = (total + section + digit or 1) * 10000, 0, 0
-            else:
-                section, digit = section + (digit or 1) * _HAN_UNITS[char], 0
-        value = float(total + section + digit)
-    if fraction:
-        value += float("0." + "".join(str(_HAN[c]) for c in fraction))
-    return value
-
-
 def plain(value: float) -> str:
     """Shortest decimal spelling without exponent."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
-
-
-def _times_ten(match: re.Match[str]) -> str:
-    return plain(10 * float(match[1])) + "%"
 
 
 def _midpoint(match: re.Match[str]) -> str:
@@ -117,21 +89,7 @@ _STEPS = tuple(
     for pattern, new in (
         (r"(?<=\d),(?=\d{3}(?!\d))", ""),
         (r"(?<![\d.])\.(?=\d)", "0."),
-        (r"百分之(?=[\d])(\d+(?:\.\d+)?)", r"\1%"),
-        (rf"百分之({_HAN_NUMBER})", lambda m: plain(han_number(m[1])) + "%"),
-        (r"千分之(\d+(?:\.\d+)?)", lambda m: plain(float(m[1]) / 10) + "%"),
-        (r"三分之一", "33.333%"),
-        (r"三分之二", "66.667%"),
-        (r"四分之一", "25%"),
-        (r"半个百分点", "50bps"),
-        (r"(?:四分之一|25%)个?百分点", "25bps"),
-        (_HAN_BEFORE_UNIT.pattern, lambda m: plain(han_number(m[1]))),
-        (r"(\d+(?:\.\d+)?)\s*成半", lambda m: plain(10 * float(m[1]) + 5) + "%"),
-        (r"(\d+(?:\.\d+)?)\s*成(?!为|功|立|本|交|员|长|果|绩|都|分)", _times_ten),
-        (r"(\d+(?:\.\d+)?)\s*个?(?:基点|bps?)", r"\1bps"),
-        (r"(\d+(?:\.\d+)?)\s*个?百分点", r"\1pp"),
-        (r"(\d+(?:\.\d+)?)\s*倍", r"\1x"),
-        (r"半年", "6个月"),
+        *HAN_STEPS,
         (r"\b(?:a\s+)?quarter(?:\s+of\s+a)?(?:[\s-]+(?:percentage|per\s?cent))?[\s-]+points?\b", "25bps"),
         (r"\b(?:a\s+)?quarter\s+of\s+(?:a|one)\s+per\s?cent\b", "0.25%"),
         (r"\bhalf[\s-]+(?:of\s+)?(?:a[\s-]+|an?\s+)?(?:percentage[\s-]+|per\s?cent[\s-]+)?points?\b", "50bps"),
@@ -154,9 +112,6 @@ _STEPS = tuple(
         (rf"({_PLAIN})\s*(?:million|mn|mln|m)\b", r"\1mn"),
         (rf"({_PLAIN})\s*(?:billion|bn|bln|b)\b", r"\1bn"),
         (rf"({_PLAIN})\s*(?:trillion|tn|trn|t)\b", r"\1tn"),
-        (r"(\d+(?:\.\d+)?)\s*万亿", r"\1tn"),
-        (r"(\d+(?:\.\d+)?)\s*亿", lambda m: plain(float(m[1]) / 10) + "bn"),
-        (r"(\d+(?:\.\d+)?)\s*万(?!亿)", lambda m: plain(float(m[1]) * 10) + "k"),
         (
             r"(?<![\d.$-])(?<!from )(?<!从)(?P<a>\d+(?:\.\d+)?)(?:bps|%|pp)?\s*(?:-|to|~|至|到)\s*(?P<b>\d+(?:\.\d+)?)(?P<u>bps|%|pp)",
             _midpoint,
@@ -165,7 +120,7 @@ _STEPS = tuple(
         (r"(?:usd|eur|gbp|€|£|¥)\s?(?=\d)", "$"),
         (r"\$\s+(?=\d)", "$"),
         (r"(?<=\d)\s*(?:us\s+)?(?:dollars?|usd|美元)(?:/桶|/盎司|/barrel|/oz)?", "$"),
-        (r"(?<![a-z0-9])minus\s+(?=\d)|(?<![\u4e00-\u9fff])负(?=\d)", "-"),
+        (r"(?<![a-z0-9])minus\s+(?=\d)", "-"),
     )
 )  # fmt: skip
 
@@ -176,3 +131,10 @@ def canonical_numbers(canvas: _Rewriter) -> None:
     """
     for pattern, new in _STEPS:
         canvas.rewrite(pattern, new)
+
+
+def canonical_text(text: str) -> str:
+    """A short text, such as a surface form of the lexicon, with its numbers in canonical form."""
+    for pattern, new in _STEPS:
+        text = pattern.sub(new, text)
+    return text

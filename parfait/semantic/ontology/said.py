@@ -13,6 +13,7 @@ from parfait.semantic.ontology.frames import Frame
 from parfait.semantic.ontology.lexicon import Entry, lexicon
 from parfait.semantic.ontology.schedule import Stretch
 
+_VAGUE = 0.8  # share of the confidence that is left where only the tone was understood
 Drawdown = tuple[Condition, int, int]
 
 
@@ -41,6 +42,8 @@ class Said:
         named = bool(directives or drawdowns) or not all(f.target.entry.inferred for f in frames)
         understood = bool(frames or directives or drawdowns)
         coverage = measure(parsed, lexicon(), understood, named)
+        if frames and all(f.vague for f in frames) and not directives:
+            coverage = replace(coverage, confidence=_VAGUE * coverage.confidence)
         start, end = span or (0, len(parsed.clean))
         return cls(start, end, parsed, frames, directives, drawdowns, coverage)
 

@@ -8,7 +8,7 @@ _TOKEN = re.compile(
     r"(?P<num>(?:(?<![a-z0-9\u4e00-\u9fff])[+-])?\$?\d+(?:\.\d+)?(?P<unit>bps|pp|pts|%|x(?![a-z])|k(?![a-z])|[mbt]n(?![a-z]))?\$?)"
     r"|(?P<accented>[a-z]*[\u00df-\u024f][a-z\u00df-\u024f]*)"
     r"|(?P<word>[a-z]+(?:[&][a-z]+)*\+?)"
-    r"|(?P<cjk>[\u3400-\u4dbf\u4e00-\u9fff])"
+    r"|(?P<cjk>[\u3007\u3400-\u4dbf\u4e00-\u9fff])"
     r"|(?P<foreign>[^\W\d_a-z]+)"
     r"|(?P<punct>[,.;:!?。;!?，；：！？\n()\[\]\"])"
 )
