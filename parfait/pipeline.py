@@ -60,6 +60,8 @@ class Pipeline:
             ``conditional`` (and is weighed by its likelihood) or ``rejection`` (found by search).
         sampler: solver of the diffusion.
         sampler_steps: its number of steps; ``None`` for the solver's own default.
+        semantic_options: options of the reader, such as ``run``, told with every result.
+        trained: folder of the training run of ``microstructure``; ``None`` for what ships.
 
     Raises:
         UserError: ``condition`` is none of the three.
@@ -73,6 +75,8 @@ class Pipeline:
     condition: Mode = "pinned"
     sampler: str = DEFAULT_SAMPLER
     sampler_steps: int | None = None
+    semantic_options: Mapping[str, Any] = field(default_factory=dict)
+    trained: str | None = None
 
     def __post_init__(self) -> None:
         if self.condition not in MODES:
@@ -114,6 +118,8 @@ class Pipeline:
             condition=condition,
             sampler=sampler,
             sampler_steps=sampler_steps,
+            semantic_options=dict(semantic_options or {}),
+            trained=None if run is None else str(run),
         )
 
     def run(
@@ -288,6 +294,7 @@ class Pipeline:
         frequency = draft.bars_per_year
         table = bars_table(bars, index, draft.times(settings.horizon))
         guides = guides_table(guide)
+        read = {} if settings.instruction is None else self.semantic_options
         years = settings.horizon / frequency
         variance = horizon_variance(regime, years, jumps=self.process.has_jumps)
         found = alignment(bars, past.last_close, regime, variance, index, frequency)
@@ -319,12 +326,14 @@ class Pipeline:
             bars_per_year=frequency,
             sde=self.sde,
             sde_options=plain_options(self.sde_options),
+            semantic_options=plain_options(read),
             condition=self.condition,
             imposed=outcome.imposed,
             sampler=self.sampler,
             sampler_steps=self.sampler_steps,
             guide_every=settings.guide_every,
             jump_sigmas=settings.jump_sigmas,
+            trained=self.trained,
             model=self.microstructure.fingerprint,
             warnings=tuple(dict.fromkeys(said)),
             checks=check_tables(table, guides),

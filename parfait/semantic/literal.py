@@ -90,9 +90,7 @@ def _weighed(
 
     Only where the rules read it so: one probability, and what is left of it without an event.
     """
-    told = {
-        p for pattern in PROBABILITY for m in pattern.finditer(clean) if (p := probability_of(m))
-    }
+    told = {probability_of(m) for pattern in PROBABILITY for m in pattern.finditer(clean)}
     left = sum(c.weight for c in by_rules.components if c.slot in QUIET)
     if len(told) != 1 or abs(left - (1 - (p := told.pop()))) > _NEAR:
         return components

@@ -20,6 +20,11 @@ _BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
 # Periods per year for "daily volatility of 2 %": trading days, or calendar days where markets
 # never close.
 PERIODS = {"daily": 252.0, "weekly": 52.0, "monthly": 12.0, "yearly": 1.0}
+_A_YEAR = {
+    "year": 1.0, "年": 1.0, "quarter": 4.0, "季度": 4.0, "month": 12.0, "月": 12.0, "week": 52.0, "周": 52.0, "day": 252.0, "天": 252.0, "日": 252.0,
+    "hour": 8760.0, "小时": 8760.0, "minute": 525600.0, "分钟": 525600.0, "second": 31536000.0, "秒": 31536000.0,
+}  # fmt: skip
+DEEPEST = 0.99  # the largest fall: to a hundredth of the price
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,8 @@ def _volatility(match: re.Match[str], asset: str) -> tuple[str, float] | None:
 
 
 def _return(match: re.Match[str], asset: str) -> tuple[str, float] | None:
-    value = _number(match)
-    if value <= -1:
-        return None
     years = years_of(match) if match.groupdict().get("unit") else 1.0
-    return "drift", math.log1p(value) / years
+    return ("drift", _log(_number(match)) / years) if years > 0 else None
 
 
 def _field(name: str, percent: bool = False) -> Callable[[re.Match[str], str], tuple[str, float]]:
@@ -102,18 +104,28 @@ def _constant(name: str, value: float) -> Callable[[re.Match[str], str], tuple[s
 
 def _half_life(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     years = years_of(match)
-    return ("mean_reversion", math.log(2) / years) if years > 0 else None
+    return "mean_reversion", math.log(2) / years if years > 0 else math.inf
 
 
 def _factor(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     sign = -1.0 if match["down"] else 1.0
-    value = 1 + sign * float(match["v"]) / 100
-    return ("volatility_factor", value) if value > 0 else None
+    return "volatility_factor", 1 + sign * float(match["v"]) / 100
 
 
 def _jump_mean(match: re.Match[str], asset: str) -> tuple[str, float] | None:
-    value = _number(match, 1.0)
-    return ("jump_size", value) if value > -1 else None
+    return "jump_size", _number(match, 1.0)
+
+
+def _rate(match: re.Match[str], asset: str) -> tuple[str, float]:
+    """Jumps a year from jumps a day, a month, ..."""
+    each = match["each"]
+    per_year = 365.0 if each in ("day", "天", "日") and asset == "crypto" else _A_YEAR[each]
+    return "jump_intensity", float(match["v"]) * per_year
+
+
+def _log(move: float) -> float:
+    """ln(1 + move), -inf for a loss of all or more."""
+    return math.log1p(move) if move > -1 else -math.inf
 
 
 _VOL = r"(?:volatility|vol|sigma)"
@@ -145,8 +157,9 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\bjump\s+(?:std|standard\s+deviation|spread|deviation|volatility|dispersion)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_std", True)),
         (rf"\b(?:jump\s+size|jump\s+mean|mean\s+jump|average\s+jump|jumps?\s+averag(?:e|ing))(?:\s+size)?(?:{_IS}|\s+){_ABOUT}{_N}", _jump_mean),
         (rf"\b(?:jump\s+(?:intensity|frequency|rate)|lambda)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_intensity")),
-        (r"\b(?P<v>\d+(?:\.\d+)?)(?P<u>(?!.))?\s+(?:price\s+)?jumps?\s+(?:a|per|every|each)\s+year", _field("jump_intensity")),
-        (rf"(?:每年|一年)(?:有|发生)?(?:约|大约)?(?P<v>\d+(?:\.\d+)?)(?P<u>(?!.))?\s*次跳跃|跳跃(?:强度|频率){_ZH_IS}(?P<v1>\d+(?:\.\d+)?)", _field("jump_intensity")),
+        (r"(?P<v>(?:(?<![\w%.])-)?(?<![\w.])\d+(?:\.\d+)?)\s+(?:price\s+)?jumps?\s+(?:a|an|per|every|each)\s+(?P<each>year|quarter|month|week|day|hour|minute|second)\b", _rate),
+        (r"(?:每|一)个?(?P<each>年|季度|月|周|天|日|小时|分钟|秒)(?:有|发生)?(?:约|大约)?(?P<v>\d+(?:\.\d+)?)\s*次跳跃", _rate),
+        (rf"跳跃(?:强度|频率){_ZH_IS}{_N}", _field("jump_intensity")),
         (rf"\b(?:mean[\s-]reversion|reversion)?\s*half[\s-]life(?:{_IS}|\s+)?{_ABOUT}{DURATION}", _half_life),
         (rf"半衰期{_ZH_IS}{_ABOUT}{HAN_DURATION}", _half_life),
         (rf"\b(?:mean[\s-]reversion\s+(?:speed|rate|strength)?|kappa)(?:{_IS}|\s+){_ABOUT}{_N}", _field("mean_reversion")),
@@ -176,7 +189,7 @@ def read_directives(clean: str, asset: str) -> list[Directive]:
             name, value = read
             about = bool(match.groupdict().get("about"))
             if name == "jump_size":
-                found.append(_bounded("jump_mean", math.log1p(value), match.span(), about))
+                found.append(_bounded("jump_mean", _log(value), match.span(), about))
             else:
                 found.append(_bounded(name, value, match.span(), about))
             if name == "jump_intensity":
@@ -217,22 +230,26 @@ def _jump_tail(clean: str, at: int) -> list[Directive]:
     if match is None:
         return []
     size = _number(match, 1.0)
-    if size <= -1:
-        return []
     s = float(match["s"]) / 100 if match["s"] else 0.0
-    found = [
-        _bounded("jump_mean", math.log1p(size) - s * s / 2, match.span(), bool(match["about"]))
-    ]
+    found = [_bounded("jump_mean", _log(size) - s * s / 2, match.span(), bool(match["about"]))]
     if match["s"]:
         found.append(_bounded("jump_std", s, match.span(), False))
     return found
 
 
 def read_drawdowns(clean: str) -> list[tuple[Condition, int, int]]:
-    """Drawdown conditions: "a drawdown of 20 %", 回撤20%."""
+    """Drawdown conditions: "a drawdown of 20 %", 回撤20%; at most ``DEEPEST``."""
+    return [
+        (Condition("drawdown", -min(depth, DEEPEST)), *span)
+        for depth, span in stated_drawdowns(clean)
+    ]
+
+
+def stated_drawdowns(clean: str) -> list[tuple[float, tuple[int, int]]]:
+    """Depth as it stands in the text, above 0, and its place."""
     found = []
     for match in _DRAWDOWN.finditer(clean):
-        value = float(next(match[g] for g in ("v", "w", "x") if match[g])) / 100
-        if 0 < value < 1:
-            found.append((Condition("drawdown", -value), *match.span()))
+        depth = float(next(match[g] for g in ("v", "w", "x") if match[g])) / 100
+        if depth > 0:
+            found.append((depth, match.span()))
     return found

@@ -103,6 +103,11 @@ def plain(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
+def _decimal(match: re.Match[str]) -> str:
+    """1.5e3 -> 1500; what is too large for the patterns that follow ends at fifteen nines."""
+    return plain(min(float(match.group()), 1e15 - 1))
+
+
 def _times_ten(match: re.Match[str]) -> str:
     return plain(10 * float(match[1])) + "%"
 
@@ -116,6 +121,7 @@ _STEPS = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"(?<![\w.])\d+(?:\.\d+)?e[+-]?\d{1,9}(?![\w.])", _decimal),
         (r"(?<![\d.])\.(?=\d)", "0."),
         (r"百分之(?=[\d])(\d+(?:\.\d+)?)", r"\1%"),
         (rf"百分之({_HAN_NUMBER})", lambda m: plain(han_number(m[1])) + "%"),

@@ -62,8 +62,12 @@ def apply_overrides(
                 )
             )
             if d.clamped:
-                quote = text.quote(d.start, d.end)
-                warnings.append(f'"{quote}" is outside what {name} can be; {d.value:g} was used.')
+                quote, times = text.quote(d.start, d.end), ""
+                if d.field == "volatility_factor":
+                    times = " times the present one"
+                warnings.append(
+                    f'"{quote}" is outside what {name} can be; {d.value:g}{times} was used.'
+                )
     return components, tuple(overrides), warnings
 
 
