@@ -17,6 +17,7 @@ from parfait.regime import FIELDS, Condition
 from parfait.semantic.ontology.clauses import DURATION, HAN_DURATION, years_of
 
 _BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
+_FIELD = {"volatility_factor": "volatility", "long_run_volatility": "volatility"}
 # Periods per year for "daily volatility of 2 %": trading days, or calendar days where markets
 # never close.
 PERIODS = {"daily": 252.0, "weekly": 52.0, "monthly": 12.0, "yearly": 1.0}
@@ -29,8 +30,10 @@ DEEPEST = 0.99  # the largest fall: to a hundredth of the price
 
 @dataclass(frozen=True)
 class Directive:
-    """A literal number: ``field`` of Regime (or "volatility_factor"), its value, tolerance and
-    place in the text.
+    """A literal number: ``field`` of Regime, its value, tolerance and place in the text.
+
+    "volatility_factor" multiplies the present volatility; "long_run_volatility" is a volatility
+    that does not hold yet.
     """
 
     field: str
@@ -39,6 +42,11 @@ class Directive:
     end: int
     about: bool = False
     clamped: bool = False
+
+    @property
+    def of(self) -> str:
+        """The field of ``Regime`` that it sets."""
+        return _FIELD.get(self.field, self.field)
 
 
 _IS = r"\s*(?:(?:is|are|at|of|to|=|:|equals?|stands\s+at|becomes|set\s+to|jumps\s+to|rises\s+to|falls\s+to|drops\s+to|goes\s+to|spikes\s+to|surges\s+to|climbs\s+to|settles\s+at|stays\s+at|reaches|hits|averages|averaging|remains\s+at|held\s+at|fixed\s+at)\s*)+"
@@ -65,6 +73,8 @@ def _number(match: re.Match[str], percent_above: float | None = None) -> float:
 
 def _volatility(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     groups = match.groupdict()
+    if match["u"] == "x":
+        return "volatility_factor", float(match["v"])
     value = _number(match, 3.0)
     period = (groups.get("period") or "annual").replace("每日", "daily")
     period = {"日": "daily", "周": "weekly", "月": "monthly", "年": "yearly"}.get(period[0], period)
@@ -81,7 +91,10 @@ def _volatility(match: re.Match[str], asset: str) -> tuple[str, float] | None:
         "当前",
         "目前",
     )
-    return ("initial_volatility" if initial else "volatility"), value * math.sqrt(per_year)
+    field = "initial_volatility" if initial else "volatility"
+    if re.fullmatch(r"long[\s-]run|长期", groups.get("kind") or ""):
+        field = "long_run_volatility"
+    return field, value * math.sqrt(per_year)
 
 
 def _return(match: re.Match[str], asset: str) -> tuple[str, float] | None:
@@ -140,12 +153,12 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\b{_PERIOD}{_KIND}{_PERIOD.replace('period', 'period0')}{_VOL}(?:{_IS}|\s+){_ABOUT}{_N}(?!\s*(?:day|week|month|year))", _volatility),
         (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%)\s+{_PERIOD}{_KIND}{_VOL}\b", _volatility),
         (rf"\bvix(?:{_IS}|\s+){_ABOUT}(?P<v>\d+(?:\.\d+)?)(?P<u>%)?(?!\s*(?:day|%))", lambda m, a: ("volatility", float(m["v"]) / 100)),
-        (rf"(?P<kind>初始|当前|目前)?(?P<period>年化|日|每日|周|月)?(?:隐含|历史|实际)?波动率{_ZH_IS}{_ABOUT}{_N}", _volatility),
+        (rf"(?P<kind>初始|当前|目前|长期)?(?P<period>年化|日|每日|周|月)?(?:隐含|历史|实际)?波动率{_ZH_IS}{_ABOUT}{_N}", _volatility),
         (rf"\b{_VOL}\s+{_RISES}\s+(?:by\s+)?{_ABOUT}(?P<v>\d+(?:\.\d+)?)%(?P<down>(?!.))?", _factor),
         (rf"\b{_VOL}\s+(?P<down>{_FALLS})\s+(?:by\s+)?{_ABOUT}(?P<v>\d+(?:\.\d+)?)%", _factor),
         (r"波动率(?:上升|增加|提高|上涨)了?(?P<v>\d+(?:\.\d+)?)%(?P<down>(?!.))?", _factor),
         (r"波动率(?P<down>下降|减少|降低|回落)了?(?P<v>\d+(?:\.\d+)?)%", _factor),
-        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|\b{_VOL}\s+(?:{_RISES}|is|reaches)\s+(?:to\s+)?twice\s+(?:its|the|today)\b(?:\s+\w+){{0,2}}?\s*(?:level|value)?|波动率(?:翻倍|翻番|增加一倍|加倍|翻一番)", _constant("volatility_factor", 2.0)),
+        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|\b{_VOL}\s+(?:(?:{_RISES}|is|reaches|at|of)\s+)?(?:to\s+)?twice\s+(?:its|the|today)\b(?:\s+\w+){{0,2}}?\s*(?:level|value)?|波动率(?:翻倍|翻番|增加一倍|加倍|翻一番)", _constant("volatility_factor", 2.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+)?(?:tripl|trebl)(?:es|ed|ing|e)\b|\btripl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|波动率(?:增至|变为|扩大到)3x", _constant("volatility_factor", 3.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?halv(?:es|ed|ing|e)\b|\bhalv(?:es|ed|ing|e)\s+(?:the\s+)?{_VOL}\b|\bhalf\s+the\s+(?:usual\s+)?{_VOL}\b|波动率(?:减半|腰斩)", _constant("volatility_factor", 0.5)),
         (rf"\bexpected\s+(?:annual\s+|yearly\s+|total\s+)?return(?:{_IS}|\s+){_ABOUT}{_N}(?:\s+(?:over|in|per|within|for)\s+(?:the\s+next\s+)?{DURATION}|\s*/\s*(?P<slash>year))?", _return),
@@ -217,7 +230,7 @@ class _Spare(dict):
 
 
 def _bounded(name: str, value: float, span: tuple[int, int], about: bool) -> Directive:
-    low, high = _BOUNDS.get(name, (0.05, 20.0))
+    low, high = (0.05, 20.0) if name == "volatility_factor" else _BOUNDS[_FIELD.get(name, name)]
     clamped = min(max(value, low), high)
     return Directive(name, clamped, *span, about, clamped != value)
 

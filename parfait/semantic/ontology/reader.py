@@ -158,6 +158,8 @@ def _components(
     if lost > 0:
         built.append(prior_component(now, lost))
     built = [b for b in built if b.weight > 0] or [prior_component(now, 1.0)]
+    if now.trend is None and any("trend" in effects()["events"][f.event] for f in frames):
+        warnings.append("No history tells which way the trend goes; it was read as none.")
     return normalise_weights(built), warnings
 
 
