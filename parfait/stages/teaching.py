@@ -84,7 +84,11 @@ class Teacher:
         if self.name != "openai":
             return Estimate(0, 0, 0, 0.0)
         examples, _ = self._sentences(progress)
-        store = AnswerStore(self.cache, self._asked() | _described(self._reader()))
+        try:
+            described = _described(self._reader())
+        except UserError:  # whoever only asks for the price need not name a model
+            described = {}
+        store = AnswerStore(self.cache, self._asked() | described)
         asked = [e for e in examples if e.kind != "nonsense"]
         texts = [e.text for e in asked if store.get(store.key("read", e.text, e.context)) is None]
         texts += [e.text for e in asked if self._paraphrases]
@@ -142,7 +146,7 @@ class Teacher:
         reader = options.pop("reader", None)
         if not isinstance(reader, dict) or "name" not in reader:
             raise UserError("teacher.reader must name a reader: teacher.reader.name=openai")
-        self._reader_options: dict[str, Any] = reader
+        self._reader_options: dict[str, Any] = {k: v for k, v in reader.items() if v is not None}
         self._texts = options.pop("texts", "grammar")
         if self._texts not in ("grammar", "catalogue"):
             raise UserError(f"teacher.texts={self._texts} must be grammar or catalogue")
@@ -171,7 +175,10 @@ class Teacher:
 
     def _reader(self) -> Reader:
         options = dict(self._reader_options)
-        return load_reader(options.pop("name"), **options)
+        try:
+            return load_reader(options.pop("name"), **options)
+        except UserError as error:
+            raise UserError(str(error).replace("semantic.", "teacher.reader.")) from error
 
     def _asked(self) -> dict[str, Any]:
         """Who answers: other options or prompts are other answers."""
