@@ -24,7 +24,8 @@ def rules(instruction: str, context: MarketContext | None = None) -> RegimeDistr
 
 def understood(by_rules: RegimeDistribution) -> bool:
     """Whether the text says anything about a market; else the prior stands, whoever reads."""
-    return by_rules.confidence >= _SILENT or bool(by_rules.overrides)
+    told = any(c.slot != "prior" for c in by_rules.components)  # another language gives that alone
+    return (by_rules.confidence >= _SILENT and told) or bool(by_rules.overrides)
 
 
 def obey(
