@@ -16,7 +16,7 @@ from parfait.basket import Basket
 from parfait.checks import alignment, horizon_variance, risk_measures
 from parfait.conditions import Outcome
 from parfait.correlation import Given as Asked
-from parfait.correlation import Request, read_correlation
+from parfait.correlation import joint_request
 from parfait.draft import (
     BATCH,
     Draft,
@@ -33,7 +33,6 @@ from parfait.draft import (
 )
 from parfait.guides import draw_outcomes, make_guides, strange_guides
 from parfait.histories import Assets, Given, load_histories, market_contexts
-from parfait.history import History
 from parfait.microstructure import Microstructure, Mix
 from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
 from parfait.regime import Regime, RegimeDistribution
@@ -191,7 +190,7 @@ class Pipeline:
             pasts = load_histories(history, history_options)
             settings.check_assets(len(pasts))
             contexts, notes = market_contexts(pasts, bars_per_year, asset)
-            joint = _joint(correlation, pasts)
+            joint = joint_request(correlation, pasts)
         with clock("read"):
             sources = source_of_each(source, pasts)
             pairs = zip(sources, contexts, strict=True)
@@ -341,15 +340,6 @@ class Pipeline:
             risk=risk_measures(bars[..., 3], past.last_close),
             seconds=seconds,
         )
-
-
-def _joint(correlation: Asked, pasts: Sequence[History]) -> Request | None:
-    """What several assets shall share; ``None`` for a single one."""
-    if len(pasts) > 1:
-        return read_correlation(correlation, pasts)
-    if correlation is not None:
-        raise UserError("correlation needs several histories, and one was given; leave it out")
-    return None
 
 
 def _tell(report: Progress, asset: int, assets: int, done: int, paths: int) -> None:
