@@ -133,6 +133,7 @@ class Basket:
         return {
             "instruction": self.instruction,
             "semantic": s.scenarios.source,
+            "semantic_options": s.semantic_options,
             "warnings": list(self.warnings),
             "symbols": list(self.symbols),
             "correlation": {
@@ -150,6 +151,7 @@ class Basket:
             "sampler": s.sampler,
             "sampler_steps": s.sampler_steps,
             "guide": {"every": s.guide_every, "jump_sigmas": s.jump_sigmas},
+            "run": s.trained,
             "model": s.model,
             "version": __version__,
             "checks": {

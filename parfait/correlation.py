@@ -133,6 +133,19 @@ def read_correlation(given: Given, pasts: Sequence[History]) -> Request:
     return Request(asked, _unit_diagonal(used), tuple(said))
 
 
+def joint_request(given: Given, pasts: Sequence[History]) -> Request | None:
+    """What several assets shall share, by ``read_correlation``; ``None`` for a single one.
+
+    Raises:
+        UserError: a correlation of one history alone, or one that cannot be read.
+    """
+    if len(pasts) > 1:
+        return read_correlation(given, pasts)
+    if given is not None:
+        raise UserError("correlation needs several histories, and one was given; leave it out")
+    return None
+
+
 def realised_correlation(returns: Sequence[Float64[Tensor, "paths steps"]]) -> Matrix:
     """Pearson correlation of the bar log returns of every pair, pooled over paths and bars.
 

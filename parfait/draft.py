@@ -1,6 +1,7 @@
 """What the stages of a run hand on: its settings, and every asset on the way to its bars."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from parfait.history import History
 from parfait.regime import MarketContext, Regime, RegimeDistribution
 from parfait.sde import Schedule
 from parfait.semantic import UNSURE_BELOW, Reader
+from parfait.semantic.ontology.subject import symbol_asset
 from parfait.utils.errors import UserError
 from parfait.utils.seeding import derive_seed
 
@@ -199,6 +201,14 @@ def differences(drafts: Sequence[Draft], horizon: int) -> list[str]:
             f"Names that tell of no asset class were read as the sentence says: {names}; "
             f"asset={{{unknown[0].past.symbol}: ...}} says which it is."
         )
+    text = (drafts[0].settings.instruction or "").casefold()
+    for symbol in (d.past.symbol for d in drafts):
+        named = re.search(rf"(?<!\w){re.escape(symbol.casefold())}(?!\w)", text)
+        if named and symbol_asset(symbol) is None:
+            said.append(
+                f"{symbol} is a history here and no asset that a sentence can name: what is said "
+                "of it was read for every history; give scenarios by symbol, or run it apart."
+            )
     weights = [draft.resolved.weights for draft in drafts]
     if any(
         len(w) != len(weights[0]) or not torch.allclose(w, weights[0], atol=1e-9) for w in weights

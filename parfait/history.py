@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 
 from parfait.bars import (
     BAR_COLUMNS,
@@ -135,8 +134,11 @@ class History:
     def context(
         self, bars_per_year: float | None, asset: str | None, *, settled: bool = False
     ) -> MarketContext:
-        """Present total volatility and trend, labelled on the most recent bars, and the outlook of
-        the volatility from all of them.
+        """Present total volatility, labelled on the most recent bars, their realised trend, and the
+        outlook of the volatility from all of them.
+
+        The trend is ln(C_n / C_1) a year: what "the trend continues" speaks of is what was seen. As
+        an estimate of a drift it is far too sure, and the label of 60 bars keeps next to nothing.
 
         Args:
             bars_per_year: bar frequency; ``None`` estimates it from the timestamps.
@@ -152,11 +154,11 @@ class History:
         if self.bars.height < MIN_BARS_FOR_LABELS:
             return known
         recent = bars_to_tensor(self.bars.tail(CONTEXT_BARS)).unsqueeze(0)
-        label = label_windows(recent, frequency)
+        label, n = label_windows(recent, frequency), recent.shape[1]
         return replace(
             known,
             volatility=float(label.total_volatility[0]),
-            trend=float(torch.as_tensor(label.mean.drift)[0]),
+            trend=float((recent[0, -1, 3] / recent[0, 0, 3]).log()) * frequency / (n - 1),
             outlook=outlook(bars_to_tensor(self.bars.tail(LOOK_BACK)), frequency),
         )
 

@@ -16,7 +16,7 @@ from parfait.basket import Basket
 from parfait.checks import alignment, horizon_variance, risk_measures
 from parfait.conditions import Outcome
 from parfait.correlation import Given as Asked
-from parfait.correlation import Request, read_correlation
+from parfait.correlation import joint_request
 from parfait.draft import (
     BATCH,
     Draft,
@@ -33,7 +33,6 @@ from parfait.draft import (
 )
 from parfait.guides import draw_outcomes, make_guides, strange_guides
 from parfait.histories import Assets, Given, load_histories, market_contexts
-from parfait.history import History
 from parfait.microstructure import Microstructure, Mix
 from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
 from parfait.regime import Regime, RegimeDistribution
@@ -60,6 +59,8 @@ class Pipeline:
             ``conditional`` (and is weighed by its likelihood) or ``rejection`` (found by search).
         sampler: solver of the diffusion.
         sampler_steps: its number of steps; ``None`` for the solver's own default.
+        semantic_options: options of the reader, such as ``run``, told with every result.
+        trained: folder of the training run of ``microstructure``; ``None`` for what ships.
 
     Raises:
         UserError: ``condition`` is none of the three.
@@ -73,6 +74,8 @@ class Pipeline:
     condition: Mode = "pinned"
     sampler: str = DEFAULT_SAMPLER
     sampler_steps: int | None = None
+    semantic_options: Mapping[str, Any] = field(default_factory=dict)
+    trained: str | None = None
 
     def __post_init__(self) -> None:
         if self.condition not in MODES:
@@ -114,6 +117,8 @@ class Pipeline:
             condition=condition,
             sampler=sampler,
             sampler_steps=sampler_steps,
+            semantic_options=dict(semantic_options or {}),
+            trained=None if run is None else str(run),
         )
 
     def run(
@@ -185,7 +190,7 @@ class Pipeline:
             pasts = load_histories(history, history_options)
             settings.check_assets(len(pasts))
             contexts, notes = market_contexts(pasts, bars_per_year, asset)
-            joint = _joint(correlation, pasts)
+            joint = joint_request(correlation, pasts)
         with clock("read"):
             sources = source_of_each(source, pasts)
             pairs = zip(sources, contexts, strict=True)
@@ -288,6 +293,7 @@ class Pipeline:
         frequency = draft.bars_per_year
         table = bars_table(bars, index, draft.times(settings.horizon))
         guides = guides_table(guide)
+        read = {} if settings.instruction is None else self.semantic_options
         years = settings.horizon / frequency
         variance = horizon_variance(regime, years, jumps=self.process.has_jumps)
         found = alignment(bars, past.last_close, regime, variance, index, frequency)
@@ -319,12 +325,14 @@ class Pipeline:
             bars_per_year=frequency,
             sde=self.sde,
             sde_options=plain_options(self.sde_options),
+            semantic_options=plain_options(read),
             condition=self.condition,
             imposed=outcome.imposed,
             sampler=self.sampler,
             sampler_steps=self.sampler_steps,
             guide_every=settings.guide_every,
             jump_sigmas=settings.jump_sigmas,
+            trained=self.trained,
             model=self.microstructure.fingerprint,
             warnings=tuple(dict.fromkeys(said)),
             checks=check_tables(table, guides),
@@ -332,15 +340,6 @@ class Pipeline:
             risk=risk_measures(bars[..., 3], past.last_close),
             seconds=seconds,
         )
-
-
-def _joint(correlation: Asked, pasts: Sequence[History]) -> Request | None:
-    """What several assets shall share; ``None`` for a single one."""
-    if len(pasts) > 1:
-        return read_correlation(correlation, pasts)
-    if correlation is not None:
-        raise UserError("correlation needs several histories, and one was given; leave it out")
-    return None
 
 
 def _tell(report: Progress, asset: int, assets: int, done: int, paths: int) -> None:

@@ -45,6 +45,8 @@ class Simulation:
         seconds: wall time by stage.
         condition: how conditions are imposed; ``imposed`` are those that were.
         sde_options, history_options: of the process, and of the reader of the file.
+        semantic_options: of the reader of the sentence; empty where regimes were given.
+        trained: folder of the network's training run; ``None`` for the one that ships.
         model: fingerprint of the network's weights.
         tick_model: how bars become ticks; ``None`` writes none.
     """
@@ -79,6 +81,8 @@ class Simulation:
     imposed: tuple[Imposed, ...] = ()
     sde_options: dict[str, Any] = field(default_factory=dict)
     history_options: dict[str, Any] = field(default_factory=dict)
+    semantic_options: dict[str, Any] = field(default_factory=dict)
+    trained: str | None = None
     tick_model: TickModel | None = None
 
     @property
@@ -137,6 +141,7 @@ class Simulation:
         return {
             "instruction": self.instruction,
             "semantic": self.scenarios.source,
+            "semantic_options": self.semantic_options,
             "confidence": self.scenarios.confidence,
             "overrides": [asdict(o) for o in self.scenarios.overrides],
             "warnings": list(self.warnings),
@@ -156,6 +161,7 @@ class Simulation:
             "sampler": self.sampler,
             "sampler_steps": self.sampler_steps,
             "guide": {"every": self.guide_every, "jump_sigmas": self.jump_sigmas},
+            "run": self.trained,
             "model": self.model,
             **self.tick_summary(),
             "version": __version__,

@@ -327,3 +327,12 @@ def test_the_command_reproduces_the_run(pipeline, frames, tmp_path):
     assert "correlation='[[1.0,0.5],[0.5,1.0]]'" in command
     assert "asset='{SP500: equity, NASDAQ: equity}'" in command
     assert "correlation=" not in reproduce_basket(pipeline.run("War", files, **small))
+
+
+def test_the_name_of_a_history_that_is_no_asset_is_told(pipeline, frames):
+    two = {"AAPL": frames["SP500"], "NASDAQ": frames["NASDAQ"]}
+    small = {"n_paths": 4, "horizon": 4}
+    told = pipeline.run("AAPL falls 10%", two, **small).warnings
+    assert any("AAPL is a history here" in w for w in told)
+    for text in ("Stocks fall 10%", "The NASDAQ falls 10%", "AAPLX falls 10%"):
+        assert not any("is a history here" in w for w in pipeline.run(text, two, **small).warnings)

@@ -174,6 +174,7 @@ def test_saved_files_hold_the_tables_and_strict_json(simulation, tmp_path):
     assert list(summary) == [
         "instruction",
         "semantic",
+        "semantic_options",
         "confidence",
         "overrides",
         "warnings",
@@ -193,6 +194,7 @@ def test_saved_files_hold_the_tables_and_strict_json(simulation, tmp_path):
         "sampler",
         "sampler_steps",
         "guide",
+        "run",
         "model",
         "version",
         "checks",

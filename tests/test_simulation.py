@@ -78,6 +78,8 @@ def test_summary_holds_what_made_the_run(tmp_path, steps):
         "version": parfait.__version__,
         "condition": "pinned",
         "conditions": [],
+        "semantic_options": {},
+        "run": None,
     }
     assert {key: summary[key] for key in expected} == expected
     before = {"instruction", "semantic", "confidence", "overrides", "warnings"}

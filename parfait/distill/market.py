@@ -110,7 +110,7 @@ def _place(segments: Sequence[Segment], time: int, n: int) -> tuple[Segment, int
 def _labels(
     places: Sequence[tuple[Segment, int]], n: int, correction: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Coordinates relative to the volatility before, their spreads, that volatility, the trend."""
+    """Coordinates relative to the volatility before, their spreads, that volatility, its trend."""
     after = torch.cat([window_batch(s.bars, torch.tensor([r - 1]), n + 1) for s, r in places])
     start = -CONTEXT_BARS - 1
     before = torch.cat(
@@ -123,7 +123,8 @@ def _labels(
     loc = label.loc.clone()
     for name in RELATIVE:
         loc[:, FIELD_NAMES.index(name)] -= sigma.log()
-    return loc, label.scale, sigma, torch.as_tensor(past.mean.drift)
+    trend = (before[:, -1, 3] / before[:, 0, 3]).log() * frequency / CONTEXT_BARS
+    return loc, label.scale, sigma, trend
 
 
 def facts_of(event: Event, asset: str) -> Facts:

@@ -21,7 +21,7 @@ from parfait.report.content import Content, distinct_labels
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
 from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.sde import load_process
-from parfait.semantic import UNSURE_BELOW
+from parfait.semantic import UNSURE_BELOW, OntologyReader
 from parfait.simulation import Simulation
 from parfait.utils.argv import quote
 
@@ -122,9 +122,15 @@ def reproduce(simulation: Simulation) -> str:
 
 
 def options_given(s: Simulation) -> list[str]:
-    """Options of the process that are not its own defaults, of the reader of files, of ticks."""
+    """The trained network, the reader of the sentence, options of the process that are not its own
+    defaults, of the reader of files, of ticks.
+    """
+    made = [("run", s.trained)]
+    if s.scenarios.source != OntologyReader.source:
+        made += [("semantic", s.scenarios.source)]
+        made += [(f"semantic.{k}", v) for k, v in s.semantic_options.items()]
     usual = {f.name: f.default for f in fields(load_process(s.sde))}
-    given = [(f"sde.{k}", v) for k, v in s.sde_options.items() if v != usual.get(k)]
+    given = made + [(f"sde.{k}", v) for k, v in s.sde_options.items() if v != usual.get(k)]
     given += [(f"history_options.{k}", v) for k, v in s.history_options.items()]
     ticks = [s.tick_model.command] if s.tick_model is not None and s.tick_model.command else []
     return [*(f"{k}={shlex.quote(word(v))}" for k, v in given if v is not None), *ticks]

@@ -24,7 +24,8 @@ def rules(instruction: str, context: MarketContext | None = None) -> RegimeDistr
 
 def understood(by_rules: RegimeDistribution) -> bool:
     """Whether the text says anything about a market; else the prior stands, whoever reads."""
-    return by_rules.confidence >= _SILENT or bool(by_rules.overrides)
+    told = any(c.slot != "prior" for c in by_rules.components)  # another language gives that alone
+    return (by_rules.confidence >= _SILENT and told) or bool(by_rules.overrides)
 
 
 def obey(
@@ -90,9 +91,7 @@ def _weighed(
 
     Only where the rules read it so: one probability, and what is left of it without an event.
     """
-    told = {
-        p for pattern in PROBABILITY for m in pattern.finditer(clean) if (p := probability_of(m))
-    }
+    told = {probability_of(m) for pattern in PROBABILITY for m in pattern.finditer(clean)}
     left = sum(c.weight for c in by_rules.components if c.slot in QUIET)
     if len(told) != 1 or abs(left - (1 - (p := told.pop()))) > _NEAR:
         return components

@@ -11,7 +11,7 @@ import polars as pl
 
 from parfait.data.embedded import embedded_bars, fingerprint
 from parfait.distill.answers import AnswerStore, Patience, Rejected, teach
-from parfait.distill.catalogue import CATALOGUE, read_catalogue
+from parfait.distill.catalogue import CATALOGUE, Event, read_catalogue
 from parfait.distill.estimate import Estimate, estimate
 from parfait.distill.ontology import Shares, ontology_jobs
 from parfait.distill.paraphrase import paraphrased, prompts_hash
@@ -19,7 +19,7 @@ from parfait.distill.parts import make_parts
 from parfait.distill.windows import WindowJob, WindowSettings
 from parfait.labelling import read_series
 from parfait.regime.context import check_asset_class
-from parfait.semantic import load_reader
+from parfait.semantic import Reader, load_reader
 from parfait.semantic.examples import Example, examples_frame
 from parfait.stages.data_settings import data_path, load_options
 from parfait.stages.schema import DistillConfig, plain
@@ -84,7 +84,11 @@ class Teacher:
         if self.name != "openai":
             return Estimate(0, 0, 0, 0.0)
         examples, _ = self._sentences(progress)
-        store = AnswerStore(self.cache, self._asked())
+        try:
+            described = _described(self._reader())
+        except UserError:  # whoever only asks for the price need not name a model
+            described = {}
+        store = AnswerStore(self.cache, self._asked() | described)
         asked = [e for e in examples if e.kind != "nonsense"]
         texts = [e.text for e in asked if store.get(store.key("read", e.text, e.context)) is None]
         texts += [e.text for e in asked if self._paraphrases]
@@ -115,6 +119,10 @@ class Teacher:
             frames, failed = read_series(path, load_options(data.options), data.pattern)
         file = CATALOGUE if catalogue is None else Path(str(catalogue))
         events = tuple(read_catalogue(file))
+        others: list[Event] = []
+        if catalogue is None:  # the one that ships names its own symbols, which these are not
+            others = [e for e in events if e.asset and e.asset not in frames]
+            events = tuple(e for e in events if e not in others)
         key = fingerprint(frames)
         asset = data.asset if data.asset is None else check_asset_class(data.asset)
         job = WindowJob(frames, key, events, settings, data.bars_per_year, asset, self.n)
@@ -126,6 +134,9 @@ class Teacher:
         }
         if path is None:
             sources["licence of the bars"] = "see parfait/data/embedded/NOTICE"
+        if others:
+            symbols = ", ".join(sorted({e.asset for e in others}))
+            sources["events left out"] = f"{len(others)} that speak of {symbols} alone"
         if failed:
             sources["files left out"] = " ".join(failed)
         return job, sources
@@ -135,7 +146,7 @@ class Teacher:
         reader = options.pop("reader", None)
         if not isinstance(reader, dict) or "name" not in reader:
             raise UserError("teacher.reader must name a reader: teacher.reader.name=openai")
-        self._reader_options: dict[str, Any] = reader
+        self._reader_options: dict[str, Any] = {k: v for k, v in reader.items() if v is not None}
         self._texts = options.pop("texts", "grammar")
         if self._texts not in ("grammar", "catalogue"):
             raise UserError(f"teacher.texts={self._texts} must be grammar or catalogue")
@@ -162,13 +173,19 @@ class Teacher:
         frame = pl.concat([rows for rows, _, _ in parts])
         return [Example.from_row(row) for row in frame.iter_rows(named=True)], sources
 
+    def _reader(self) -> Reader:
+        options = dict(self._reader_options)
+        try:
+            return load_reader(options.pop("name"), **options)
+        except UserError as error:
+            raise UserError(str(error).replace("semantic.", "teacher.reader.")) from error
+
     def _asked(self) -> dict[str, Any]:
         """Who answers: other options or prompts are other answers."""
         return {"reader": self._reader_options, "prompts": prompts_hash(self._prompts)}
 
     def _openai(self, progress: Progress) -> Taught:
-        options = dict(self._reader_options)
-        reader = load_reader(options.pop("name"), **options)
+        reader = self._reader()
         examples, sources = self._sentences(progress)
         store = AnswerStore(self.cache, self._asked() | _described(reader))
         found, rejected = teach(reader, examples, store, self._patience, progress)

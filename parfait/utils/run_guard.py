@@ -134,6 +134,7 @@ def _logging_to(file: Path) -> Iterator[None]:
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every request
     logging.captureWarnings(True)
     try:
         yield

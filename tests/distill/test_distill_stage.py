@@ -92,6 +92,48 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
+def test_a_killed_run_asks_a_server_for_the_rest_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import time\n"
+        "import parfait.stages.teaching as t\n"
+        "from tests.distill.test_answers import Flaky\n"
+        "class Slow(Flaky):\n"
+        "    def read(self, *asked):\n"
+        "        time.sleep(0.05)\n"
+        "        return super().read(*asked)\n"
+        "t.load_reader = lambda name, **_: Slow()\n"
+        "from parfait.cli import main; main()"
+    )
+    quick = ["teacher=openai", "teacher.wait=0", "teacher.concurrency=2", "n=60", "workers=1"]
+    where = [f"output_dir={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}"]
+    command = [sys.executable, "-c", code, "distill", *quick, *where]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+
+    def kept() -> int:
+        files = (tmp_path / "cache" / "answers").glob("*.jsonl")
+        return sum(file.read_bytes().count(b"\n") for file in files)
+
+    deadline = time.monotonic() + 60
+    while kept() < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = kept()
+    assert 5 <= before < 40
+    again, fresh = Flaky(), Flaky()
+    quick = [*quick[:3], "workers=1"]
+    monkeypatch.setattr(ontology, "PART", 500)  # as in the process that was killed
+    monkeypatch.setattr(teaching, "load_reader", lambda name, **_: again)
+    distill(config(tmp_path / "out", *quick))
+    monkeypatch.setattr(teaching, "load_reader", lambda name, **_: fresh)
+    distill(config(tmp_path / "whole", f"cache={tmp_path / 'new'}", *quick))
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+    assert len(again.asked) == len(fresh.asked) - before
+
+
 def test_the_card_tells_what_is_in_it(tmp_path: Path) -> None:
     distill(config(tmp_path / "out"))
     card = json.loads((tmp_path / "out" / "dataset.json").read_text())
@@ -137,13 +179,40 @@ def test_a_server_teaches_and_what_it_refused_lies_aside(
     assert "SHA-256 of prompts" in card["sources"]
 
 
+def test_a_dry_run_counts_what_is_not_answered_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Named(Flaky):
+        def describe(self) -> dict[str, str]:
+            return {"model": "m"}
+
+    monkeypatch.setattr(teaching, "load_reader", lambda name, **_: Named())
+    options = ["teacher=openai", "teacher.wait=0", "teacher.reader.model=m"]
+
+    def calls() -> int:
+        distill(config(tmp_path / "none", *options, "dry_run=true"))
+        return int(capsys.readouterr().out.partition("teacher=openai: ")[2].split()[0])
+
+    assert calls() > 20
+    distill(config(tmp_path / "out", *options))
+    capsys.readouterr()
+    assert calls() == 0
+
+
+def test_the_price_may_be_asked_for_without_a_model_and_nothing_else(tmp_path: Path) -> None:
+    distill(config(tmp_path / "out", "teacher=openai", "dry_run=true"))
+    with pytest.raises(UserError, match=r"needs teacher\.reader\.model"):
+        distill(config(tmp_path / "out", "teacher=openai"))
+
+
 def test_a_dry_run_asks_nobody_and_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(name: str, **_: Any):
-        raise AssertionError
+    class Silent:
+        def read(self, *_: Any):
+            raise AssertionError
 
-    monkeypatch.setattr(teaching, "load_reader", refuse)
+    monkeypatch.setattr(teaching, "load_reader", lambda name, **_: Silent())
     prices = ["teacher.price.prompt=1", "teacher.price.answer=2"]
     distill(config(tmp_path / "out", "teacher=openai", "dry_run=true", *prices))
     told = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The report: one offline page, escaped, reproducible, honest about what is not known."""
 
 import re
+import shlex
 import struct
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -231,9 +232,18 @@ def test_the_command_reproduces_the_run(simulation):
     command = reproduce(replace(simulation, instruction='It\'s $5 "cheap"'))
     assert command == (
         "python simulate.py 'It'\"'\"'s $5 \"cheap\"' n_paths=30 horizon=12 seed=5 sde=bates "
-        "history='folder of/walk.csv' asset=gold"
+        "history='folder of/walk.csv' asset=gold semantic=tested"
     )
     assert reproduce(replace(simulation, instruction=None)).startswith("Pipeline.load")
+    read = replace(simulation.scenarios, source="student")
+    options = {"run": "runs/two words", "device": "cpu"}
+    trained = replace(simulation, scenarios=read, semantic_options=options, trained="runs/net")
+    assert shlex.split(reproduce(trained))[-4:] == [
+        "run=runs/net",
+        "semantic=student",
+        "semantic.run='runs/two words'",
+        "semantic.device=cpu",
+    ]
 
 
 def test_colours_of_scenarios_follow_the_theme(drawn):

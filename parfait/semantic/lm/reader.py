@@ -12,6 +12,7 @@ from parfait.semantic.lm.model import TOKENIZER, ScenarioModel
 from parfait.semantic.lm.prompt import encode
 from parfait.semantic.lm.targets import from_units
 from parfait.semantic.lm.tokens import load_tokenizer
+from parfait.semantic.ontology.normalise import plain_sentences
 from parfait.utils.errors import UserError
 
 STUDENT = Path(__file__).parents[2] / "pretrained" / "student"
@@ -66,7 +67,8 @@ class LanguageModelReader:
         by_rules = rules(instruction, context)
         if not understood(by_rules):
             return replace(by_rules, source=self.source)
-        ids = encode(self.tokenizer, instruction, by_rules.asset_class, context)
+        said = plain_sentences(instruction)
+        ids = encode(self.tokenizer, said, by_rules.asset_class, context)
         with torch.no_grad():
             told = self.model(
                 torch.tensor([ids], device=self.device),

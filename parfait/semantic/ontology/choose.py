@@ -6,7 +6,7 @@ from parfait.semantic.ontology.lexicon import Mention
 
 _PREPOSITIONS = frozenset({"in", "of", "for", "on"})
 _COMPLEMENTS = frozenset({"about", "over", "in", "around", "surround", "regard"})
-# What is done to events and things rather than to shares: "the suit against the firm is thrown out".
+# What is done to events and things rather than to shares: "the suit is thrown out".
 _PUBLIC = frozenset({"end", "reject", "approve"})
 # Verbs that look for something they make sense of: does (its object first), goes (its subject
 # first), tone (a judgement: what it stands before, else its subject).
@@ -105,7 +105,7 @@ def _suffered(parsed: Parsed, step: Target, i: int) -> bool:
 
 
 def _topic(action: Mention, step: Target, close: Target | None, actions: list[Mention]) -> bool:
-    """Whether what stands right before a Chinese verb is its object: 利率上调冲击股市, 评级遭下调."""
+    """Whether what stands right before a Chinese verb is its object: 利率上调冲击股市."""
     if step.acted or action.i - step.last > 2 or not step.takes(action.entry.id):
         return False
     between = close is not None and any(action.j <= a.i < close.first for a in actions)

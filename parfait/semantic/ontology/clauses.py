@@ -31,15 +31,15 @@ _SESSION = re.compile(
 )
 _HAN_CHANCE = r"(?:发生)?的?(?:概率|可能性?|几率|机率|机会|把握|胜算|希望)"
 PROBABILITY = (
-    re.compile(r"(?:\b(?:a|an|the|with|at|there\s+is)\s+)*(?P<p>\d+(?:\.\d+)?)%[\s-]+(?:chance|probability|likelihood|odds|risk)\b(?:\s+(?:of|that))?"),
-    re.compile(r"\b(?:probability|chance|likelihood|odds)(?:\s+of\s+(?P<keep>[^,.;:]{0,60}?))?\s*(?:is|are|at|=|:|of|stands\s+at)\s*(?P<p>\d+(?:\.\d+)?)%"),
-    re.compile(r"\b(?:with\s+)?(?:a\s+)?probability\s*(?:of|=)?\s*(?P<p>\d+(?:\.\d+)?)%"),
-    re.compile(r"\bwith\s+(?:a\s+)?probability\s*(?:of|=)?\s*(?P<q>0?\.\d+|0|1(?:\.0+)?)(?![\d%])"),
+    re.compile(r"(?:\b(?:a|an|the|with|at|there\s+is)\s+)*(?P<p>(?:(?<![\w%.])-)?\d+(?:\.\d+)?)%[\s-]+(?:chance|probability|likelihood|odds|risk)\b(?:\s+(?:of|that))?"),
+    re.compile(r"\b(?:probability|chance|likelihood|odds)(?:\s+of\s+(?P<keep>[^,.;:]{0,60}?))?\s*(?:is|are|at|=|:|of|stands\s+at)\s*(?P<p>-?\d+(?:\.\d+)?)%"),
+    re.compile(r"\b(?:probability|chance|likelihood|odds)\s+(?P<p>-?\d+(?:\.\d+)?)%"),
+    re.compile(r"\b(?:with\s+)?(?:a\s+)?probability\s*(?:of|=|is)?\s*(?P<q>-?\d+(?:\.\d+)?)(?!\.?\d|%)(?:\s+(?:of|that)\b)?"),
     re.compile(r"\b(?:a\s+)?(?P<a>one|two|three|four|1|2|3|4)[\s-]+(?:in|out\s+of)[\s-]+(?P<b>two|three|four|five|ten|twenty|2|3|4|5|6|10|20|100)\b(?:\s+chance)?(?:\s+(?:of|that))?"),
-    re.compile(rf"(?:大约|大概|约)?有?(?:大约|大概|约|近|超过|超)?(?P<p>\d+(?:\.\d+)?)%(?:左右|以上)?的?{_HAN_CHANCE}(?:会|将)?"),
-    re.compile(rf"{_HAN_CHANCE}(?:大约|大概|估计|预计|约)*(?:为|是|在|达到|高达|达|有|只有|不到|超过)?(?:大约|大概|约)*(?P<p>\d+(?:\.\d+)?)%(?:左右|以上)?"),
-    re.compile(rf"{_HAN_CHANCE}(?:大约|大概|约)*(?:为|是|在|达到|达|有|只有)?(?:大约|大概|约)*(?P<q>0\.\d+)(?![\d%])"),
-    re.compile(rf"(?P<q>0\.\d+)的?{_HAN_CHANCE}(?:会|将)?"),
+    re.compile(rf"(?:大约|大概|约)?有?(?:大约|大概|约|近|超过|超)?(?P<p>-?\d+(?:\.\d+)?)%(?:左右|以上)?的?{_HAN_CHANCE}(?:会|将)?"),
+    re.compile(rf"{_HAN_CHANCE}(?:大约|大概|估计|预计|约)*(?:为|是|在|达到|高达|达|有|只有|不到|超过)?(?:大约|大概|约)*(?P<p>-?\d+(?:\.\d+)?)%(?:左右|以上)?"),
+    re.compile(rf"{_HAN_CHANCE}(?:大约|大概|约)*(?:为|是|在|达到|达|有|只有)?(?:大约|大概|约)*(?P<q>-?0\.\d+)(?![\d%])"),
+    re.compile(rf"(?P<q>-?0\.\d+)的?{_HAN_CHANCE}(?:会|将)?"),
 )  # fmt: skip
 _SMALL = {
     w: i
@@ -93,17 +93,23 @@ class Parsed:
     clean: str
 
 
-def probability_of(match: re.Match[str]) -> float | None:
-    """The probability a pattern of this module matched; ``None`` when it is outside [0, 1]."""
+def probability_of(match: re.Match[str]) -> float:
+    """The probability a pattern of this module matched, held within [0, 1]."""
+    return min(max(stated_probability(match), 0.0), 1.0)
+
+
+def stated_probability(match: re.Match[str]) -> float:
+    """The number as it stands in the text, which may be no probability; 30 without a unit is 30 %,
+    1.4 is 1.4.
+    """
     groups = match.groupdict()
     if groups.get("p") is not None:
-        value = float(groups["p"]) / 100
-    elif groups.get("q") is not None:
+        return float(groups["p"]) / 100
+    if groups.get("q") is not None:
         value = float(groups["q"])
-    else:
-        a, b = groups["a"], groups["b"]
-        value = (_SMALL[a] if a in _SMALL else float(a)) / (_SMALL[b] if b in _SMALL else float(b))
-    return value if 0 <= value <= 1 else None
+        return value / 100 if value > 2 else value
+    a, b = groups["a"], groups["b"]
+    return (_SMALL[a] if a in _SMALL else float(a)) / (_SMALL[b] if b in _SMALL else float(b))
 
 
 def years_of(match: re.Match[str]) -> float:
@@ -122,7 +128,7 @@ def segment(clean: str, taken: list[tuple[int, int]], lexicon: Lexicon) -> Parse
     for pattern in PROBABILITY:
         for match in pattern.finditer(clean):
             p = probability_of(match)
-            if p is None or any(a < match.end() and match.start() < b for a, b, *_ in spans):
+            if any(a < match.end() and match.start() < b for a, b, *_ in spans):
                 continue
             keep = match.span("keep") if "keep" in match.re.groupindex else (-1, -1)
             if (

@@ -11,8 +11,8 @@ def direction(parsed: Parsed, action: Mention, target: Target) -> str:
     """Where a comparison moves its target, "up" or "down".
 
     In Chinese a verb before it is measured by it: a fall beyond expectations stays a fall
-    (回落超预期), a rise that falls short is a disappointment. A judgement (好于预期) is on the side of
-    the higher drift.
+    (回落超预期), a rise that falls short is a disappointment. A judgement (好于预期) is on the
+    side of the higher drift.
     """
     side = action.entry.id[4:]
     if action.entry.language != "zh" or target.entry.kind not in ("object", "asset"):

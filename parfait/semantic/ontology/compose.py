@@ -24,19 +24,22 @@ from parfait.semantic.ontology.lexicon import effects, exposures
 KEYS = ("mu", "sigma", "lam", "m", "s", "kappa", "hurst", "rev")
 # Weight of the first, second, third ... mention of one event in the same phase.
 _REPEATED = (1.0, 0.25, 0.1, 0.0)
+_FARTHEST = 0.97  # of the largest drift that events lead to
 _BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
 
 
 @dataclass(frozen=True)
 class Present:
-    """Where the market stands before the sentence: its asset class, drift and volatility, and where
-    the volatility goes when nothing happens.
+    """Where the market stands before the sentence: its asset class, drift and volatility, where the
+    volatility goes when nothing happens, and the drift of its history, which only "the trend
+    continues" and "reverses" ask for.
     """
 
     asset: str
     drift: float
     volatility: float
     outlook: Outlook | None = None
+    trend: float | None = None
 
     @classmethod
     def of(cls, asset: str, context: MarketContext | None) -> "Present":
@@ -44,11 +47,29 @@ class Present:
         volatility = context.volatility if context is not None else None
         volatility = prior["volatility"] if volatility is None else min(max(volatility, 2e-3), 5.0)
         outlook = context.outlook if context is not None else None
-        return cls(asset, float(prior["drift"]), float(volatility), outlook)
+        trend = context.trend if context is not None else None
+        return cls(asset, float(prior["drift"]), float(volatility), outlook, trend)
 
     @property
     def prior(self) -> dict[str, float]:
         return effects()["priors"][self.asset]
+
+    @property
+    def unit(self) -> float:
+        """Drifts and jumps count in it: an event moves a market by its own size, not by the turmoil
+        that happens to be there already.
+        """
+        return math.sqrt(self.volatility * self.prior["volatility"])
+
+    def along(self, trend: float) -> float:
+        """The shift that leads to the drift of the history (``trend`` 1) or its opposite (-1), as
+        far as any event leads.
+        """
+        if self.trend is None:
+            return 0.0
+        limit = effects()["constants"]["c_mu"]
+        share = (trend * self.trend - self.drift) / (self.unit * limit)
+        return limit * math.atanh(max(-_FARTHEST, min(_FARTHEST, share)))
 
 
 @dataclass(frozen=True)
@@ -119,10 +140,11 @@ def amplitude(frame: Frame, asset: str = "equity") -> float:
     return dose_response(frame.event, dose) * surprise * intensity * (0.3 if frame.despite else 1.0)
 
 
-def shift_of(frame: Frame, asset: str) -> Shift:
+def shift_of(frame: Frame, now: Present) -> Shift:
     """What one frame does to the asset class; the move of another asset is a symptom."""
     if frame.negated:
         return Shift()
+    asset = now.asset
     row, a = effects()["events"][frame.event], amplitude(frame, asset)
     e_mu, e_vol = exposure(frame.event, asset)
     if frame.asset is not None and frame.asset != asset and row.get("market"):
@@ -134,8 +156,9 @@ def shift_of(frame: Frame, asset: str) -> Shift:
     persistence = {"brief": (0.6, 0.75, 1.4), "lasting": (1.25, 1.15, 0.8)}.get(
         frame.persistence, (1.0, 1.0, 1.0)
     )
+    along = now.along(row["trend"]) if local and "trend" in row else 0.0
     return Shift(
-        mu=row["mu"] * e_mu * a * persistence[0],
+        mu=(row["mu"] * e_mu + along) * a * persistence[0],
         sigma=row["sigma"] * e_vol * a * persistence[1],
         lam=row.get("lam", 0.0) * e_vol * a * persistence[2],
         m=row.get("m", 0.0) * jump * a,
@@ -147,16 +170,16 @@ def shift_of(frame: Frame, asset: str) -> Shift:
     )
 
 
-def total(frames: Sequence[Frame], asset: str) -> Shift:
+def total(frames: Sequence[Frame], now: Present) -> Shift:
     """Sum over simultaneous frames; the same event told again ("steps in with a bailout") adds
     little.
     """
     result, told = Shift(), {}
     for frame in sorted(frames, key=amplitude, reverse=True):
-        key = frame.event, None if frame.asset == asset else frame.asset
+        key = frame.event, None if frame.asset == now.asset else frame.asset
         again = told.get(key, 0)
         told[key] = again + 1
-        result = result.plus(shift_of(frame, asset), _REPEATED[min(again, 3)])
+        result = result.plus(shift_of(frame, now), _REPEATED[min(again, 3)])
     return result
 
 
@@ -167,10 +190,7 @@ def regime_of(shift: Shift, now: Present) -> Regime:
     def bend(value: float, limit: float) -> float:
         return limit * math.tanh(value / limit)
 
-    # An event moves a market by its own size, not by the turmoil that happens to be there already:
-    # drifts and jumps count in the geometric mean of present and usual volatility, and volatility
-    # has the less room above it the higher it stands.
-    unit = math.sqrt(sigma_now * prior["volatility"])
+    unit = now.unit  # volatility has the less room above it the higher it stands
     room = c["c_sigma"] + math.log(prior["volatility"] / sigma_now)
     drift = now.drift + unit * bend(shift.mu, c["c_mu"])
     d_sigma = bend(shift.sigma, max(room, 0.4) if shift.sigma > 0 else c["c_sigma"])

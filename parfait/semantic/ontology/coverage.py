@@ -2,7 +2,7 @@
 consumed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parfait.semantic.ontology.clauses import Parsed
 from parfait.semantic.ontology.lexicon import Lexicon
@@ -86,6 +86,10 @@ class Coverage:
     confidence: float
     unread: tuple[str, ...]
     foreign: bool
+
+    def doubted(self) -> "Coverage":
+        """The same of a text that states what cannot be: never confident."""
+        return replace(self, confidence=min(self.confidence, UNSURE_BELOW))
 
 
 def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = True) -> Coverage:

@@ -17,16 +17,24 @@ from parfait.regime import FIELDS, Condition
 from parfait.semantic.ontology.clauses import DURATION, HAN_DURATION, years_of
 
 _BOUNDS = {f.name: (f.low, f.high) for f in FIELDS}
+_FIELD = {"volatility_factor": "volatility", "long_run_volatility": "volatility"}
 # Periods per year for "daily volatility of 2 %": trading days, or calendar days where markets
 # never close.
 _HAN_PERIODS = {"日": "daily", "天": "daily", "周": "weekly", "月": "monthly", "年": "yearly"}
 PERIODS = {"daily": 252.0, "weekly": 52.0, "monthly": 12.0, "yearly": 1.0}
+_A_YEAR = {
+    "year": 1.0, "年": 1.0, "quarter": 4.0, "季度": 4.0, "季": 4.0, "month": 12.0, "月": 12.0, "week": 52.0, "周": 52.0, "星期": 52.0, "day": 252.0, "天": 252.0, "日": 252.0,
+    "hour": 8760.0, "小时": 8760.0, "minute": 525600.0, "分钟": 525600.0, "second": 31536000.0, "秒": 31536000.0,
+}  # fmt: skip
+DEEPEST = 0.99  # the largest fall: to a hundredth of the price
 
 
 @dataclass(frozen=True)
 class Directive:
-    """A literal number: ``field`` of Regime (or "volatility_factor"), its value, tolerance and
-    place in the text.
+    """A literal number: ``field`` of Regime, its value, tolerance and place in the text.
+
+    "volatility_factor" multiplies the present volatility; "long_run_volatility" is a volatility
+    that does not hold yet.
     """
 
     field: str
@@ -35,6 +43,11 @@ class Directive:
     end: int
     about: bool = False
     clamped: bool = False
+
+    @property
+    def of(self) -> str:
+        """The field of ``Regime`` that it sets."""
+        return _FIELD.get(self.field, self.field)
 
 
 _IS = r"\s*(?:(?:is|are|at|of|to|=|:|equals?|stands\s+at|becomes|set\s+to|jumps\s+to|rises\s+to|falls\s+to|drops\s+to|goes\s+to|spikes\s+to|surges\s+to|climbs\s+to|settles\s+at|stays\s+at|reaches|hits|averages|averaging|remains\s+at|held\s+at|fixed\s+at)\s*)+"
@@ -63,6 +76,8 @@ def _number(match: re.Match[str], percent_above: float | None = None) -> float:
 
 def _volatility(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     groups = match.groupdict()
+    if match["u"] == "x":
+        return "volatility_factor", float(match["v"])
     value = _number(match, 3.0)
     period = groups.get("period") or groups.get("late") or "annual"
     period = _HAN_PERIODS.get(period.lstrip("每1全")[:1], period)
@@ -77,15 +92,15 @@ def _volatility(match: re.Match[str], asset: str) -> tuple[str, float] | None:
         "today",
         *("初始", "起始", "当前", "目前", "现在", "当下", "眼下"),
     )
-    return ("initial_volatility" if initial else "volatility"), value * math.sqrt(per_year)
+    field = "initial_volatility" if initial else "volatility"
+    if re.fullmatch(r"long[\s-]run|长期", groups.get("kind") or ""):
+        field = "long_run_volatility"
+    return field, value * math.sqrt(per_year)
 
 
 def _return(match: re.Match[str], asset: str) -> tuple[str, float] | None:
-    value = _number(match)
-    if value <= -1:
-        return None
     years = years_of(match) if match.groupdict().get("unit") else 1.0
-    return "drift", math.log1p(value) / years
+    return ("drift", _log(_number(match)) / years) if years > 0 else None
 
 
 def _field(name: str, percent: bool = False) -> Callable[[re.Match[str], str], tuple[str, float]]:
@@ -103,25 +118,29 @@ def _constant(name: str, value: float) -> Callable[[re.Match[str], str], tuple[s
 
 def _half_life(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     years = years_of(match)
-    return ("mean_reversion", math.log(2) / years) if years > 0 else None
+    return "mean_reversion", math.log(2) / years if years > 0 else math.inf
 
 
 def _factor(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     sign = -1.0 if match["down"] else 1.0
-    value = 1 + sign * float(match["v"]) / 100
-    return ("volatility_factor", value) if value > 0 else None
-
-
-def _jump_rate(match: re.Match[str], asset: str) -> tuple[str, float] | None:
-    each = match["each"].strip("每一1个")[:1]
-    per_year = {"年": 1.0, "季": 4.0, "月": 12.0, "周": 52.0, "星": 52.0}.get(each, 252.0)
-    return "jump_intensity", float(match["v"]) * per_year
+    return "volatility_factor", 1 + sign * float(match["v"]) / 100
 
 
 def _jump_mean(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     value = _number(match, 1.0)
-    value = -abs(value) if match.groupdict().get("down") else value
-    return ("jump_size", value) if value > -1 else None
+    return "jump_size", -abs(value) if match.groupdict().get("down") else value
+
+
+def _rate(match: re.Match[str], asset: str) -> tuple[str, float]:
+    """Jumps a year from jumps a day, a month, ..."""
+    each = match["each"].lstrip("每一1个")
+    per_year = 365.0 if each in ("day", "天", "日") and asset == "crypto" else _A_YEAR[each]
+    return "jump_intensity", float(match["v"]) * per_year
+
+
+def _log(move: float) -> float:
+    """ln(1 + move), -inf for a loss of all or more."""
+    return math.log1p(move) if move > -1 else -math.inf
 
 
 _VOL = r"(?:volatility|vol|sigma)"
@@ -136,14 +155,14 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\b{_PERIOD}{_KIND}{_PERIOD.replace('period', 'period0')}{_VOL}(?:{_IS}|\s+){_ABOUT}{_N}(?!\s*(?:day|week|month|year))", _volatility),
         (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%)\s+{_PERIOD}{_KIND}{_VOL}\b", _volatility),
         (rf"\bvix(?:{_IS}|\s+){_ABOUT}(?P<v>\d+(?:\.\d+)?)(?P<u>%)?(?!\s*(?:day|%))", lambda m, a: ("volatility", float(m["v"]) / 100)),
-        (rf"(?P<kind>初始|起始|当前|目前|现在|当下|眼下)?的?(?P<period>年化|每年|全年|年|日均|每日|每天|日内|日|天|周度|每周|周|月度|每月|月)?的?(?:隐含|历史|实际|平均|预期)?(?:波动率|波动幅度|波动)(?:水平|中枢)?(?!率)(?:(?P<late>1年|1天|每天|每年|年化|1周|1月)(?:大概|大约|约)?)?{_ZH_IS}{_ABOUT}{_ZH_N}", _volatility),
+        (rf"(?P<kind>长期|初始|起始|当前|目前|现在|当下|眼下)?的?(?P<period>年化|每年|全年|年|日均|每日|每天|日内|日|天|周度|每周|周|月度|每月|月)?的?(?:隐含|历史|实际|平均|预期)?(?:波动率|波动幅度|波动)(?:水平|中枢)?(?!率)(?:(?P<late>1年|1天|每天|每年|年化|1周|1月)(?:大概|大约|约)?)?{_ZH_IS}{_ABOUT}{_ZH_N}", _volatility),
         (rf"{_ZH_N}的(?P<period>年化|年|日均|每日|日|周|月)?(?:隐含|历史)?波动率", _volatility),
         (rf"(?<![a-z])vix(?:指数)?{_ZH_IS}{_ABOUT}(?P<v>\d+(?:\.\d+)?)(?P<u>%)?|恐慌指数{_ZH_IS}(?P<v1>\d+(?:\.\d+)?)", lambda m, a: ("volatility", float(m["v"]) / 100)),
         (rf"\b{_VOL}\s+{_RISES}\s+(?:by\s+)?{_ABOUT}(?P<v>\d+(?:\.\d+)?)%(?P<down>(?!.))?", _factor),
         (rf"\b{_VOL}\s+(?P<down>{_FALLS})\s+(?:by\s+)?{_ABOUT}(?P<v>\d+(?:\.\d+)?)%", _factor),
         (r"波动率?(?:比现在|比平时|较现在|较当前)?(?:上升|增加|提高|上涨|放大|扩大|高出?|增大)了?(?P<v>\d+(?:\.\d+)?)%(?P<down>(?!.))?", _factor),
         (r"波动率?(?:比现在|比平时|较现在|较当前)?(?P<down>下降|下跌|减少|降低|回落|缩小|收窄|低)了?(?P<v>\d+(?:\.\d+)?)%", _factor),
-        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|\b{_VOL}\s+(?:{_RISES}|is|reaches)\s+(?:to\s+)?twice\s+(?:its|the|today)\b(?:\s+\w+){{0,2}}?\s*(?:level|value)?|波动率?(?:翻倍|翻1?番|加倍|(?:变为|变成|扩大到|增至|升至|是|为)(?:原来|现在|目前|平时|当前)?的?2x)|上涨100%的波动率|波动率?上涨100%", _constant("volatility_factor", 2.0)),
+        (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|\b{_VOL}\s+(?:(?:{_RISES}|is|reaches|at|of)\s+)?(?:to\s+)?twice\s+(?:its|the|today)\b(?:\s+\w+){{0,2}}?\s*(?:level|value)?|波动率?(?:翻倍|翻1?番|加倍|(?:变为|变成|扩大到|增至|升至|是|为)(?:原来|现在|目前|平时|当前)?的?2x)|上涨100%的波动率|波动率?上涨100%", _constant("volatility_factor", 2.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+)?(?:tripl|trebl)(?:es|ed|ing|e)\b|\btripl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|波动率?(?:变为|变成|扩大到|增至|升至|是|为)(?:原来|现在|目前|平时|当前)?的?3x", _constant("volatility_factor", 3.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?halv(?:es|ed|ing|e)\b|\bhalv(?:es|ed|ing|e)\s+(?:the\s+)?{_VOL}\b|\bhalf\s+the\s+(?:usual\s+)?{_VOL}\b|波动率?(?:减半|腰斩|减少50%|降低50%|变为(?:原来|现在)的50%)", _constant("volatility_factor", 0.5)),
         (rf"\bexpected\s+(?:annual\s+|yearly\s+|total\s+)?return(?:{_IS}|\s+){_ABOUT}{_N}(?:\s+(?:over|in|per|within|for)\s+(?:the\s+next\s+)?{DURATION}|\s*/\s*(?P<slash>year))?", _return),
@@ -160,11 +179,11 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\bjump\s+(?:std|standard\s+deviation|spread|deviation|volatility|dispersion)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_std", True)),
         (rf"\b(?:jump\s+size|jump\s+mean|mean\s+jump|average\s+jump|jumps?\s+averag(?:e|ing))(?:\s+size)?(?:{_IS}|\s+){_ABOUT}{_N}", _jump_mean),
         (rf"\b(?:jump\s+(?:intensity|frequency|rate)|lambda)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_intensity")),
-        (r"\b(?P<v>\d+(?:\.\d+)?)(?P<u>(?!.))?\s+(?:price\s+)?jumps?\s+(?:a|per|every|each)\s+year", _field("jump_intensity")),
-        (rf"(?:平均)?(?P<each>每年|一年|1年|每月|每个月|一个月|1个月|每季度|每个季度|每周|每星期|每天|每日)(?:平均|大概|大约|约|会|要|有|发生|出现|来)*{_ZH_N}\s*次(?:左右)?的?(?:价格)?(?:跳跃|大跳|跳空|跳)", _jump_rate),
-        (rf"(?P<each>每月|每个月|每季度|每周)(?:价格)?(?:跳跃|跳空)(?:约|大约|大概)?{_ZH_N}\s*次", _jump_rate),
+        (r"(?P<v>(?:(?<![\w%.])-)?(?<![\w.])\d+(?:\.\d+)?)\s+(?:price\s+)?jumps?\s+(?:a|an|per|every|each)\s+(?P<each>year|quarter|month|week|day|hour|minute|second)\b", _rate),
+        (rf"(?:平均)?(?P<each>每年|一年|1年|每月|每个月|一个月|1个月|每季度|每个季度|每周|每星期|每天|每日|每小时|每分钟|每秒)(?:平均|大概|大约|约|会|要|有|发生|出现|来)*{_ZH_N}\s*次(?:左右)?的?(?:价格)?(?:跳跃|大跳|跳空|跳)", _rate),
+        (rf"(?P<each>每月|每个月|每季度|每周)(?:价格)?(?:跳跃|跳空)(?:约|大约|大概)?{_ZH_N}\s*次", _rate),
         (r"(?:每年|一年|1年)(?:平均|大概|大约|约|会|要)*跳跃?(?P<v>\d+(?:\.\d+)?)(?P<u>(?!.))?次", _field("jump_intensity")),
-        (rf"(?:价格)?(?:跳跃|跳空)(?:次数|频率|强度)?(?:平均|大概|大约|约|会|要|有|发生|出现|为|是|,)*(?P<each>每年|一年|1年|每月|每个月|每季度|每周)(?:平均|大概|大约|约|会|有|发生)*{_ZH_N}\s*次", _jump_rate),
+        (rf"(?:价格)?(?:跳跃|跳空)(?:次数|频率|强度)?(?:平均|大概|大约|约|会|要|有|发生|出现|为|是|,)*(?P<each>每年|一年|1年|每月|每个月|每季度|每周)(?:平均|大概|大约|约|会|有|发生)*{_ZH_N}\s*次", _rate),
         (rf"跳跃(?:强度|频率|次数|率)(?:lambda)?{_ZH_IS}(?:每年|一年)?{_ABOUT}{_ZH_N}", _field("jump_intensity")),
         (rf"\b(?:mean[\s-]reversion|reversion)?\s*half[\s-]life(?:{_IS}|\s+)?{_ABOUT}{DURATION}", _half_life),
         (rf"半衰期{_ZH_IS}{_ABOUT}{HAN_DURATION}", _half_life),
@@ -203,7 +222,7 @@ def read_directives(clean: str, asset: str) -> list[Directive]:
             name, value = read
             about = bool(match.groupdict().get("about"))
             if name == "jump_size":
-                found.append(_bounded("jump_mean", math.log1p(value), match.span(), about))
+                found.append(_bounded("jump_mean", _log(value), match.span(), about))
             else:
                 found.append(_bounded(name, value, match.span(), about))
             if name == "jump_intensity":
@@ -231,7 +250,7 @@ class _Spare(dict):
 
 
 def _bounded(name: str, value: float, span: tuple[int, int], about: bool) -> Directive:
-    low, high = _BOUNDS.get(name, (0.05, 20.0))
+    low, high = (0.05, 20.0) if name == "volatility_factor" else _BOUNDS[_FIELD.get(name, name)]
     clamped = min(max(value, low), high)
     return Directive(name, clamped, *span, about, clamped != value)
 
@@ -245,22 +264,26 @@ def _jump_tail(clean: str, at: int) -> list[Directive]:
         return []
     size = _number(match, 1.0)
     size = -abs(size) if match.groupdict().get("down") else size
-    if size <= -1:
-        return []
     s = float(match["s"]) / 100 if match["s"] else 0.0
-    found = [
-        _bounded("jump_mean", math.log1p(size) - s * s / 2, match.span(), bool(match["about"]))
-    ]
+    found = [_bounded("jump_mean", _log(size) - s * s / 2, match.span(), bool(match["about"]))]
     if match["s"]:
         found.append(_bounded("jump_std", s, match.span(), False))
     return found
 
 
 def read_drawdowns(clean: str) -> list[tuple[Condition, int, int]]:
-    """Drawdown conditions: "a drawdown of 20 %", 回撤20%."""
+    """Drawdown conditions: "a drawdown of 20 %", 回撤20%; at most ``DEEPEST``."""
+    return [
+        (Condition("drawdown", -min(depth, DEEPEST)), *span)
+        for depth, span in stated_drawdowns(clean)
+    ]
+
+
+def stated_drawdowns(clean: str) -> list[tuple[float, tuple[int, int]]]:
+    """Depth as it stands in the text, above 0, and its place."""
     found = []
     for match in _DRAWDOWN.finditer(clean):
-        value = float(next(match[g] for g in ("v", "w", "x") if match[g])) / 100
-        if 0 < value < 1:
-            found.append((Condition("drawdown", -value), *match.span()))
+        depth = float(next(match[g] for g in ("v", "w", "x") if match[g])) / 100
+        if depth > 0:
+            found.append((depth, match.span()))
     return found

@@ -101,12 +101,7 @@ def give(number: Number, frames: list[Frame], parsed: Parsed, expected: bool) ->
 
 def _is_level(number: Number, frame: Frame) -> bool:
     row = effects()["events"][frame.event]
-    return (
-        bool(row.get("outcome"))
-        and number.unit in ("", "$", "k", "pts")
-        and number.level
-        and number.value > 0
-    )
+    return bool(row.get("outcome")) and number.unit in ("", "$", "k", "pts") and number.level
 
 
 _FACTORS = {

@@ -156,8 +156,8 @@ def _certain(base: list[Frame], frames: Sequence[Frame], now: Present) -> list[S
 def _recovery(base: list[Frame], shift: Shift, name: str, now: Present) -> list[Scenario]:
     phases = by_phase(base)
     first = min(phases)
-    shock = total(phases[first], now.asset)
-    rescue = total([f for p in sorted(phases) if p > first for f in phases[p]], now.asset)
+    shock = total(phases[first], now)
+    rescue = total([f for p in sorted(phases) if p > first for f in phases[p]], now)
     full = shock.scaled(0.35).plus(rescue, 1.3)
     failed = shock.plus(rescue, 0.15)
     turn, role = "shock_and_recover", slot_of(failed, base, now)
@@ -179,7 +179,7 @@ def sequence(frames: Sequence[Frame], now: Present) -> tuple[Shift, str]:
     "shock and recover".
     """
     phases = by_phase(frames)
-    shifts = [total(phases[p], now.asset) for p in sorted(phases)]
+    shifts = [total(phases[p], now) for p in sorted(phases)]
     merged: list[Shift] = []
     for shift in shifts:
         if merged and (

@@ -19,7 +19,7 @@ from parfait.semantic.ontology.numerals import canonical_numbers
 MAX_BYTES = 4096
 
 _CONTROL = re.compile(
-    r"<\|[^<>|]{0,60}\|>|</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,80})?/?>|\[/?(?:INST|SYS)\]|<</?SYS>>"
+    r"<\|[^<>|]{0,60}\|>(?:\s{0,3}(?:system|user|assistant|tool)\b)?|</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,80})?/?>|\[/?(?:INST|SYS)\]|<</?SYS>>"
     r"|```.*?```",
     re.IGNORECASE | re.DOTALL,
 )
@@ -153,25 +153,40 @@ def _drop_command(match: re.Match[str]) -> str:
     return " " if _COMMAND.search(match.group()) else match.group()
 
 
-def normalise(raw: str) -> Text:
-    """Canonical form of any Unicode string; never raises."""
-    warnings: list[str] = []
-    raw = "".join("\ufffd" if 0xD800 <= ord(c) <= 0xDFFF else c for c in raw)
-    raw, cut = cap_bytes(raw)
-    if cut:
-        warnings.append(
-            f"The instruction is longer than {MAX_BYTES} bytes; "
-            "only its beginning and its end were read."
-        )
-    canvas = Canvas(raw)
+def plain_sentences(raw: str) -> str:
+    """The text without markup, JSON and commands, its words as they were typed: what a model may
+    see of it. Never raises.
+    """
+    canvas = Canvas(cap_bytes(_encodable(raw))[0])
+    return canvas.text.strip() if _drop_all(canvas) else raw
+
+
+def _encodable(raw: str) -> str:
+    return "".join("\ufffd" if 0xD800 <= ord(c) <= 0xDFFF else c for c in raw)
+
+
+def _drop_all(canvas: Canvas) -> int:
+    """Markup, JSON and commands out of the text; how many pieces."""
     dropped = canvas.rewrite(_CONTROL, " ")
     for _ in range(6):  # nested objects close from the inside out
         found = canvas.rewrite(_BRACES, _drop_json)
         dropped += found
         if not found:
             break
-    dropped += canvas.rewrite(_SENTENCE, _drop_command)
-    if dropped:
+    return dropped + canvas.rewrite(_SENTENCE, _drop_command)
+
+
+def normalise(raw: str) -> Text:
+    """Canonical form of any Unicode string; never raises."""
+    warnings: list[str] = []
+    raw, cut = cap_bytes(_encodable(raw))
+    if cut:
+        warnings.append(
+            f"The instruction is longer than {MAX_BYTES} bytes; "
+            "only its beginning and its end were read."
+        )
+    canvas = Canvas(raw)
+    if _drop_all(canvas):
         warnings.append(
             "Markup, JSON or commands inside the instruction were ignored; "
             "only plain sentences are read."

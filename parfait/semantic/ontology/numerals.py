@@ -79,6 +79,11 @@ def plain(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
+def _decimal(match: re.Match[str]) -> str:
+    """1.5e3 -> 1500; what is too large for the patterns that follow ends at fifteen nines."""
+    return plain(min(float(match.group()), 1e15 - 1))
+
+
 def _midpoint(match: re.Match[str]) -> str:
     low, high = float(match["a"]), float(match["b"])
     return f"{plain((low + high) / 2)}{match['u']}" if low < high else match.group()
@@ -88,6 +93,7 @@ _STEPS = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"(?<![\w.])\d+(?:\.\d+)?e[+-]?\d{1,9}(?![\w.])", _decimal),
         (r"(?<![\d.])\.(?=\d)", "0."),
         *HAN_STEPS,
         (r"\b(?:a\s+)?quarter(?:\s+of\s+a)?(?:[\s-]+(?:percentage|per\s?cent))?[\s-]+points?\b", "25bps"),

@@ -12,7 +12,7 @@ from parfait.regime import (
     RegimeDistribution,
     normalise_weights,
 )
-from parfait.regime.fields import to_coordinate
+from parfait.regime.fields import INITIAL_VOLATILITY, from_coordinate, to_coordinate
 from parfait.semantic.ontology.compose import Present
 from parfait.semantic.ontology.directives import Directive
 from parfait.semantic.ontology.normalise import Text
@@ -23,15 +23,14 @@ def apply_overrides(
 ) -> tuple[tuple[Component, ...], tuple[Override, ...], list[str]]:
     """Literal numbers on every scenario: only their own field moves, and its width goes to 0.
 
-    "About" leaves a width of 10 %; two contradictory values are both covered, with a warning.
+    "About" leaves a width of 10 %; two contradictory values are both covered, with a warning. A
+    volatility holds from now on, unless the text says that it is the long run's or what it is now.
     """
     overrides: list[Override] = []
     warnings: list[str] = []
     by_field: dict[str, list[Directive]] = {}
     for d in directives:
-        by_field.setdefault("volatility" if d.field == "volatility_factor" else d.field, []).append(
-            d
-        )
+        by_field.setdefault(d.of, []).append(d)
     for name, group in by_field.items():
         j = FIELD_NAMES.index(name)
         values = [
@@ -39,7 +38,7 @@ def apply_overrides(
         ]
         if name == "volatility":  # a factor on the present volatility may leave the bounds
             values = [min(max(v, 1e-3), 10.0) for v in values]
-        z = [float(to_coordinate(name, torch.tensor(v, dtype=torch.float64))) for v in values]
+        z = [float(to_coordinate(name, _double(v))) for v in values]
         centre, spread = sum(z) / len(z), (max(z) - min(z)) / 2
         if spread > 1e-9:
             quotes = ", ".join(text.quote(d.start, d.end) for d in group)
@@ -51,6 +50,12 @@ def apply_overrides(
             else None
         )
         components = tuple(_set(c, j, centre, max(spread, about)) for c in components)
+        later = any(d.field == "long_run_volatility" for d in group)
+        if name == "volatility" and "initial_volatility" not in by_field and not later:
+            start = to_coordinate("initial_volatility", from_coordinate(name, _double(centre)))
+            components = tuple(
+                _set(c, INITIAL_VOLATILITY, float(start), max(spread, about)) for c in components
+            )
         new = float(getattr(components[0].regime, name))
         for d in group:
             overrides.append(
@@ -62,9 +67,17 @@ def apply_overrides(
                 )
             )
             if d.clamped:
-                quote = text.quote(d.start, d.end)
-                warnings.append(f'"{quote}" is outside what {name} can be; {d.value:g} was used.')
+                quote, times = text.quote(d.start, d.end), ""
+                if d.field == "volatility_factor":
+                    times = " times the present one"
+                warnings.append(
+                    f'"{quote}" is outside what {name} can be; {d.value:g}{times} was used.'
+                )
     return components, tuple(overrides), warnings
+
+
+def _double(value: float) -> torch.Tensor:
+    return torch.tensor(value, dtype=torch.float64)
 
 
 def _mean_regime(components: tuple[Component, ...]) -> Regime:

@@ -17,6 +17,7 @@ from parfait.semantic.ontology.coverage import UNSURE_BELOW, Coverage
 from parfait.semantic.ontology.directives import read_directives, read_drawdowns
 from parfait.semantic.ontology.frames import Frame, read_frames
 from parfait.semantic.ontology.lexicon import effects, lexicon
+from parfait.semantic.ontology.limits import hold
 from parfait.semantic.ontology.mixture import scenarios
 from parfait.semantic.ontology.naming import component, neutral_component, prior_component
 from parfait.semantic.ontology.normalise import Text, normalise
@@ -79,7 +80,8 @@ class OntologyReader:
                 frame.asset = "stock" if asset == "stock" else "equity"
         now = Present.of(asset, context)
         whole = Said.of(parsed, frames, directives, drawdowns)
-        notes = list(text.warnings)
+        impossible = hold(text, frames)
+        notes = [*text.warnings, *impossible]
         stretches = read_stretches(parsed, words)
         said = divide(whole, stretches)
         unknown = [x for x, s in zip(said, stretches, strict=True) if not x.understood]
@@ -91,6 +93,8 @@ class OntologyReader:
             )
         if len(said) < 2 or unknown or whole.coverage.foreign:
             said = [whole]
+        if impossible or any(d.clamped for d in directives):
+            said = [replace(part, coverage=part.coverage.doubted()) for part in said]
         parts, overrides = [], ()
         for part, stretch in zip(said, stretches or [None], strict=False):
             components, own, more = _read_part(text, part, now)
@@ -154,6 +158,8 @@ def _components(
     if lost > 0:
         built.append(prior_component(now, lost))
     built = [b for b in built if b.weight > 0] or [prior_component(now, 1.0)]
+    if now.trend is None and any("trend" in effects()["events"][f.event] for f in frames):
+        warnings.append("No history tells which way the trend goes; it was read as none.")
     return normalise_weights(built), warnings
 
 
@@ -183,8 +189,7 @@ def _conditions(
             found.append(Condition("terminal", f.level, f.horizon, True, quote))
         elif f.move is not None:
             move = abs(f.move) * (1 if outcome > 0 else -1)
-            if move > -1:
-                found.append(Condition("terminal", move, f.horizon, False, quote))
+            found.append(Condition("terminal", move, f.horizon, False, quote))
     return tuple(found)
 
 
