@@ -94,9 +94,10 @@ class JsonModule(lightning.LightningModule):
         longest = max(len(ids) for ids in data.examples.ids + data.held.ids)
         most = positions(self.design)
         if most is not None and longest > most:
-            what = "model.small.positions" if self.design.base is None else "another model.base"
+            what = f"model.small.positions={2 * longest}"
             raise UserError(
-                f"the longest example has {longest} tokens, the model {most} positions; give {what}"
+                f"the longest example has {longest} tokens, the model {most} positions; give "
+                f"{what if self.design.base is None else 'another model.base'}"
             )
 
     def training_step(self, batch: CompletionBatch, batch_idx: int) -> Tensor:

@@ -25,6 +25,7 @@ CONFIG, HEAD, BACKBONE, ADAPTER = (
     "adapter",
 )
 TOKENIZER, BASE = "tokenizer", "base"
+DTYPES = ("float32", "bfloat16", "float16")
 TUNINGS = ("lora", "full", "frozen")
 
 
@@ -87,7 +88,7 @@ class Design:
     def __post_init__(self) -> None:
         if self.tuning not in TUNINGS:
             raise UserError(f"model.tuning={self.tuning} must be one of {', '.join(TUNINGS)}")
-        if self.dtype not in ("float32", "bfloat16", "float16"):
+        if self.dtype not in DTYPES:
             raise UserError(f"model.dtype={self.dtype} must be float32, bfloat16 or float16")
         if self.base is None and self.tuning != "full":
             raise UserError(

@@ -76,7 +76,15 @@ def load_speaker(
     Raises:
         UserError: there is no such model, or its files do not fit each other.
     """
-    folder = Path(where)
+    try:
+        return _loaded(Path(where), where, revision, dtype, trained)
+    except UserError as error:  # the settings of the reader have other names than the model's
+        raise UserError(str(error).replace("model.base=", "semantic.base=")) from error
+
+
+def _loaded(
+    folder: Path, where: str | Path, revision: str | None, dtype: str | None, trained: bool
+) -> Speaker:
     told = _marker(folder)
     if told is None:
         if (folder / CONFIG).is_file():
@@ -90,10 +98,7 @@ def load_speaker(
                 "model=qwen2_lora model.target=json, or give semantic.base"
             )
         design = Design(str(where), revision, dtype=dtype or "float32")
-        try:
-            model = backbone(design, pretrained=True, speaks=True)
-        except UserError as error:
-            raise UserError(str(error).replace("model.base=", "semantic.base=")) from error
+        model = backbone(design, pretrained=True, speaks=True)
         return Speaker(_still(model), load_tokenizer(where, revision), design)
     try:
         parts = dict(told["design"])

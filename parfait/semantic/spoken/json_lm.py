@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from parfait.semantic.lm.devices import moved
+from parfait.semantic.lm.model import DTYPES
 from parfait.semantic.lm.prompt import conversation
 from parfait.semantic.lm.reader import model_folder
 from parfait.semantic.lm.speaker import fingerprint, load_speaker, rows
@@ -56,6 +57,8 @@ class JsonReader(SpokenReader):
                 "model.target=json, or semantic.base, name or folder of a causal language model"
             )
         require("semantic.max_tokens", max_tokens, 1)
+        if dtype not in (None, *DTYPES):
+            raise UserError(f"semantic.dtype={dtype} must be {', '.join(DTYPES)} or null")
         where = str(model_folder(run)) if run is not None else str(base)
         if dtype is None and run is None and not device.startswith("cpu"):
             dtype = "bfloat16"
@@ -72,9 +75,10 @@ class JsonReader(SpokenReader):
         """The model's answer, by the grammar unless it is off."""
         if self.grammar is None:
             return self._free(asked)
+        ids, limit = self._question(asked)
         with self._one:
             answer = self.grammar.begin()
-            _by_grammar(self.model, self._ids(asked), answer, self.max_tokens, self.device)
+            _by_grammar(self.model, ids, answer, limit, self.device)
         return Said(answer.text, whole=answer.done)
 
     def complete(self, asked: list[dict[str, str]]) -> str:
@@ -99,16 +103,24 @@ class JsonReader(SpokenReader):
         return fingerprint(self.where, self.revision)
 
     def _free(self, asked: list[dict[str, str]]) -> Said:
+        ids, limit = self._question(asked)
+        end = self.tokenizer.eos_token_id
         with self._one:
-            ids = self._ids(asked)
-            end, limit = self.tokenizer.eos_token_id, self.max_tokens
             said = _likeliest(self.model, ids, end, limit, self.device)
         whole = bool(said) and said[-1] == end
         text = self.tokenizer.decode(said[:-1] if whole else said, skip_special_tokens=False)
         return Said(text, whole)
 
-    def _ids(self, asked: list[dict[str, str]]) -> list[int]:
-        return conversation(self.tokenizer, asked)
+    def _question(self, asked: list[dict[str, str]]) -> tuple[list[int], int]:
+        """Tokens of the prompt, and how many may follow."""
+        ids = conversation(self.tokenizer, asked)
+        room = getattr(self.model.config, "max_position_embeddings", len(ids) + self.max_tokens)
+        if room <= len(ids):
+            raise UserError(
+                f"{self.who} has room for {room} tokens, and the question has {len(ids)}; give a "
+                "model with more positions"
+            )
+        return ids, min(self.max_tokens, room - len(ids))
 
 
 def _by_grammar(model: Any, asked: list[int], answer: Answering, limit: int, device: str) -> None:

@@ -147,11 +147,14 @@ class OpenAIReader(SpokenReader):
         key = os.environ.get(KEY, "").strip()
         if not key and self.host == OFFICIAL:
             raise UserError(f"semantic=openai needs a key; set the environment variable {KEY}")
+        if not (key.isascii() and key.isprintable()):
+            raise UserError(f"the key in {KEY} holds characters that no key has; copy it again")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         problem, pause = "", self.wait
         for attempt in range(self.retries + 1):
             if attempt:
                 time.sleep(pause)
+            deadline = time.monotonic() + self.timeout
             try:
                 with self._client().stream(
                     "POST", f"{self.base_url}/chat/completions", json=body, headers=headers
@@ -159,11 +162,13 @@ class OpenAIReader(SpokenReader):
                     raw = b""
                     for part in response.iter_bytes():
                         raw += part
+                        if time.monotonic() > deadline:  # of httpx it is that of every part
+                            raise httpx.ReadTimeout("it takes too long")
                         if len(raw) > MAX_ANSWER:
                             raise UserError(f"{self.host} sent more than {MAX_ANSWER} bytes")
                     status, told = response.status_code, response.headers.get("retry-after")
             except httpx.TimeoutException:
-                problem = f"it was silent for {self.timeout:g} s"
+                problem = f"it was not done within {self.timeout:g} s"
             except httpx.HTTPError as error:
                 problem = f"the connection failed ({type(error).__name__})"
             else:

@@ -200,12 +200,13 @@ def to_text(told: RegimeDistribution, reading: str = "") -> str:
     number is the nearest whole one within its bounds, probabilities are whole percent that sum to
     100. The likeliest ``MAX_SCENARIOS`` are told, none below half a percent, the prior as a
     baseline. What the schema does not know is lost: correlations, the variance process,
-    conditions, phases.
+    conditions, phases. What was read is by default the name of the likeliest scenario.
     """
     likely = sorted(told.components, key=lambda c: -c.weight)[:MAX_SCENARIOS]
     percent = _whole([c.weight for c in likely], 100)
     scenarios = [_row(c, p) for c, p in zip(likely, percent, strict=True) if p > 0]
-    data = {"reading": _cut(reading or "As told.", "reading"), "scenarios": scenarios}
+    read = reading or likely[0].name or "As told."
+    data = {"reading": _cut(read, "reading"), "scenarios": scenarios}
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
