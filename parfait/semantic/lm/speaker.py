@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from parfait.semantic.lm.model import (
     ADAPTER,
     CONFIG,
+    TOKENIZER,
     Design,
     Small,
     backbone,
@@ -48,11 +49,17 @@ def save_speaker(
 ) -> None:
     """Writes a trained model: its adapter, or all of it as transformers reads it, with its
     tokenizer and ``MARKER``, the last file.
+
+    The tokenizer lies apart: beside a configuration transformers takes it for that of the
+    architecture, which cuts a text otherwise than one that was learnt. That of a base lies beside
+    it too, for other programs.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder / ADAPTER if design.tuning == "lora" else folder)
-    tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(folder / TOKENIZER)
+    if design.base is not None and design.tuning == "full":
+        tokenizer.save_pretrained(folder)
     told = {
         "format": FORMAT,
         "task": TRAINED,
@@ -111,7 +118,7 @@ def _loaded(
             load_adapter(model, folder / ADAPTER)
         else:
             model = backbone(Design(str(folder), dtype=design.dtype), True, speaks=True)
-        return Speaker(_still(model), load_tokenizer(folder), design, str(told["task"]))
+        return Speaker(_still(model), load_tokenizer(folder / TOKENIZER), design, str(told["task"]))
     except UserError:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

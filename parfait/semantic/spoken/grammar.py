@@ -111,16 +111,20 @@ class Answering:
                 allowed[token] = in_order(b'"' + name + tail + piece)
         return allowed
 
-    def take(self, token: int) -> list[int]:
-        """Writes a token, and those that must follow it; all of them."""
-        written, more = [], [token]
-        while more:
-            if not self._matcher.consume_tokens(more):
-                raise RuntimeError(f"the grammar refused a token: {self._matcher.get_error()}")
-            self._said += self._grammar.tokens.decode_bytes(more)
-            written += more
-            more = [] if self.done else self._matcher.compute_ff_tokens()
-        return written
+    def take(self, token: int) -> None:
+        """Writes a token."""
+        if not self._matcher.consume_token(token):
+            raise RuntimeError(f"the grammar refused a token: {self._matcher.get_error()}")
+        self._said += self._grammar.tokens.decode_bytes([token])
+
+    def forced(self) -> list[int]:
+        """Writes the tokens about which there is no choice, such as the rest of a key."""
+        found: list[int] = []
+        while not self.done and (more := self._matcher.compute_ff_tokens()):
+            for token in more:
+                self.take(token)
+            found += more
+        return found
 
 
 def in_order(text: bytes) -> bool:

@@ -124,10 +124,14 @@ class JsonReader(SpokenReader):
 
 
 def _by_grammar(model: Any, asked: list[int], answer: Answering, limit: int, device: str) -> None:
-    """Writes ``answer``; what the grammar leaves no choice about costs no step of its own."""
+    """Writes ``answer``, the likeliest allowed token at a time; the model is not asked where the
+    grammar leaves no choice.
+    """
     step, feed, count = _Steps(model, device), asked, 0
     while not answer.done and count < limit:
-        feed = answer.take(answer.best(step(feed)))
+        token = answer.best(step(feed))
+        answer.take(token)
+        feed = [token, *answer.forced()]
         count += len(feed)
 
 
