@@ -80,7 +80,7 @@ class JsonModule(lightning.LightningModule):
             log.info("%s: %s.", base, needs.sentence())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.net = backbone(self.design, pretrained=True, speaks=True)
+            self.net = backbone(self.design, pretrained=True, speaks=True).train()
 
     def setup(self, stage: str) -> None:
         """Refuses data of another kind, a tokenizer that does not fit and examples too long."""

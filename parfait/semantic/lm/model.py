@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,9 @@ def backbone(design: Design, pretrained: bool, speaks: bool = False) -> Any:
         target_modules=list(design.modules),
         task_type="CAUSAL_LM" if speaks else "FEATURE_EXTRACTION",
     )
-    return get_peft_model(base, adapters)
+    with warnings.catch_warnings():  # of a name that transformers gave up, in peft's own code
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
+        return get_peft_model(base, adapters)
 
 
 def base_config(design: Design) -> Any:
