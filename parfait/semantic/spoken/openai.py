@@ -71,13 +71,8 @@ class OpenAIReader(SpokenReader):
         self.model, self.base_url, self.temperature = model, base_url.rstrip("/"), temperature
         self.max_tokens, self.timeout, self.retries = max_tokens, timeout, retries
         self.wait, self.schema, self.strict = wait, schema, strict
-        self.host = parts.hostname
+        self.host = self.who = parts.hostname
         self._local = threading.local()
-
-    @property
-    def who(self) -> str:
-        """The server."""
-        return self.host
 
     def ask(self, asked: list[dict[str, str]]) -> Said:
         """The model's answer, by the schema where the server knows it.
