@@ -213,7 +213,7 @@ def _answer(reader: Reader, example: Example) -> RegimeDistribution:
     """One answer; a reader that fell back to the prior has given none."""
     found = reader.read(example.text, example.context)
     if all(c.slot == "prior" for c in found.components):
-        told = found.warnings[0] if found.warnings else "the prior"
+        told = found.warnings[-1] if found.warnings else "the prior"
         raise UserError(f"no reading: {told}")
     return found
 

@@ -24,6 +24,7 @@ class Reader(Protocol):
 _READERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ontology": ("ontology.reader", "OntologyReader", {}),
     "student": ("lm.reader", "LanguageModelReader", {"source": "student"}),
+    "json_lm": ("spoken.json_lm", "JsonReader", {}),
     "openai": ("spoken.openai", "OpenAIReader", {}),
     "qwen2": ("lm.reader", "LanguageModelReader", {"source": "qwen2"}),
 }

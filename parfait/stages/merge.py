@@ -18,7 +18,7 @@ def merge(cfg: DictConfig) -> float:
 
     Returns:
         The largest difference between the answers of both models to a few instructions, in prior
-        sd; merging rounds once per weight.
+        sd, or in a logit where they answer in JSON; merging rounds once per weight.
 
     Raises:
         UserError: the run holds no adapter, or the merged model answers otherwise.
@@ -29,10 +29,15 @@ def merge(cfg: DictConfig) -> float:
     require("tolerance", settings.tolerance, 0.0)
     console = Console()
     with run_guard(cfg, "merge") as folder:
+        from parfait.semantic.lm.json_merge import merge_speaker
         from parfait.semantic.lm.merge import merge_run
+        from parfait.semantic.lm.reader import model_folder
+        from parfait.semantic.lm.speaker import is_speaker
 
-        apart = merge_run(settings.run, folder / "model", settings.tolerance)
-        log.info("largest difference %.3g prior sd", apart, extra={"file_only": True})
-    console.print(f"Both answer alike within {apart:.2g} prior sd.", highlight=False)
+        speaks = is_speaker(model_folder(settings.run))
+        make, unit = (merge_speaker, "in a logit") if speaks else (merge_run, "prior sd")
+        apart = make(settings.run, folder / "model", settings.tolerance)
+        log.info("largest difference %.3g %s", apart, unit, extra={"file_only": True})
+    console.print(f"Both answer alike within {apart:.2g} {unit}.", highlight=False)
     console.print(Text(f"Model: {folder / 'model'}"), soft_wrap=True)
     return apart

@@ -36,7 +36,7 @@ SCHEMAS = {
     "evaluate": EvaluateConfig,
 }
 # Readers that cannot do without a setting of the user, and what they say.
-NEEDY = {"openai": "semantic.model", "qwen2": "semantic.run"}
+NEEDY = {"json_lm": "semantic.base", "openai": "semantic.model", "qwen2": "semantic.run"}
 GROUPS = {g: options for g, options in config_groups().items() if g not in ("hydra", "local")}
 
 

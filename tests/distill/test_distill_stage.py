@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from parfait.stages.distill import distill
 from parfait.utils.errors import UserError
 from parfait.utils.paths import conf_dir
 from tests.distill.test_answers import Flaky
+from tests.semantic.server import Reply, said, serving
+from tests.semantic.test_spoken import answer, scenario
 
 ROOT = Path(__file__).parents[2]
 FILES = ("examples.parquet", "dataset.json", "README.md")
@@ -203,6 +206,29 @@ def test_the_price_may_be_asked_for_without_a_model_and_nothing_else(tmp_path: P
     distill(config(tmp_path / "out", "teacher=openai", "dry_run=true"))
     with pytest.raises(UserError, match=r"needs teacher\.reader\.model"):
         distill(config(tmp_path / "out", "teacher=openai"))
+
+
+def test_over_the_wire_what_never_validates_is_asked_again_counted_and_not_learnt(
+    tmp_path: Path,
+) -> None:
+    def refused(request: dict[str, Any]) -> bool:
+        return sum(request["messages"][1]["content"].encode()) % 4 == 0
+
+    def reply(request: dict[str, Any]) -> Reply:
+        return said(answer(scenario(mood="bad")) if refused(request) else answer())
+
+    with serving(reply) as server:
+        reader = ["+teacher.reader.model=m", f"+teacher.reader.base_url='{server.url}'"]
+        quick = ["teacher=openai", "teacher.wait=0", "teacher.retries=1", "n=20"]
+        distill(config(tmp_path / "out", *quick, *reader))
+        bad = Counter(r["messages"][1]["content"] for r in server.requests if refused(r))
+    told = [json.loads(x) for x in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert 0 < len(told) < 20
+    assert sum(bad.values()) == len(told) * 2 * 2  # two attempts, each with one more by the reason
+    assert all("scenarios.0.mood" in r["reason"] and r["attempts"] == 2 for r in told)
+    assert not {r["text"] for r in told} & {e.text for e in read_examples(tmp_path / "out")}
+    card = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert card["thrown_away"] == {"rejected": len(told)}
 
 
 def test_a_dry_run_asks_nobody_and_leaves_no_folder(

@@ -4,16 +4,25 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = tuple[int, dict[str, str], bytes] | float
+
+@dataclass(frozen=True)
+class Raw:
+    """A reply that writes to the connection itself."""
+
+    write: Callable[[Any], None]
+
+
+Reply = tuple[int, dict[str, str], bytes] | float | Raw
 
 
 class Server:
-    """Answers request number n by ``replies[min(n, last)]``: (status, headers, body), or seconds
-    to stay silent. What came in is kept.
+    """Answers request number n by ``replies[min(n, last)]``: (status, headers, body), seconds to
+    stay silent, or what it writes. What came in is kept.
     """
 
     def __init__(self, replies: list[Reply | Callable[[dict[str, Any]], Reply]]) -> None:
@@ -35,6 +44,19 @@ def failed(status: int, message: str = "no", **headers: str) -> Reply:
     return status, headers, json.dumps({"error": {"message": message}}).encode()
 
 
+def dripping(out: Any) -> None:
+    """An answer that never comes to its end, a byte at a time."""
+    out.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+    for _ in range(40):
+        out.write(b" ")
+        time.sleep(0.05)
+
+
+def torn(out: Any) -> None:
+    """An answer of which the connection loses the end."""
+    out.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b"{")
+
+
 @contextmanager
 def serving(*replies: Reply | Callable[[dict[str, Any]], Reply]) -> Iterator[Server]:
     """The server on a free port of this machine, while the context lasts."""
@@ -53,6 +75,11 @@ def serving(*replies: Reply | Callable[[dict[str, Any]], Reply]) -> Iterator[Ser
                 reply = reply(server.requests[-1])
             if isinstance(reply, float):
                 time.sleep(reply)
+                self.close_connection = True
+                return
+            if isinstance(reply, Raw):
+                with suppress(OSError):  # nobody listens any more
+                    reply.write(self.wfile)
                 self.close_connection = True
                 return
             status, headers, body = reply

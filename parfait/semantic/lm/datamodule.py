@@ -65,6 +65,8 @@ class DistilledDataModule(lightning.LightningDataModule):
         UserError: a number out of bounds; a folder without examples is found in ``setup``.
     """
 
+    target = "mixture"  # what the examples are told as; see ``parfait.semantic.lm.target``
+
     def __init__(
         self,
         path: str | None,
@@ -103,13 +105,20 @@ class DistilledDataModule(lightning.LightningDataModule):
             raise UserError(f"{self.path} has no examples to train on and to validate with")
         held = held[:: max(1, -(-len(held) // self.validation))]
         if self.base is None:
-            texts = (context_line(e.target.asset_class, e.context) + e.text for e in train)
-            self.tokenizer = learn_tokenizer(texts, self.vocabulary)
+            self.tokenizer = learn_tokenizer(self.texts(train), self.vocabulary)
         else:
             self.tokenizer = load_tokenizer(self.base, self.revision)
-        self.examples = Examples(self.tokenizer, train)
-        self.held = Examples(self.tokenizer, held)
+        self.examples = self.encoded(train)
+        self.held = self.encoded(held)
         self.plan = plan(self.examples, self.tokens, self.seed)
+
+    def texts(self, examples: Sequence[Example]) -> Iterator[str]:
+        """What a tokenizer is learnt from."""
+        return (context_line(e.target.asset_class, e.context) + e.text for e in examples)
+
+    def encoded(self, examples: Sequence[Example]) -> Any:
+        """The examples as ``plan`` and the loaders use them."""
+        return Examples(self.tokenizer, examples)
 
     def train_dataloader(self) -> DataLoader:
         """Every example once an epoch; starts where a resumed epoch stopped."""
@@ -123,6 +132,15 @@ class DistilledDataModule(lightning.LightningDataModule):
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """A batch moves as a whole."""
         return batch.to(device)
+
+
+def check_data(data: Any, target: str) -> None:
+    """``UserError`` unless ``data`` tells examples as a model of that target learns them."""
+    if not isinstance(data, DistilledDataModule) or data.target != target:
+        raise UserError(
+            f"this model learns from examples as {target}, not a {type(data).__name__}; give "
+            f"data=distilled data.target={target}"
+        )
 
 
 class Examples:

@@ -11,7 +11,7 @@ from parfait.semantic.lm.reader import model_folder
 from parfait.semantic.lm.tokens import load_tokenizer
 from parfait.utils.errors import UserError
 
-_ASKED = (
+ASKED = (
     "War breaks out",
     "The central bank unexpectedly raises rates by 50 bps",
     "央行意外降息50个基点",
@@ -48,7 +48,7 @@ def merge_run(run: str | Path, folder: str | Path, tolerance: float) -> float:
 
 def _answers(model: ScenarioModel, tokenizer: object) -> torch.Tensor:
     found = []
-    for text in _ASKED:
+    for text in ASKED:
         ids = encode(tokenizer, text, "equity", None)
         with torch.no_grad():
             told = model(torch.tensor([ids]), torch.tensor([len(ids)]))

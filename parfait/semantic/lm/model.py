@@ -1,6 +1,8 @@
 """``ScenarioModel``: a causal language model whose query tokens are read out as a mixture."""
 
 import json
+import sys
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ CONFIG, HEAD, BACKBONE, ADAPTER = (
     "adapter",
 )
 TOKENIZER, BASE = "tokenizer", "base"
+DTYPES = ("float32", "bfloat16", "float16")
 TUNINGS = ("lora", "full", "frozen")
 
 
@@ -86,7 +89,7 @@ class Design:
     def __post_init__(self) -> None:
         if self.tuning not in TUNINGS:
             raise UserError(f"model.tuning={self.tuning} must be one of {', '.join(TUNINGS)}")
-        if self.dtype not in ("float32", "bfloat16", "float16"):
+        if self.dtype not in DTYPES:
             raise UserError(f"model.dtype={self.dtype} must be float32, bfloat16 or float16")
         if self.base is None and self.tuning != "full":
             raise UserError(
@@ -110,7 +113,7 @@ class ScenarioModel(nn.Module):
     def __init__(self, design: Design, pretrained: bool = True) -> None:
         super().__init__()
         self.design = design
-        self.backbone = _backbone(design, pretrained)
+        self.backbone = backbone(design, pretrained)
         width = int(self.backbone.config.hidden_size)
         self.queries = nn.Parameter(torch.empty(N_SLOTS, width))
         nn.init.normal_(self.queries, std=0.02)
@@ -227,7 +230,7 @@ class ScenarioModel(nn.Module):
             if design.tuning == "full" and not whole:
                 model.backbone.load_state_dict(load_file(folder / BACKBONE))
             if design.tuning == "lora":
-                _load_adapter(model.backbone, folder / ADAPTER)
+                load_adapter(model.backbone, folder / ADAPTER)
         except UserError:
             raise
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -240,15 +243,21 @@ def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
-def _backbone(design: Design, pretrained: bool) -> Any:
-    """The network without its language head, with adapters where they are asked for."""
-    from transformers import AutoModel, Qwen2Config, Qwen2Model
+def backbone(design: Design, pretrained: bool, speaks: bool = False) -> Any:
+    """The network, with adapters where they are asked for; its language head only if it
+    ``speaks``.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM, Qwen2Config
     from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    auto: Any = AutoModelForCausalLM if speaks else AutoModel
 
     dtype = getattr(torch, design.dtype)
     if design.base is None:
         s = design.small
-        return Qwen2Model(
+        return auto.from_config(
             Qwen2Config(
                 vocab_size=s.vocabulary,
                 hidden_size=s.hidden,
@@ -261,11 +270,11 @@ def _backbone(design: Design, pretrained: bool) -> Any:
             )
         )
     if not pretrained:
-        return AutoModel.from_config(base_config(design))
+        return auto.from_config(base_config(design))
     logging.set_verbosity_error()  # a report of the language head that is left out, on purpose
     common = {"revision": design.revision or "main", "trust_remote_code": False}
     try:
-        base = AutoModel.from_pretrained(design.base, use_safetensors=True, dtype=dtype, **common)
+        base = auto.from_pretrained(design.base, use_safetensors=True, dtype=dtype, **common)
     except (OSError, ValueError) as error:
         raise _no_base(design, error) from error
     if design.tuning != "lora":
@@ -277,9 +286,11 @@ def _backbone(design: Design, pretrained: bool) -> Any:
         lora_alpha=design.alpha,
         lora_dropout=design.dropout,
         target_modules=list(design.modules),
-        task_type="FEATURE_EXTRACTION",
+        task_type="CAUSAL_LM" if speaks else "FEATURE_EXTRACTION",
     )
-    return get_peft_model(base, adapters)
+    with warnings.catch_warnings():  # of a name that transformers gave up, in peft's own code
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
+        return get_peft_model(base, adapters)
 
 
 def base_config(design: Design) -> Any:
@@ -305,7 +316,7 @@ def _no_base(design: Design, error: Exception) -> UserError:
     )
 
 
-def _load_adapter(backbone: Any, folder: Path) -> None:
+def load_adapter(backbone: Any, folder: Path) -> None:
     from peft import load_peft_weights, set_peft_model_state_dict
 
     told = set_peft_model_state_dict(backbone, load_peft_weights(str(folder), device="cpu"))

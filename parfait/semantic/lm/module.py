@@ -9,7 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from parfait.semantic.lm.datamodule import Batch, DistilledDataModule
+from parfait.semantic.lm.datamodule import Batch, check_data
 from parfait.semantic.lm.head import Mixture
 from parfait.semantic.lm.losses import (
     consistency_loss,
@@ -100,10 +100,7 @@ class ScenarioModule(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Refuses data that are no examples, and a tokenizer that does not fit."""
         data: Any = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if not isinstance(data, DistilledDataModule):
-            raise UserError(
-                f"this model learns from examples, not a {type(data).__name__}; give data=distilled"
-            )
+        check_data(data, "mixture")
         words, rows = len(data.tokenizer), int(self.net.backbone.config.vocab_size)
         if words > rows:
             raise UserError(f"the tokenizer has {words} tokens, the model {rows}; give data.base")

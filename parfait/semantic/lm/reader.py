@@ -7,9 +7,11 @@ import torch
 
 from parfait.regime import Component, MarketContext, RegimeDistribution
 from parfait.semantic.literal import obey, rules, understood
+from parfait.semantic.lm.devices import moved
 from parfait.semantic.lm.head import combine
 from parfait.semantic.lm.model import TOKENIZER, ScenarioModel
 from parfait.semantic.lm.prompt import encode
+from parfait.semantic.lm.speaker import is_speaker
 from parfait.semantic.lm.targets import from_units
 from parfait.semantic.lm.tokens import load_tokenizer
 from parfait.semantic.ontology.normalise import plain_sentences
@@ -54,7 +56,12 @@ class LanguageModelReader:
                 f"semantic={source} needs semantic.run, a run of train.py model=qwen2_lora"
             )
         folder = STUDENT if run is None else model_folder(run)
-        self.model = ScenarioModel.load(folder).to(device)
+        if is_speaker(folder):
+            raise UserError(
+                f"{run} was trained with model.target=json; read with semantic=json_lm "
+                "semantic.run=..."
+            )
+        self.model = moved(ScenarioModel.load(folder), device)
         self.tokenizer = load_tokenizer(folder / TOKENIZER)
         self.device, self.source = device, source
 

@@ -6,14 +6,12 @@ import os
 import random
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from parfait.regime import MarketContext, RegimeDistribution
-from parfait.semantic.literal import obey, rules, understood
-from parfait.semantic.spoken.prompt import VERSION, messages, prompt_hash
-from parfait.semantic.spoken.schema import components, json_schema, parse
+from parfait.semantic.spoken.prompt import VERSION, prompt_hash
+from parfait.semantic.spoken.reader import Said, SpokenReader
+from parfait.semantic.spoken.schema import json_schema
 from parfait.utils.errors import UserError, require
 
 KEY = "OPENAI_API_KEY"
@@ -23,7 +21,7 @@ _LATER = (408, 409, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0  # seconds that a server may ask for
 
 
-class OpenAIReader:
+class OpenAIReader(SpokenReader):
     """Reads by a language model behind ``base_url``.
 
     The key is read from the environment at every call; it is part of no setting, log, error or
@@ -73,69 +71,42 @@ class OpenAIReader:
         self.model, self.base_url, self.temperature = model, base_url.rstrip("/"), temperature
         self.max_tokens, self.timeout, self.retries = max_tokens, timeout, retries
         self.wait, self.schema, self.strict = wait, schema, strict
-        self.host = parts.hostname
+        self.host = self.who = parts.hostname
         self._local = threading.local()
 
-    def read(self, instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
-        """Asks the model, unless the text says nothing about a market.
-
-        Raises:
-            UserError: the instruction is not a string, the server cannot be used, or with
-                ``strict`` its answers do not validate.
-        """
-        by_rules = rules(instruction, context)
-        if not understood(by_rules):
-            return replace(by_rules, source=self.source)
-        asset = by_rules.asset_class
-        asked = messages(instruction, asset, context)
-        problem = ""
-        for _ in range(2):
-            said = self.complete(asked)
-            try:
-                answer = parse(said)
-            except UserError as error:
-                problem = str(error)
-                asked = [
-                    *asked,
-                    {"role": "assistant", "content": said[:4000]},
-                    {"role": "user", "content": f"{problem}. Answer again, by the schema."},
-                ]
-                continue
-            found = components(answer, asset, context)
-            return obey(found, instruction, context, by_rules, self.source)
-        if self.strict:
-            raise UserError(f"{self.host} gave no usable answer: {problem}")
-        warning = f"The language model gave no usable answer ({problem}); the prior was used."
-        silent = rules("", context)
-        return replace(
-            silent,
-            source=self.source,
-            confidence=0.0,
-            warnings=(*by_rules.warnings, warning),
-            asset_class=asset,
-        )
-
-    def complete(self, asked: list[dict[str, str]]) -> str:
-        """The text of the model's answer.
+    def ask(self, asked: list[dict[str, str]]) -> Said:
+        """The model's answer, by the schema where the server knows it.
 
         Raises:
             UserError: no key, no connection, a refusal, or an answer that is none.
         """
-        body: dict[str, Any] = {"model": self.model, "messages": asked}
-        body["max_completion_tokens" if self.host == OFFICIAL else "max_tokens"] = self.max_tokens
-        if self.temperature is not None:
-            body["temperature"] = self.temperature
+        body = self._body(asked)
         if self.schema:
             told = {"name": "scenarios", "strict": True, "schema": json_schema()}
             body["response_format"] = {"type": "json_schema", "json_schema": told}
         status, text = self._post(body)
         if status in (400, 422) and self.schema and "response_format" in text:
             self.schema = False
-            body.pop("response_format")
-            status, text = self._post(body)
-        if status != 200:
-            raise UserError(_refusal(status, text, self.host, self.model))
-        return self._content(text)
+            status, text = self._post(self._body(asked))
+        return self._said(status, text)
+
+    def complete(self, asked: list[dict[str, str]]) -> str:
+        """What the model says in free text.
+
+        Raises:
+            UserError: as ``ask``; also an answer that is empty or was cut off.
+        """
+        said = self._said(*self._post(self._body(asked)))
+        if not said.whole or not said.text:
+            raise UserError(f"the answer of {self.host} is empty or was cut off")
+        return said.text
+
+    def _body(self, asked: list[dict[str, str]]) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.model, "messages": asked}
+        body["max_completion_tokens" if self.host == OFFICIAL else "max_tokens"] = self.max_tokens
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        return body
 
     def describe(self) -> dict[str, str]:
         """What answers are kept under: the model and the prompt."""
@@ -144,7 +115,9 @@ class OpenAIReader:
     def __repr__(self) -> str:
         return f"OpenAIReader(model={self.model!r}, base_url={self.base_url!r})"
 
-    def _content(self, text: str) -> str:
+    def _said(self, status: int, text: str) -> Said:
+        if status != 200:
+            raise UserError(_refusal(status, text, self.host, self.model))
         try:
             choice = json.loads(text)["choices"][0]
             content, reason = choice["message"].get("content"), choice.get("finish_reason")
@@ -159,11 +132,8 @@ class OpenAIReader:
             raise UserError(
                 f"{self.host} does not speak the OpenAI protocol: its answer has no choices"
             ) from error
-        if reason == "length":
-            return str(content or "")[:200] + " ... (cut off; be shorter)"
-        if not isinstance(content, str) or not content.strip():
-            return "(an empty answer)"
-        return content
+        content = content.strip() if isinstance(content, str) else ""
+        return Said(content, whole=reason != "length")
 
     def _post(self, body: dict[str, Any]) -> tuple[int, str]:
         """Status and text, after as many attempts as it takes or are allowed."""
@@ -172,11 +142,14 @@ class OpenAIReader:
         key = os.environ.get(KEY, "").strip()
         if not key and self.host == OFFICIAL:
             raise UserError(f"semantic=openai needs a key; set the environment variable {KEY}")
+        if not (key.isascii() and key.isprintable()):
+            raise UserError(f"the key in {KEY} holds characters that no key has; copy it again")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         problem, pause = "", self.wait
         for attempt in range(self.retries + 1):
             if attempt:
                 time.sleep(pause)
+            deadline = time.monotonic() + self.timeout
             try:
                 with self._client().stream(
                     "POST", f"{self.base_url}/chat/completions", json=body, headers=headers
@@ -184,11 +157,13 @@ class OpenAIReader:
                     raw = b""
                     for part in response.iter_bytes():
                         raw += part
+                        if time.monotonic() > deadline:  # of httpx it is that of every part
+                            raise httpx.ReadTimeout("it takes too long")
                         if len(raw) > MAX_ANSWER:
                             raise UserError(f"{self.host} sent more than {MAX_ANSWER} bytes")
                     status, told = response.status_code, response.headers.get("retry-after")
             except httpx.TimeoutException:
-                problem = f"it was silent for {self.timeout:g} s"
+                problem = f"it was not done within {self.timeout:g} s"
             except httpx.HTTPError as error:
                 problem = f"the connection failed ({type(error).__name__})"
             else:

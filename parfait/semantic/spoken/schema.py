@@ -8,6 +8,7 @@ the interval that holds it with 80 %; in coordinates (``parfait.regime.fields``)
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ MAX_BYTES = 32_768  # of an answer
 MAX_SCENARIOS = 7  # and the prior
 _Z80 = 1.2815515655446004
 _LEAST_SD = 0.02
+# Characters of the texts in answers whose every token costs a pass through a model of one's own.
+SHORT = {"reading": 160, "rationale": 160, "name": 60}
 # Field -> what one unit of its whole number is worth.
 UNITS: dict[str, float] = {
     "drift": 0.01,
@@ -88,14 +91,11 @@ class Scenario(_Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> "Scenario":
-        for name, unit in UNITS.items():
-            told, field = getattr(self, name), field_named(name)
+        for name in UNITS:
+            told, (low, high) = getattr(self, name), whole_bounds(name)
             for value in (told.low, told.mid, told.high):
-                if not field.low - 1e-9 <= value * unit <= field.high + 1e-9:
-                    raise ValueError(
-                        f"{name} {value} must be within {field.low / unit:g} and "
-                        f"{field.high / unit:g}"
-                    )
+                if not low <= value <= high:
+                    raise ValueError(f"{name} {value} must be within {low} and {high}")
         return self
 
 
@@ -106,8 +106,19 @@ class Answer(_Strict):
     scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON schema of ``Answer`` without references: every key required, no other allowed."""
+def whole_bounds(name: str) -> tuple[int, int]:
+    """The least and the largest whole number that a field may be told as."""
+    field, unit = field_named(name), UNITS[name]
+    return math.ceil(field.low / unit - 1e-9), math.floor(field.high / unit + 1e-9)
+
+
+def json_schema(short: bool = False) -> dict[str, Any]:
+    """JSON schema of ``Answer`` without references: every key required, no other allowed, every
+    number within its bounds. That low, mid and high are in order is beyond such a schema.
+
+    Args:
+        short: texts no longer than ``SHORT``, and no scenario of probability 0.
+    """
     told = Answer.model_json_schema()
     parts = told.pop("$defs", {})
 
@@ -120,7 +131,18 @@ def json_schema() -> dict[str, Any]:
             return inlined(parts[node["$ref"].rpartition("/")[2]])
         return {k: inlined(v) for k, v in node.items() if k not in ("title", "description")}
 
-    return inlined(told)
+    schema = inlined(told)
+    parts = schema["properties"]["scenarios"]["items"]["properties"]
+    for name in UNITS:
+        low, high = whole_bounds(name)
+        bounded = {"type": "integer", "minimum": low, "maximum": high}
+        parts[name]["properties"] = dict.fromkeys(("low", "mid", "high"), bounded)
+    if short:
+        parts["probability"]["minimum"] = 1
+        for texts in (schema["properties"], parts):
+            for name in SHORT.keys() & texts.keys():
+                texts[name]["maxLength"] = SHORT[name]
+    return schema
 
 
 def parse(text: str) -> Answer:
@@ -174,28 +196,39 @@ def components(answer: Answer, asset: str, context: MarketContext | None) -> tup
 
 
 def to_text(told: RegimeDistribution, reading: str = "") -> str:
-    """A distribution as such an answer; what the schema does not know is lost (correlations, the
-    variance process, conditions, phases). The prior is told as a baseline.
+    """A distribution as such an answer, the inverse of ``components`` but for rounding: every
+    number is the nearest whole one within its bounds, probabilities are whole percent that sum to
+    100. The likeliest ``MAX_SCENARIOS`` are told, none below half a percent, the prior as a
+    baseline. What the schema does not know is lost: correlations, the variance process,
+    conditions, phases. What was read is by default the name of the likeliest scenario.
     """
-    scenarios, left = [], 100
-    shares = [c.weight for c in told.components]
-    percent = _whole(shares, 100)
-    for c, share in zip(told.components, percent, strict=True):
-        left -= share
-        row: dict[str, Any] = {
-            "rationale": (c.rationale or c.name)[:400],
-            "name": c.name[:80],
-            "slot": "baseline" if c.slot == "prior" else c.slot,
-            "probability": share,
-        }
-        for name, unit in UNITS.items():
-            j = FIELD_NAMES.index(name)
-            z = c.mean[j] + c.sd[j] * torch.tensor([-_Z80, 0.0, _Z80], dtype=torch.float64)
-            values = [round(v / unit) for v in from_coordinate(name, z).tolist()]
-            row[name] = dict(zip(("low", "mid", "high"), values, strict=True))
-        scenarios.append(row)
-    data = {"reading": reading or "As told.", "scenarios": scenarios[:MAX_SCENARIOS]}
-    return json.dumps(data, ensure_ascii=False)
+    likely = sorted(told.components, key=lambda c: -c.weight)[:MAX_SCENARIOS]
+    percent = _whole([c.weight for c in likely], 100)
+    scenarios = [_row(c, p) for c, p in zip(likely, percent, strict=True) if p > 0]
+    read = reading or likely[0].name or "As told."
+    data = {"reading": _cut(read, "reading"), "scenarios": scenarios}
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _row(c: Component, percent: int) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "rationale": _cut(c.rationale or c.name or c.slot, "rationale"),
+        "name": _cut(c.name or c.slot, "name"),
+        "slot": "baseline" if c.slot == "prior" else c.slot,
+        "probability": percent,
+    }
+    for name, unit in UNITS.items():
+        j, (least, most) = FIELD_NAMES.index(name), whole_bounds(name)
+        z = c.mean[j] + c.sd[j] * torch.tensor([-_Z80, 0.0, _Z80], dtype=torch.float64)
+        whole = [min(max(round(v / unit), least), most) for v in from_coordinate(name, z).tolist()]
+        row[name] = dict(zip(("low", "mid", "high"), whole, strict=True))
+    return row
+
+
+def _cut(text: str, name: str) -> str:
+    """At most so many characters, and none that JSON or UTF-8 cannot hold."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= SHORT[name] else text[: SHORT[name] - 1].rstrip() + "…"
 
 
 def _whole(shares: list[float], total: int) -> list[int]:
