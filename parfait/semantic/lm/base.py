@@ -1,6 +1,7 @@
 """The network below the head: a language model of transformers, with adapters where asked for."""
 
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from parfait.semantic.lm.design import Design
 from parfait.utils.errors import UserError
 
 
-def backbone(design: Design, pretrained: bool = True, speaks: bool = False) -> Any:
+def backbone(
+    design: Design, pretrained: bool = True, speaks: bool = False, restored: bool = False
+) -> Any:
     """The network, with adapters where they are asked for.
 
     Args:
         design: what it is made of.
         pretrained: load the base's weights; else only its architecture.
         speaks: with its language head.
+        restored: matrices of a quantized base become ordinary ones with the same entries.
 
     Raises:
         UserError: there is no such base, or quantization lacks its library.
@@ -30,9 +34,8 @@ def backbone(design: Design, pretrained: bool = True, speaks: bool = False) -> A
         return base
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
-    if design.quantization is not None:
-        # Before the adapters: it freezes every parameter that it finds.
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
+    if design.quantization is not None and restored:
+        base = base.dequantize()
     adapters = LoraConfig(
         r=design.rank,
         lora_alpha=design.alpha,
@@ -40,8 +43,14 @@ def backbone(design: Design, pretrained: bool = True, speaks: bool = False) -> A
         target_modules=list(design.modules),
         task_type="CAUSAL_LM" if speaks else "FEATURE_EXTRACTION",
     )
-    # Adapters of a base in half precision are kept in float32: small steps would be rounded away.
-    return get_peft_model(base, adapters, autocast_adapter_dtype=True)
+    with warnings.catch_warnings():
+        # peft asks transformers by a name that transformers will give up.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        if design.quantization is not None and not restored:
+            # Before the adapters: it freezes every parameter that it finds.
+            base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
+        # Adapters of a base in half precision are kept in float32, or small steps would be lost.
+        return get_peft_model(base, adapters, autocast_adapter_dtype=True)
 
 
 def _bare(design: Design, pretrained: bool, speaks: bool) -> Any:

@@ -1,6 +1,7 @@
 """``ScenarioModel``: a causal language model whose query tokens are read out as a mixture."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,20 @@ class ScenarioModel(nn.Module):
     Args:
         design: what it is made of.
         pretrained: load the base's weights; ``False`` for its architecture alone (weights follow),
-            ``None`` for no base at all: features are given to ``head``.
+            ``None`` for no base at all: features are given to ``answer``.
+        restored: matrices of a quantized base become ordinary ones with the same entries.
     """
 
-    def __init__(self, design: Design, pretrained: bool | None = True) -> None:
+    def __init__(
+        self, design: Design, pretrained: bool | None = True, restored: bool = False
+    ) -> None:
         super().__init__()
         self.design = design
         self.backbone: Any = None
         if pretrained is not None:
-            self.backbone = backbone(design, pretrained)
+            self.backbone = backbone(design, pretrained, restored=restored)
         config = base_config(design) if self.backbone is None else self.backbone.config
-        self.width = int(config.hidden_size)
+        self.width, self.vocabulary = int(config.hidden_size), int(config.vocab_size)
         self.queries = nn.Parameter(torch.empty(N_SLOTS, self.width))
         nn.init.normal_(self.queries, std=0.02)
         self.head = MixtureHead(self.features, design.hidden, design.ensemble)
@@ -68,6 +72,10 @@ class ScenarioModel(nn.Module):
     def extra(self) -> int:
         """Places for queries behind every prompt."""
         return 0 if self.design.tuning == "frozen" else N_SLOTS
+
+    def backbone_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters of the backbone by name, adapters included; none without a base."""
+        return ((n, p) for n, p in self.named_parameters() if n.startswith("backbone."))
 
     def forward(
         self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]
@@ -178,8 +186,8 @@ class ScenarioModel(nn.Module):
         write_files(folder, {CONFIG: json_bytes(told)})  # last: with it the model is whole
 
     @classmethod
-    def load(cls, folder: str | Path) -> "ScenarioModel":
-        """Reads what ``save`` wrote, in evaluation mode.
+    def load(cls, folder: str | Path, restored: bool = False) -> "ScenarioModel":
+        """Reads what ``save`` wrote, in evaluation mode; ``restored`` as in the constructor.
 
         Raises:
             UserError: a file is missing, or the files do not fit each other.
@@ -202,7 +210,7 @@ class ScenarioModel(nn.Module):
             if whole:
                 parts["base"] = str(folder / BASE)
             design = Design(**parts)
-            model = cls(design, pretrained=whole or design.tuning != "full")
+            model = cls(design, whole or design.tuning != "full", restored)
             state = load_file(folder / HEAD)
             model.queries.data.copy_(state.pop("queries"))
             model.head.load_state_dict({k.removeprefix("head."): v for k, v in state.items()})

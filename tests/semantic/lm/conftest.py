@@ -52,22 +52,31 @@ def tokenizer(examples: list[Example]) -> Any:
     return learn_tokenizer((e.text for e in examples), 600)
 
 
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
+def causal_model(folder: Path, tokenizer: Any, width: int) -> Path:
     """Random weights, as one would download a base: keys have fewer heads than queries."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=600,
-        hidden_size=32,
+        hidden_size=width,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        intermediate_size=64,
+        intermediate_size=2 * width,
         initializer_range=0.2,  # so that prompts differ and attention matters
     )
-    path = tmp_path_factory.mktemp("base")
-    Qwen2ForCausalLM(config).save_pretrained(path, safe_serialization=True)
-    tokenizer.save_pretrained(path)
-    return path
+    Qwen2ForCausalLM(config).save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
+    return causal_model(tmp_path_factory.mktemp("base"), tokenizer, 32)
+
+
+@pytest.fixture(scope="session")
+def wide_base(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
+    """Wide enough for blocks of 64 weights in 4 bits."""
+    return causal_model(tmp_path_factory.mktemp("wide"), tokenizer, 128)
