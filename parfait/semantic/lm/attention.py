@@ -1,7 +1,7 @@
 """Causal attention of rows that are padded on the right, and of packed rows, without any mask.
 
-A real token of a row that is padded on the right never looks at a pad, since all pads come after it;
-in a packed row every prompt is a sequence of its own. So neither needs a mask, and the fastest
+A real token of a row that is padded on the right never looks at a pad, since all pads come after
+it; in a packed row every prompt is a sequence of its own. So neither needs a mask, and the fastest
 kernels, which know only "causal", apply to both.
 """
 
@@ -77,7 +77,8 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, packed: Packed, scaling: float | No
     grouped: dict[str, Any] = {"enable_gqa": True} if _asks_for_groups() else {}
     q, k, v = (x.contiguous() for x in (q, k, v))
     told = (packed.bounds, packed.bounds, longest, longest)
-    return varlen_attn(q, k, v, *told, scale=scaling, window_size=(-1, 0), **grouped)
+    out = varlen_attn(q, k, v, *told, scale=scaling, window_size=(-1, 0), **grouped)
+    return out if isinstance(out, Tensor) else out[0]
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,17 @@ def backbone(
     base = _bare(design, pretrained, speaks)
     if not speaks:  # one that speaks has a cache, and masks to match
         attention.use(base)
-    if design.tuning != "lora" or not pretrained:
-        return base
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-
     if design.quantization is not None and restored:
         base = base.dequantize()
+    if design.tuning != "lora" or not pretrained:
+        return base
+    return adapted(base, replace(design, quantization=None) if restored else design, speaks)
+
+
+def adapted(base: Any, design: Design, speaks: bool = False) -> Any:
+    """A network with adapters, which start without any effect; all else is frozen."""
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
     adapters = LoraConfig(
         r=design.rank,
         lora_alpha=design.alpha,
@@ -46,7 +52,7 @@ def backbone(
     with warnings.catch_warnings():
         # peft asks transformers by a name that transformers will give up.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-        if design.quantization is not None and not restored:
+        if design.quantization is not None:
             # Before the adapters: it freezes every parameter that it finds.
             base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
         # Adapters of a base in half precision are kept in float32, or small steps would be lost.

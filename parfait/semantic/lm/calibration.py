@@ -15,9 +15,7 @@ LEVELS = (0.5, 0.8, 0.95)
 BINS = 10
 
 
-def pit(
-    told: list[Mixture], draws: Float[Tensor, "batch n d"]
-) -> Float[Tensor, "batch n fields"]:
+def pit(told: list[Mixture], draws: Float[Tensor, "batch n d"]) -> Float[Tensor, "batch n fields"]:
     """Probability integral transform of draws under the equal mixture of several heads.
 
         F_j(u) = mean_h sum_k w_hk Phi((u_j - m_hkj) / s_hkj)

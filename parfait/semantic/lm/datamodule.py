@@ -47,10 +47,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """On a device."""
-        moved = (self.ids.to(device), self.lengths.to(device), self.target.to(device))
-        features = None if self.features is None else self.features.to(device)
-        rows = (x.to(device) for x in (self.pairs, self.fields, self.same))
-        return Batch(*moved, *rows, features)
+        return Batch(
+            self.ids.to(device),
+            self.lengths.to(device),
+            self.target.to(device),
+            self.pairs.to(device),
+            self.fields.to(device),
+            self.same.to(device),
+            None if self.features is None else self.features.to(device),
+        )
 
 
 class DistilledDataModule(lightning.LightningDataModule):
@@ -263,7 +268,9 @@ class _Planned(Dataset):
         if number >= len(self.batches):
             raise IndexError(number)
         rows = self.batches[number]
-        return self.examples.batch(rows, packing=True) if self.packing else self.examples.batch(rows)
+        return (
+            self.examples.batch(rows, packing=True) if self.packing else self.examples.batch(rows)
+        )
 
 
 class _Order(Sampler[int]):

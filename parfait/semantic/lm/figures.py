@@ -20,7 +20,9 @@ def calibration_figure(found: Calibration) -> Any:
     for name, row in zip(FIELDS, density, strict=True):
         left.stairs(row, edges, label=name)
     left.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
-    left.set(title="where draws of the teacher fall", xlabel="PIT", ylabel="density", ylim=(0, None))
+    left.set(
+        title="where draws of the teacher fall", xlabel="PIT", ylabel="density", ylim=(0, None)
+    )
     left.legend(fontsize=6, ncols=2)
     places = range(len(FIELDS))
     for level, row in zip(LEVELS, found.coverage().cpu().tolist(), strict=True):
@@ -34,5 +36,7 @@ def calibration_figure(found: Calibration) -> Any:
     share = count[held]
     right.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
     right.plot((mine[held] / share).tolist(), (theirs[held] / share).tolist(), "o-")
-    right.set(title="weights of slots", xlabel="predicted", ylabel="teacher", xlim=(0, 1), ylim=(0, 1))
+    right.set(
+        title="weights of slots", xlabel="predicted", ylabel="teacher", xlim=(0, 1), ylim=(0, 1)
+    )
     return figure

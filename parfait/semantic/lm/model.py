@@ -103,18 +103,24 @@ class ScenarioModel(nn.Module):
         if self.design.tuning == "frozen":
             with torch.no_grad():
                 return self.pooled(ids, lengths)[:, None].expand(-1, N_SLOTS, -1)
+        states, places = self.states(ids, lengths)
+        return states[places].float()
+
+    def states(
+        self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "*places d"], tuple[Tensor, ...]]:
+        """Last hidden states of prompts with their queries, and where the queries are."""
         embed = self.backbone.get_input_embeddings()
         if isinstance(ids, Packed):
-            places = ids.query_places()
+            places: tuple[Tensor, ...] = (ids.query_places(),)
             row = embed(ids.ids).clone()
             row[places] = self.queries.to(row.dtype)
-            return self._states(ids, inputs_embeds=row[None])[places].float()
+            return self._states(ids, inputs_embeds=row[None]), places
         rows = torch.arange(len(ids), device=ids.device)[:, None]
-        places = lengths[:, None] + torch.arange(N_SLOTS, device=ids.device)
+        places = (rows, lengths[:, None] + torch.arange(N_SLOTS, device=ids.device))
         whole = embed(torch.cat([ids, ids.new_zeros(len(ids), N_SLOTS)], dim=1)).clone()
-        whole[rows, places] = self.queries.to(whole.dtype)
-        state = self._states(None, lengths + N_SLOTS, inputs_embeds=whole)
-        return state[rows, places].float()
+        whole[places] = self.queries.to(whole.dtype)
+        return self._states(None, lengths + N_SLOTS, inputs_embeds=whole), places
 
     def pooled(
         self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]

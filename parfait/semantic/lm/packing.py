@@ -48,8 +48,14 @@ class Packed:
 
     def to(self, device: torch.device | str) -> "Packed":
         """On a device."""
-        parts = (self.ids, self.positions, self.bounds, self.cells)
-        return Packed(*(p.to(device, non_blocking=True) for p in parts), self.longest, self.extra)
+        return Packed(
+            self.ids.to(device),
+            self.positions.to(device),
+            self.bounds.to(device),
+            self.cells.to(device),
+            self.longest,
+            self.extra,
+        )
 
     def query_places(self) -> Int64[Tensor, "prompts extra"]:
         """Where the queries of each prompt are."""

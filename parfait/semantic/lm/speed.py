@@ -26,7 +26,7 @@ def prepare(backbone: Any, compile: bool, checkpointing: bool) -> None:
 
 def layers_of(backbone: Any) -> Any:
     """The decoder layers, below adapters or not."""
-    return backbone.get_base_model().layers if hasattr(backbone, "peft_config") else backbone.layers
+    return getattr(backbone, "get_base_model", lambda: backbone)().layers
 
 
 def optimizer_of(

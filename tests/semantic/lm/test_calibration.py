@@ -1,4 +1,4 @@
-"""Counts of calibration: right where teacher and student are one, and they say which way it errs."""
+"""Counts of calibration: right where teacher and student are one; they say which way it errs."""
 
 from dataclasses import replace
 from pathlib import Path

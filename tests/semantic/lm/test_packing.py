@@ -141,7 +141,7 @@ def test_processes_share_an_epoch_and_a_resumed_one_goes_on(
 
     shares = [numbers(rank, 0) for rank in range(world)]
     assert len({len(s) for s in shares}) == 1  # or a process would wait for ever
-    assert sorted(set(sum(shares, []))) == list(range(len(data.plan)))
+    assert sorted({k for share in shares for k in share}) == list(range(len(data.plan)))
     assert sum(len(s) for s in shares) < len(data.plan) + world
     assert numbers(0, 1) == shares[0][together:]
     steps = -(-len(shares[0]) // together)

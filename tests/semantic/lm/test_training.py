@@ -1,4 +1,4 @@
-"""Training as a user runs it: resumed = uninterrupted, checkpoints without the base, cheap steps."""
+"""Training as a user runs it: resumed = uninterrupted, checkpoints without the base."""
 
 import json
 import os
@@ -66,7 +66,9 @@ def test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one(
     folder: Path, base: Path, tmp_path: Path, more: list[str]
 ) -> None:
     train(settings(folder, base, tmp_path / "whole", *more))
-    half = settings(folder, base, tmp_path / "cut", *more, "callbacks.last_checkpoint.save_top_k=-1")
+    half = settings(
+        folder, base, tmp_path / "cut", *more, "callbacks.last_checkpoint.save_top_k=-1"
+    )
     train(half)
     kept = sorted((tmp_path / "cut" / "checkpoints").glob("0*.ckpt"))
     assert len(kept) == 2
@@ -237,9 +239,7 @@ def test_a_few_steps_in_bfloat16_on_a_card(folder: Path, base: Path, tmp_path: P
     run = tmp_path / "run"
     more = ["trainer=gpu", "model.dtype=bfloat16", "data.packing=true", "trainer.max_epochs=3"]
     value = train(settings(folder, base, run, *more))
-    untrained = train(
-        settings(folder, base, tmp_path / "none", *more, "optim.optimizer.lr=0.0")
-    )
+    untrained = train(settings(folder, base, tmp_path / "none", *more, "optim.optimizer.lr=0.0"))
     assert value < untrained - 0.3
     adapter = load_file(run / "model" / "adapter" / "adapter_model.safetensors")
     assert {v.dtype for v in adapter.values()} == {torch.float32}
