@@ -42,6 +42,8 @@ def attend(
     Args:
         packed: the prompts of the single row; ``None`` for one prompt per row.
     """
+    # Under autocast rotations leave queries and keys in float32; values are in the right type.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if packed is None:
         out = _causal(query, key, value, scaling)
         return out.transpose(1, 2).contiguous(), None

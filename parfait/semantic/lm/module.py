@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
 from parfait.semantic.lm.base import base_config, require_quantization
@@ -141,6 +142,12 @@ class ScenarioModule(lightning.LightningModule):
             raise UserError(f"the tokenizer has {words} tokens, the model {rows}; give data.base")
         if data.packing and self.net.backbone is not None:
             self.net.require_packing()
+        types = {p.dtype for p in self.net.parameters()}
+        if isinstance(self.trainer.strategy, FSDPStrategy) and len(types) > 1:
+            raise UserError(
+                "trainer=fsdp shards weights of one type: give model.dtype=float32 and "
+                "model.quantization=null, or trainer=ddp with the whole base on every card"
+            )
         if self.net.backbone is None and data.examples.features is None:
             self._read_once(data)
 
@@ -228,9 +235,12 @@ class ScenarioModule(lightning.LightningModule):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What is trained: a base that stays as it is can be had again."""
         state = super().state_dict(*args, **kwargs)
-        fixed = {f"net.{n}" for n, p in self.net.backbone_parameters() if not p.requires_grad}
-        kept = {f"net.{n}" for n, p in self.net.backbone_parameters() if p.requires_grad}
-        if fixed:  # a quantized matrix has more entries than its parameter
+        below = {
+            f"net.{n.replace('_fsdp_wrapped_module.', '')}": p.requires_grad
+            for n, p in self.net.backbone_parameters()
+        }
+        kept = {name for name, trained in below.items() if trained}
+        if len(kept) < len(below):  # a quantized matrix has more entries than its parameter
             state = {
                 k: v for k, v in state.items() if not k.startswith("net.backbone.") or k in kept
             }

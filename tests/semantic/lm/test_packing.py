@@ -170,6 +170,37 @@ def test_attention_of_another_kind_is_left_alone_and_refuses_packing(base: Path)
     assert torch.allclose(by_masks.mean, ours.mean, atol=1e-5)
 
 
+def test_the_kernel_for_sequences_is_told_of_every_prompt(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in that computes what the kernel is documented to, sequence by sequence."""
+    from torch.nn.attention import varlen
+    from torch.nn.functional import scaled_dot_product_attention
+
+    def kernel(
+        q: Any, k: Any, v: Any, ends: Any, _: Any, most: int, __: int, *, scale: float, **kw: Any
+    ) -> Any:
+        assert kw["window_size"] == (-1, 0)  # causal
+        assert most >= int(ends.diff().max())
+        assert ends.dtype == torch.int32
+        parts = []
+        for a, b in zip(ends.tolist(), ends[1:].tolist(), strict=False):
+            one = (x[a:b].transpose(0, 1) for x in (q, k, v))
+            told = {"is_causal": True, "scale": scale, "enable_gqa": q.shape[1] != k.shape[1]}
+            parts.append(scaled_dot_product_attention(*one, **told).transpose(0, 1))
+        return torch.cat(parts)
+
+    model = model_of(base, "full")
+    packed = Packed.of(prompts(torch.Generator().manual_seed(5)), N_SLOTS)
+    lengths = packed.bounds.diff().long() - N_SLOTS
+    with torch.no_grad():
+        by_rows = model.read(packed, lengths)
+        monkeypatch.setattr(attention, "_has_kernel", lambda q, v: True)
+        monkeypatch.setattr(varlen, "varlen_attn", kernel)
+        by_kernel = model.read(packed, lengths)
+    assert torch.allclose(by_rows, by_kernel, atol=1e-5)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_packed_is_padded_on_a_card(

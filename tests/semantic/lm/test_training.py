@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from lightning.pytorch.strategies import FSDPStrategy
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from parfait.semantic.examples import Example
@@ -22,6 +25,7 @@ from parfait.semantic.lm.model import ScenarioModel
 from parfait.semantic.lm.speed import layers_of, optimizer_of, prepare
 from parfait.stages.train import train
 from parfait.utils.errors import UserError
+from parfait.utils.instantiate import check, instantiate
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -232,6 +236,19 @@ def test_two_processes_train_one_model(folder: Path, base: Path, tmp_path: Path)
     (single,) = sorted((alone / "checkpoints").glob("0*.ckpt"))[-1:]
     assert steps == 2 * -(-torch.load(single, weights_only=True)["global_step"] // 4)
     assert ScenarioModel.load(run / "model")
+
+
+def test_sharded_training_composes_and_refuses_weights_of_two_types(
+    folder: Path, base: Path, tmp_path: Path
+) -> None:
+    made = settings(folder, base, tmp_path / "run", "trainer=fsdp", "model.dtype=bfloat16")
+    assert made.trainer.strategy == "fsdp"
+    check(OmegaConf.to_container(made.trainer, resolve=True), "trainer")
+    module, data = instantiate(made.model), instantiate(made.data)
+    data.setup("fit")
+    module.trainer = SimpleNamespace(strategy=FSDPStrategy(), datamodule=data)
+    with pytest.raises(UserError, match=r"model\.dtype=float32"):
+        module.setup("fit")
 
 
 @pytest.mark.gpu
