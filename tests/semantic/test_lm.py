@@ -373,7 +373,7 @@ def test_the_estimate_of_memory_counts_the_parameters_and_grows_with_the_batch(b
     matrices = [p for n, p in model.backbone.named_parameters() if "lora" not in n and p.dim() == 2]
     assert told.parameters == sum(p.numel() for p in matrices)
     assert estimate(design, base_config(design), 8192).activations == 2 * told.activations
-    assert "24 GB" in told.sentence()
+    assert "cards of 24, 80" in told.sentence()
     # 7.07 billion without the language head: Qwen2-7B fits a card of 80 GB with batches of 4096.
     large = SimpleNamespace(
         vocab_size=152064,

@@ -96,6 +96,7 @@ class CompletionDataModule(DistilledDataModule):
     """Batches of prompts with answers of about so many tokens; see ``DistilledDataModule``."""
 
     target = "json"
+    packs = False
 
     def texts(self, examples: Sequence[Example]) -> Iterator[str]:
         """What a tokenizer is learnt from."""

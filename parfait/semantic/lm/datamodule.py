@@ -7,12 +7,14 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from parfait.regime import FIELD_NAMES
 from parfait.semantic.examples import Example, read_examples
+from parfait.semantic.lm.packing import Packed
 from parfait.semantic.lm.prompt import context_line, encode
-from parfait.semantic.lm.targets import SlotTargets, slot_targets
+from parfait.semantic.lm.targets import N_SLOTS, SlotTargets, slot_targets
 from parfait.semantic.lm.tokens import learn_tokenizer, load_tokenizer
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
@@ -26,30 +28,40 @@ class Batch:
     """Prompts, what a teacher made of them, and which of them belong together.
 
     Args:
-        ids: padded on the right with 0.
+        ids: padded on the right with 0, or packed.
         lengths: tokens.
         target: of the teacher.
         pairs: rows (high, low) of contrast pairs.
         fields: the coordinate in which high has more than low.
         same: rows (a, b) that say the same.
+        features: of the prompts, where a frozen base has read them before.
     """
 
-    ids: Tensor
+    ids: Tensor | Packed
     lengths: Tensor
     target: SlotTargets
     pairs: Tensor
     fields: Tensor
     same: Tensor
+    features: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """On a device."""
-        moved = (self.ids.to(device), self.lengths.to(device), self.target.to(device))
-        return Batch(*moved, *(x.to(device) for x in (self.pairs, self.fields, self.same)))
+        return Batch(
+            self.ids.to(device),
+            self.lengths.to(device),
+            self.target.to(device),
+            self.pairs.to(device),
+            self.fields.to(device),
+            self.same.to(device),
+            None if self.features is None else self.features.to(device),
+        )
 
 
 class DistilledDataModule(lightning.LightningDataModule):
-    """Batches of about so many tokens, sorted by length so that little is padding; the two halves
-    of a contrast pair always meet in one batch. Their order is a function of seed and epoch.
+    """Batches of about so many tokens; the two halves of a contrast pair always meet in one batch.
+    Their order is a function of seed and epoch, and every process of a distributed training has
+    batches of its own.
 
     Args:
         path: folder of ``parfait distill``.
@@ -57,6 +69,8 @@ class DistilledDataModule(lightning.LightningDataModule):
         revision: of the base.
         vocabulary: tokens of a tokenizer that is learnt.
         tokens: of a batch, about.
+        packing: prompts end to end in one row, in random company; else rows that are padded, of
+            prompts that are near each other in length.
         validation: examples of the split ``val`` at most.
         limit: training examples at most; ``None`` for all.
         seed: of the order.
@@ -66,6 +80,7 @@ class DistilledDataModule(lightning.LightningDataModule):
     """
 
     target = "mixture"  # what the examples are told as; see ``parfait.semantic.lm.target``
+    packs = True  # whether ``packing`` is known to the examples
 
     def __init__(
         self,
@@ -74,6 +89,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         revision: str | None = None,
         vocabulary: int = 4096,
         tokens: int = 4096,
+        packing: bool = False,
         validation: int = 1000,
         limit: int | None = None,
         seed: int = 0,
@@ -86,6 +102,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         require("data.validation", validation, 1)
         self.path, self.base, self.revision = path, base, revision
         self.vocabulary, self.tokens, self.validation = vocabulary, tokens, validation
+        self.packing = packing and self.packs
         self.limit, self.seed = limit, seed
         self.tokenizer: Any = None
         self.ready = False
@@ -110,7 +127,7 @@ class DistilledDataModule(lightning.LightningDataModule):
             self.tokenizer = load_tokenizer(self.base, self.revision)
         self.examples = self.encoded(train)
         self.held = self.encoded(held)
-        self.plan = plan(self.examples, self.tokens, self.seed)
+        self.plan = plan(self.examples, self.tokens, self.seed, self.packing)
 
     def texts(self, examples: Sequence[Example]) -> Iterator[str]:
         """What a tokenizer is learnt from."""
@@ -122,12 +139,14 @@ class DistilledDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Every example once an epoch; starts where a resumed epoch stopped."""
-        return DataLoader(_Planned(self.examples, self.plan), None, sampler=_Order(self))
+        known = _Planned(self.examples, self.plan, self.packing)
+        return DataLoader(known, None, sampler=_Order(self))
 
     def val_dataloader(self) -> DataLoader:
         """The held-out examples, always in the same batches."""
-        batches: Any = _Planned(self.held, plan(self.held, self.tokens, 0))
-        return DataLoader(batches, batch_size=None)
+        batches = plan(self.held, self.tokens, 0, self.packing)
+        known: Any = _Planned(self.held, batches, self.packing)
+        return DataLoader(known, batch_size=None)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """A batch moves as a whole."""
@@ -144,10 +163,15 @@ def check_data(data: Any, target: str) -> None:
 
 
 class Examples:
-    """Token ids and targets of examples, and which of them are pairs."""
+    """Token ids and targets of examples, and which of them are pairs.
+
+    Attributes:
+        features: what a frozen base made of the prompts, (examples, d), once it has read them.
+    """
 
     def __init__(self, tokenizer: Any, examples: Sequence[Example]) -> None:
         self.examples = list(examples)
+        self.features: Tensor | None = None
         self.ids = [
             torch.tensor(encode(tokenizer, e.text, e.target.asset_class, e.context))
             for e in self.examples
@@ -164,12 +188,11 @@ class Examples:
                     by_pair[e.pair] = len(self.units)
                 self.units.append([i])
 
-    def batch(self, rows: Sequence[int]) -> Batch:
+    def batch(self, rows: Sequence[int], packing: bool = False) -> Batch:
         """The examples of those numbers."""
-        lengths = torch.tensor([len(self.ids[i]) for i in rows])
-        ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
-        for k, i in enumerate(rows):
-            ids[k, : len(self.ids[i])] = self.ids[i]
+        prompts = [self.ids[i] for i in rows]
+        lengths = torch.tensor([len(p) for p in prompts])
+        ids = Packed.of(prompts, N_SLOTS) if packing else pad_sequence(prompts, batch_first=True)
         groups: dict[str, list[int]] = {}
         for k, i in enumerate(rows):
             if self.examples[i].pair:
@@ -190,15 +213,18 @@ class Examples:
             torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
             torch.tensor(fields, dtype=torch.int64),
             torch.tensor(same, dtype=torch.int64).reshape(-1, 2),
+            None if self.features is None else self.features[torch.tensor(rows)],
         )
 
 
-def plan(examples: Examples, tokens: int, seed: int) -> list[list[int]]:
-    """Batches of at most ``tokens`` tokens with their padding (one unit at least), of units that
-    are near each other in length.
+def plan(examples: Examples, tokens: int, seed: int, packing: bool = False) -> list[list[int]]:
+    """Batches of at most ``tokens`` tokens (one unit at least): with their padding, of units that
+    are near each other in length; with packing, of units as they come and with their queries.
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, "plan"))
     order = torch.randperm(len(examples.units), generator=generator).tolist()
+    if packing:
+        return _packed_plan(examples, order, tokens)
     longest = [max(len(examples.ids[i]) for i in unit) for unit in examples.units]
     mean = sum(longest) / max(len(longest), 1)
     pool = max(1, int(_POOL * tokens / mean))
@@ -216,11 +242,24 @@ def plan(examples: Examples, tokens: int, seed: int) -> list[list[int]]:
     return found
 
 
+def _packed_plan(examples: Examples, order: list[int], tokens: int) -> list[list[int]]:
+    found: list[list[int]] = []
+    room = 0
+    for unit in (examples.units[u] for u in order):
+        cost = sum(len(examples.ids[i]) + N_SLOTS for i in unit)
+        if cost > room or not found:
+            found.append([])
+            room = tokens
+        found[-1] += unit
+        room -= cost
+    return found
+
+
 class _Planned(Dataset):
     """Batches by their number in the plan."""
 
-    def __init__(self, examples: Examples, batches: list[list[int]]) -> None:
-        self.examples, self.batches = examples, batches
+    def __init__(self, examples: Examples, batches: list[list[int]], packing: bool) -> None:
+        self.examples, self.batches, self.packing = examples, batches, packing
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -228,22 +267,35 @@ class _Planned(Dataset):
     def __getitem__(self, number: int) -> Batch:
         if number >= len(self.batches):
             raise IndexError(number)
-        return self.examples.batch(self.batches[number])
+        rows = self.batches[number]
+        return (
+            self.examples.batch(rows, packing=True) if self.packing else self.examples.batch(rows)
+        )
 
 
 class _Order(Sampler[int]):
-    """Numbers of an epoch's batches."""
+    """Numbers of this process's batches of an epoch: every process takes its turn in one shuffled
+    order, which begins anew where it does not suffice for all.
+    """
 
     def __init__(self, data: DistilledDataModule) -> None:
         self.data = data
 
     def __len__(self) -> int:
-        return len(self.data.plan)
+        world = self.data.trainer.world_size if self.data.trainer else 1
+        return -(-len(self.data.plan) // world)
 
     def __iter__(self) -> Iterator[int]:
-        trainer = self.data.trainer
-        done = trainer.global_step * trainer.accumulate_grad_batches if trainer else 0
-        epoch, first = divmod(done, len(self))
+        trainer, batches = self.data.trainer, len(self.data.plan)
+        rank, world, together = 0, 1, 1
+        if trainer:
+            rank, world = trainer.global_rank, trainer.world_size
+            together = trainer.accumulate_grad_batches
+        # An epoch ends with a step, whether or not its last batches are as many as the others.
+        steps = -(-len(self) // together)
+        epoch, done = divmod(trainer.global_step if trainer else 0, steps)
         seed = derive_seed(self.data.seed, "order", epoch)
         generator = torch.Generator().manual_seed(seed)
-        yield from torch.randperm(len(self), generator=generator).tolist()[first:]
+        order = torch.randperm(batches, generator=generator).tolist()
+        for k in range(done * together, len(self)):
+            yield order[(k * world + rank) % batches]

@@ -1,15 +1,20 @@
 """How much memory a training needs, told before any weight is loaded."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from parfait.semantic.lm.model import Design
+from parfait.semantic.lm.design import Design
 
 CARDS = (24, 80, 96, 141)  # GB
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+# Of a weight of a quantized matrix: nf4 has 4 bits, and scales of 64 weights in 8 bits, which have
+# scales of 256 in 32 bits (Dettmers et al. 2023, section 3); int8 has one scale per row.
+_QUANTIZED = {"nf4": 0.5 + 1 / 64 + 4 / (64 * 256), "int8": 1.0}
 _STATE = 16  # bytes of a trained parameter: float32 weight, gradient and two moments
 _WORK = 1.7  # what is kept for the backward pass beside the tensors counted below
 _RESERVE = 2.0  # GB: context, fragmentation
+_LEAST = 1024  # tokens of a batch; fewer leave a card idle
 _GB = 1e9
 
 
@@ -23,6 +28,7 @@ class Estimate:
         activations: of a batch, kept for the backward pass.
         parameters: of the base.
         trainable: of them or of the adapters.
+        lighter: by card that this exceeds, the settings that fit it, if any do.
     """
 
     weights: float
@@ -30,6 +36,7 @@ class Estimate:
     activations: float
     parameters: int
     trainable: int
+    lighter: tuple[tuple[int, str | None], ...] = ()
 
     @property
     def total(self) -> float:
@@ -38,29 +45,45 @@ class Estimate:
 
     def sentence(self) -> str:
         """What a person reads before the weights are loaded."""
-        fits = [f"{card} GB" for card in CARDS if card >= self.total]
-        where = f"fits cards of {', '.join(fits)}" if fits else f"fits no card of {CARDS[-1]} GB"
+        fits = [f"{card}" for card in CARDS if card >= self.total]
+        where = f"fits cards of {', '.join(fits)} GB" if fits else "fits no card"
+        others = [
+            f"; a card of {card} GB needs {how}" if how else f"; a card of {card} GB is too small"
+            for card, how in self.lighter
+        ]
         return (
-            f"{self.parameters / 1e9:.2f} billion parameters, {self.trainable / 1e6:.1f} million "
-            f"trained: about {self.total:.1f} GB (weights {self.weights:.1f}, training "
-            f"{self.trained:.1f}, activations {self.activations:.1f}); {where}"
+            f"{_count(self.parameters)} parameters, {_count(self.trainable)} trained: "
+            f"about {self.total:.1f} GB (weights {self.weights:.1f}, training "
+            f"{self.trained:.1f}, activations {self.activations:.1f}); {where}{''.join(others)}"
         )
 
 
-def estimate(design: Design, config: Any, tokens: int) -> Estimate:
+def _count(n: int) -> str:
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if n >= size:
+            return f"{n / size:.2f} {word}"
+    return f"{n:,}"
+
+
+def estimate(
+    design: Design, config: Any, tokens: int, checkpointing: bool = False, advice: bool = True
+) -> Estimate:
     """An estimate by arithmetic, not a measurement.
 
-        weights      = bytes x parameters
+        weights      = bytes x embeddings + bytes of the quantization x matrices
         trained      = 16 x (rank (in + out) over adapted layers, or all parameters)
         activations  = 1.7 x bytes x tokens x layers (6 h + 2 k + 3 i)
 
-    with hidden size h, key-value size k and intermediate size i; no gradient checkpointing. With
-    ``frozen`` tuning nothing is kept for a backward pass.
+    with hidden size h, key-value size k and intermediate size i. Gradient checkpointing keeps h
+    per layer, and all of one layer. With ``frozen`` tuning nothing is kept for a backward pass.
+    Packed or padded, a batch has as many tokens; of padded ones fewer are words.
 
     Args:
         design: what is trained.
         config: of the base, as transformers knows it.
         tokens: of a batch.
+        checkpointing: activations are computed again in the backward pass.
+        advice: say what would fit the cards that this does not.
     """
     h, i, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     head = getattr(config, "head_dim", None) or h // config.num_attention_heads
@@ -74,15 +97,53 @@ def estimate(design: Design, config: Any, tokens: int) -> Estimate:
         "up_proj": (h, i),
         "down_proj": (i, h),
     }
-    parameters = config.vocab_size * h + layers * sum(a * b for a, b in shapes.values())
+    embeddings = config.vocab_size * h
+    matrices = layers * sum(a * b for a, b in shapes.values())
+    parameters = embeddings + matrices
     adapters = sum(design.rank * sum(shapes[m]) for m in design.modules if m in shapes)
     trainable = {"lora": layers * adapters, "full": parameters, "frozen": 0}[design.tuning]
     width = _BYTES[design.dtype]
-    kept = 0 if design.tuning == "frozen" else tokens * layers * (6 * h + 2 * k + 3 * i)
-    return Estimate(
-        parameters * width / _GB,
+    kept = _QUANTIZED.get(design.quantization or "", width)
+    layer = _WORK * (6 * h + 2 * k + 3 * i)
+    states = layers * h + layer if checkpointing else layers * layer
+    states = 0 if design.tuning == "frozen" else states
+    found = Estimate(
+        (embeddings * width + matrices * kept) / _GB,
         trainable * _STATE / _GB,
-        _WORK * width * kept / _GB,
+        width * tokens * states / _GB,
         parameters,
         trainable,
     )
+    if not advice:
+        return found
+    small = [card for card in CARDS if card < found.total]
+    ways = list(_lighter(design, tokens, checkpointing)) if small else []
+    totals = [(how, estimate(d, config, n, again, False).total) for how, (d, n, again) in ways]
+    fitting = ((card, next((how for how, gb in totals if gb <= card), None)) for card in small)
+    return replace(found, lighter=tuple(fitting))
+
+
+def _lighter(
+    design: Design, tokens: int, checkpointing: bool
+) -> Iterator[tuple[str, tuple[Design, int, bool]]]:
+    """Settings that need less, those that cost the least first: words and what they mean."""
+    ways: list[tuple[list[str], Design]] = [([], design)]
+    if design.tuning == "full":
+        ways = [(["model.tuning=lora"], replace(design, tuning="lora"))] if design.base else ways
+    small = [
+        ([*told, "model.quantization=nf4"], replace(d, quantization="nf4"))
+        for told, d in ways
+        if d.tuning != "full" and d.quantization != "nf4"
+    ]
+    for told, changed in [*ways, *small]:
+        for again in sorted({checkpointing, True}):
+            fewer = tokens
+            while True:
+                words = [*told]
+                words += ["model.checkpointing=true"] if again and not checkpointing else []
+                words += [f"data.tokens={fewer}"] if fewer != tokens else []
+                if words:
+                    yield " ".join(words), (changed, fewer, again)
+                if fewer // 2 < _LEAST:
+                    break
+                fewer //= 2

@@ -29,13 +29,14 @@ def merge_run(run: str | Path, folder: str | Path, tolerance: float) -> float:
         UserError: the run holds no adapter, or the difference exceeds ``tolerance``.
     """
     source = model_folder(run)
-    model = ScenarioModel.load(source)
+    # Merged into 4 or 8 bits, adapters would be rounded away.
+    model = ScenarioModel.load(source, restored=True)
     if model.design.tuning != "lora":
         raise UserError(f"{source} holds no adapter: it was trained with {model.design.tuning!r}")
     tokenizer = load_tokenizer(source / TOKENIZER)
     before = _answers(model, tokenizer)
     model.backbone = model.backbone.merge_and_unload()
-    model.design = replace(model.design, tuning="full")
+    model.design = replace(model.design, tuning="full", quantization=None)
     apart = float((_answers(model, tokenizer) - before).abs().max())
     if not apart <= tolerance:
         raise UserError(

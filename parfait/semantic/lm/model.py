@@ -1,9 +1,8 @@
 """``ScenarioModel``: a causal language model whose query tokens are read out as a mixture."""
 
 import json
-import sys
-import warnings
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from parfait.semantic.lm import attention
+from parfait.semantic.lm.base import backbone, base_config, load_adapter
+from parfait.semantic.lm.design import Design, Small
 from parfait.semantic.lm.head import Mixture, MixtureHead
+from parfait.semantic.lm.packing import Packed
 from parfait.semantic.lm.targets import N_SLOTS
 from parfait.utils.errors import UserError
 from parfait.utils.files import json_bytes, write_files
@@ -26,142 +29,132 @@ CONFIG, HEAD, BACKBONE, ADAPTER = (
     "adapter",
 )
 TOKENIZER, BASE = "tokenizer", "base"
-DTYPES = ("float32", "bfloat16", "float16")
-TUNINGS = ("lora", "full", "frozen")
-
-
-@dataclass(frozen=True)
-class Small:
-    """A Qwen2 architecture that starts from random weights, for a student without a base.
-
-    Args:
-        vocabulary, hidden, layers, heads, key_value_heads, intermediate: of the network.
-        positions: tokens at most.
-    """
-
-    vocabulary: int = 4096
-    hidden: int = 128
-    layers: int = 3
-    heads: int = 4
-    key_value_heads: int = 2
-    intermediate: int = 384
-    positions: int = 512
-
-
-@dataclass(frozen=True)
-class Design:
-    """What a ``ScenarioModel`` is made of.
-
-    Args:
-        base: name or folder of a causal language model; ``None`` for a small one.
-        revision: of the base.
-        small: the architecture without a base.
-        tuning: ``lora`` trains adapters and queries, ``full`` everything, ``frozen`` the head.
-        rank, alpha, dropout: of LoRA (Hu et al. 2022).
-        modules: names of the layers that get adapters.
-        hidden, ensemble: units and number of the heads.
-        dtype: of the base's weights.
-
-    Raises:
-        UserError: an unknown tuning or type, or LoRA without a base.
-    """
-
-    base: str | None = None
-    revision: str | None = None
-    small: Small = Small()
-    tuning: str = "full"
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    modules: tuple[str, ...] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    )
-    hidden: int = 128
-    ensemble: int = 3
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.tuning not in TUNINGS:
-            raise UserError(f"model.tuning={self.tuning} must be one of {', '.join(TUNINGS)}")
-        if self.dtype not in DTYPES:
-            raise UserError(f"model.dtype={self.dtype} must be float32, bfloat16 or float16")
-        if self.base is None and self.tuning != "full":
-            raise UserError(
-                f"model.tuning={self.tuning} needs model.base, a causal language model; "
-                "random weights are trained in full"
-            )
 
 
 class ScenarioModel(nn.Module):
     """Prompt -> hidden states of eight query tokens, one per slot -> mixtures of several heads.
 
-    The queries follow the prompt at the end of every row, whatever its length, so padding is never
-    read out. With ``frozen`` tuning there are none: mean and last hidden state of the prompt are
-    the feature of every slot, which can be kept and never computed again.
+    The queries follow every prompt, whatever its length, so padding is never read out. With
+    ``frozen`` tuning there are none: mean and last hidden state of the prompt are the feature of
+    every slot, which can be kept and never computed again.
 
     Args:
         design: what it is made of.
-        pretrained: load the base's weights; else only its architecture (weights follow).
+        pretrained: load the base's weights; ``False`` for its architecture alone (weights follow),
+            ``None`` for no base at all: features are given to ``answer``.
+        restored: matrices of a quantized base become ordinary ones with the same entries.
     """
 
-    def __init__(self, design: Design, pretrained: bool = True) -> None:
+    def __init__(
+        self, design: Design, pretrained: bool | None = True, restored: bool = False
+    ) -> None:
         super().__init__()
         self.design = design
-        self.backbone = backbone(design, pretrained)
-        width = int(self.backbone.config.hidden_size)
-        self.queries = nn.Parameter(torch.empty(N_SLOTS, width))
+        self.backbone: Any = None
+        if pretrained is not None:
+            self.backbone = backbone(design, pretrained, restored=restored)
+        config = base_config(design) if self.backbone is None else self.backbone.config
+        self.width, self.vocabulary = int(config.hidden_size), int(config.vocab_size)
+        self.queries = nn.Parameter(torch.empty(N_SLOTS, self.width))
         nn.init.normal_(self.queries, std=0.02)
         self.head = MixtureHead(self.features, design.hidden, design.ensemble)
         if design.tuning == "frozen":
-            self.backbone.requires_grad_(False)
             self.queries.requires_grad_(False)
+            if self.backbone is not None:
+                self.backbone.requires_grad_(False)
 
     @property
     def features(self) -> int:
         """Numbers that the head reads of a slot."""
-        width = int(self.backbone.config.hidden_size)
-        return 2 * width if self.design.tuning == "frozen" else width
+        return 2 * self.width if self.design.tuning == "frozen" else self.width
+
+    @property
+    def extra(self) -> int:
+        """Places for queries behind every prompt."""
+        return 0 if self.design.tuning == "frozen" else N_SLOTS
+
+    def backbone_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters of the backbone by name, adapters included; none without a base."""
+        return ((n, p) for n, p in self.named_parameters() if n.startswith("backbone."))
 
     def forward(
-        self, ids: Int64[Tensor, "batch tokens"], lengths: Int64[Tensor, " batch"]
+        self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]
     ) -> list[Mixture]:
         """Mixtures of every head.
 
         Args:
-            ids: prompts, padded on the right with anything.
+            ids: prompts, padded on the right with anything, or packed.
             lengths: tokens of each.
+
+        Raises:
+            UserError: the prompts are packed and the base's attention is of a kind of its own.
         """
-        return self.head(self.read(ids, lengths))
+        return self.answer(self.read(ids, lengths))
+
+    def answer(self, features: Float[Tensor, "batch slots d"]) -> list[Mixture]:
+        """Mixtures of every head from features, in float32 whatever the backbone computes in."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.float())
 
     def read(
-        self, ids: Int64[Tensor, "batch tokens"], lengths: Int64[Tensor, " batch"]
+        self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]
     ) -> Float[Tensor, "batch slots d"]:
         """The feature of every slot."""
         if self.design.tuning == "frozen":
             with torch.no_grad():
-                return self._pooled(ids, lengths)
-        embed = self.backbone.get_input_embeddings()
-        rows = torch.arange(len(ids), device=ids.device)[:, None]
-        places = lengths[:, None] + torch.arange(N_SLOTS, device=ids.device)
-        whole = embed(torch.cat([ids, ids.new_zeros(len(ids), N_SLOTS)], dim=1)).clone()
-        whole[rows, places] = self.queries.to(whole.dtype)
-        seen = torch.arange(whole.shape[1], device=ids.device) < (lengths + N_SLOTS)[:, None]
-        state = self.backbone(inputs_embeds=whole, attention_mask=seen.long(), use_cache=False)
-        return state.last_hidden_state[rows, places].float()
+                return self.pooled(ids, lengths)[:, None].expand(-1, N_SLOTS, -1)
+        states, places = self.states(ids, lengths)
+        return states[places].float()
 
-    def _pooled(self, ids: Tensor, lengths: Tensor) -> Tensor:
+    def states(
+        self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "*places d"], tuple[Tensor, ...]]:
+        """Last hidden states of prompts with their queries, and where the queries are."""
+        embed = self.backbone.get_input_embeddings()
+        if isinstance(ids, Packed):
+            places: tuple[Tensor, ...] = (ids.query_places(),)
+            row = embed(ids.ids).clone()
+            row[places] = self.queries.to(row.dtype)
+            return self._states(ids, inputs_embeds=row[None]), places
+        rows = torch.arange(len(ids), device=ids.device)[:, None]
+        places = (rows, lengths[:, None] + torch.arange(N_SLOTS, device=ids.device))
+        whole = embed(torch.cat([ids, ids.new_zeros(len(ids), N_SLOTS)], dim=1)).clone()
+        whole[places] = self.queries.to(whole.dtype)
+        return self._states(None, lengths + N_SLOTS, inputs_embeds=whole), places
+
+    def pooled(
+        self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, "batch two_d"]:
+        """Mean and last hidden state of every prompt."""
+        if isinstance(ids, Packed):
+            return ids.pooled(self._states(ids, input_ids=ids.ids[None]).float())
         seen = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        state = self.backbone(input_ids=ids, attention_mask=seen.long(), use_cache=False)
-        hidden = state.last_hidden_state.float() * seen[..., None]
+        hidden = self._states(None, lengths, input_ids=ids).float() * seen[..., None]
         last = hidden[torch.arange(len(ids), device=ids.device), lengths - 1]
-        both = torch.cat([hidden.sum(1) / lengths[:, None], last], dim=-1)
-        return both[:, None].expand(-1, N_SLOTS, -1)
+        return torch.cat([hidden.sum(1) / lengths[:, None], last], dim=-1)
+
+    def _states(
+        self, packed: Packed | None, lengths: Tensor | None = None, **inputs: Tensor
+    ) -> Tensor:
+        """Last hidden states: (tokens, d) of a packed row, else (batch, tokens, d)."""
+        told: dict[str, Any] = {"use_cache": False}
+        if packed is not None:
+            self.require_packing()
+            told |= {"packed": packed, "position_ids": packed.positions[None]}
+        elif not attention.used(self.backbone):
+            (given,) = inputs.values()
+            places = torch.arange(given.shape[1], device=given.device)
+            told["attention_mask"] = (places < lengths[:, None]).long()  # pyright: ignore[reportOptionalSubscript]
+        state = self.backbone(**inputs, **told).last_hidden_state
+        return state if packed is None else state[0]
+
+    def require_packing(self) -> None:
+        """Raises ``UserError`` where the base's attention cannot take packed prompts."""
+        if not attention.used(self.backbone):
+            raise UserError(
+                f"the attention of {self.design.base} ({self.backbone.config.model_type}) cannot "
+                "take packed prompts; give data.packing=false"
+            )
 
     def trained(self) -> dict[str, Tensor]:
         """The weights that training changed, but those of adapters and of the whole backbone."""
@@ -199,8 +192,8 @@ class ScenarioModel(nn.Module):
         write_files(folder, {CONFIG: json_bytes(told)})  # last: with it the model is whole
 
     @classmethod
-    def load(cls, folder: str | Path) -> "ScenarioModel":
-        """Reads what ``save`` wrote, in evaluation mode.
+    def load(cls, folder: str | Path, restored: bool = False) -> "ScenarioModel":
+        """Reads what ``save`` wrote, in evaluation mode; ``restored`` as in the constructor.
 
         Raises:
             UserError: a file is missing, or the files do not fit each other.
@@ -223,7 +216,7 @@ class ScenarioModel(nn.Module):
             if whole:
                 parts["base"] = str(folder / BASE)
             design = Design(**parts)
-            model = cls(design, pretrained=whole or design.tuning != "full")
+            model = cls(design, whole or design.tuning != "full", restored)
             state = load_file(folder / HEAD)
             model.queries.data.copy_(state.pop("queries"))
             model.head.load_state_dict({k.removeprefix("head."): v for k, v in state.items()})
@@ -241,84 +234,3 @@ class ScenarioModel(nn.Module):
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-
-
-def backbone(design: Design, pretrained: bool, speaks: bool = False) -> Any:
-    """The network, with adapters where they are asked for; its language head only if it
-    ``speaks``.
-    """
-    from transformers import AutoModel, AutoModelForCausalLM, Qwen2Config
-    from transformers.utils import logging
-
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    auto: Any = AutoModelForCausalLM if speaks else AutoModel
-
-    dtype = getattr(torch, design.dtype)
-    if design.base is None:
-        s = design.small
-        return auto.from_config(
-            Qwen2Config(
-                vocab_size=s.vocabulary,
-                hidden_size=s.hidden,
-                num_hidden_layers=s.layers,
-                num_attention_heads=s.heads,
-                num_key_value_heads=s.key_value_heads,
-                intermediate_size=s.intermediate,
-                max_position_embeddings=s.positions,
-                tie_word_embeddings=True,
-            )
-        )
-    if not pretrained:
-        return auto.from_config(base_config(design))
-    logging.set_verbosity_error()  # a report of the language head that is left out, on purpose
-    common = {"revision": design.revision or "main", "trust_remote_code": False}
-    try:
-        base = auto.from_pretrained(design.base, use_safetensors=True, dtype=dtype, **common)
-    except (OSError, ValueError) as error:
-        raise _no_base(design, error) from error
-    if design.tuning != "lora":
-        return base
-    from peft import LoraConfig, get_peft_model
-
-    adapters = LoraConfig(
-        r=design.rank,
-        lora_alpha=design.alpha,
-        lora_dropout=design.dropout,
-        target_modules=list(design.modules),
-        task_type="CAUSAL_LM" if speaks else "FEATURE_EXTRACTION",
-    )
-    with warnings.catch_warnings():  # of a name that transformers gave up, in peft's own code
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
-        return get_peft_model(base, adapters)
-
-
-def base_config(design: Design) -> Any:
-    """The architecture of the base, as transformers knows it.
-
-    Raises:
-        UserError: there is no such base, or it cannot be had without a network.
-    """
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(
-            str(design.base), revision=design.revision or "main", trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise _no_base(design, error) from error
-
-
-def _no_base(design: Design, error: Exception) -> UserError:
-    return UserError(
-        f"model.base={design.base} cannot be loaded ({str(error).splitlines()[0]}); give a name or "
-        "a folder of a causal language model with safetensors"
-    )
-
-
-def load_adapter(backbone: Any, folder: Path) -> None:
-    from peft import load_peft_weights, set_peft_model_state_dict
-
-    told = set_peft_model_state_dict(backbone, load_peft_weights(str(folder), device="cpu"))
-    if told.unexpected_keys:
-        raise ValueError(f"the adapter holds {told.unexpected_keys[0]}, which the model lacks")

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from parfait.semantic.lm.design import DTYPES
 from parfait.semantic.lm.devices import moved
-from parfait.semantic.lm.model import DTYPES
 from parfait.semantic.lm.prompt import conversation
 from parfait.semantic.lm.reader import model_folder
 from parfait.semantic.lm.speaker import fingerprint, load_speaker, rows

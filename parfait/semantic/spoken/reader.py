@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from parfait.regime import MarketContext, RegimeDistribution
 from parfait.semantic.literal import obey, rules, understood
+from parfait.semantic.ontology.normalise import plain_sentences
 from parfait.semantic.spoken.prompt import messages
 from parfait.semantic.spoken.schema import components, parse
 from parfait.utils.errors import UserError
@@ -48,7 +49,7 @@ class SpokenReader:
         if not understood(by_rules):
             return replace(by_rules, source=self.source)
         asset = by_rules.asset_class
-        asked = messages(instruction, asset, context, self.task)
+        asked = messages(plain_sentences(instruction), asset, context, self.task)
         problem = ""
         for _ in range(_ATTEMPTS):
             said = self.ask(asked)
