@@ -8,7 +8,7 @@ Targets are the teacher's mixtures in units of the prior. Error: root mean squar
 six fields. NLL: of draws of the teacher's mixture. Sign: of the drift, where the teacher's differs
 from the prior's by a tenth of its sd. Rivals: the prior, the same architecture untrained, and a
 ridge on character n-grams (TF-IDF, 1 to 4) with the asset class beside them, whose Gaussian has the
-covariance of its residuals.
+covariance of what it misses in a tenth of its examples.
 """
 
 import argparse
@@ -17,14 +17,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from _common import Table, run, write_results  # pyright: ignore[reportImplicitRelativeImport]
-from scipy.sparse import hstack
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from parfait.regime.context import ASSET_CLASSES
+from parfait.evaluation.lessons import RidgePupil
+from parfait.metrics.functional.mixtures import Mixtures
 from parfait.regime.fields import INITIAL_VOLATILITY
-from parfait.semantic.examples import SPLITS, Example, read_examples
+from parfait.semantic.examples import SPLITS, read_examples
 from parfait.semantic.lm.datamodule import Examples, plan
 from parfait.semantic.lm.head import combine
 from parfait.semantic.lm.losses import draw, mixture_nll
@@ -35,7 +33,7 @@ from parfait.semantic.lm.tokens import load_tokenizer
 FIELDS = (0, 1, 2, 3, 5, 6)  # drift, volatility, jumps, reversion, Hurst
 DRAWS = 16
 MEANT = 0.1  # prior sd
-Told = tuple[Tensor, Tensor]  # means (n, 11), NLL (n,)
+Told = tuple[Tensor, Tensor]  # means (n, 10 or 11), NLL (n,)
 
 
 def main() -> None:
@@ -51,7 +49,7 @@ def main() -> None:
     student = ScenarioModel.load(folder)
     torch.manual_seed(0)
     untrained = ScenarioModel(student.design).eval()
-    ridge = NGrams(tokenizer, read_examples(args.examples, "train")[: args.ridge])
+    ridge = RidgePupil(read_examples(args.examples, "train")[: args.ridge])
     table = Table(
         "Students on held-out splits",
         ("split", "rows", "model", "error", "NLL", "sign of drift", "s.e."),
@@ -66,8 +64,8 @@ def main() -> None:
         rows: dict[str, Callable[[], Told]] = {
             "student": lambda k=known, d=draws: answers(student, k, d),
             "untrained": lambda k=known, d=draws: answers(untrained, k, d),
-            "n-gram ridge": lambda e=examples, d=draws: ridge.answers(e, d),
-            "prior only": lambda k=known, d=draws: normal(torch.zeros(len(k.ids), 11), d, None),
+            "n-gram ridge": lambda e=examples, d=draws: told_by(ridge(e).mixtures, d),
+            "prior only": lambda k=known, d=draws: told_by(prior(len(k.ids)), d),
         }
         for name, answer in rows.items():
             scores = judged(*answer(), known)
@@ -80,7 +78,7 @@ def main() -> None:
 def judged(mean: Tensor, nll: Tensor, known: Examples) -> tuple[float, float, float, float]:
     """Error, NLL, share of right signs and its standard error."""
     wanted = (known.target.weights[..., None] * known.target.mean).sum(1)
-    error = (mean - wanted)[:, FIELDS].square().mean().sqrt()
+    error = (mean[:, FIELDS] - wanted[:, FIELDS]).square().mean().sqrt()
     meant = wanted[:, 0].abs() > MEANT
     right = (mean[meant, 0].sign() == wanted[meant, 0].sign()).double()
     se = (float(right.mean()) * (1 - float(right.mean())) / max(len(right), 1)) ** 0.5
@@ -101,38 +99,15 @@ def answers(model: ScenarioModel, known: Examples, draws: Tensor) -> Told:
     return mean, nll
 
 
-def normal(mean: Tensor, draws: Tensor, root: Tensor | None) -> Told:
-    """Means and NLL of one Gaussian, of the prior's width where no root is given."""
-    d = INITIAL_VOLATILITY
-    root = torch.eye(d, dtype=torch.float64) if root is None else root
-    law = torch.distributions.MultivariateNormal(mean[:, None, :d].double(), scale_tril=root)
-    return mean.double(), -law.log_prob(draws[..., :d]).mean(1)
+def prior(n: int) -> Mixtures:
+    """The prior in its own units."""
+    zero = torch.zeros(n, INITIAL_VOLATILITY, dtype=torch.float64)
+    return Mixtures.normal(zero, torch.eye(INITIAL_VOLATILITY, dtype=torch.float64)[None])
 
 
-class NGrams:
-    """Ridge regression of the mean on character n-grams and the asset class."""
-
-    def __init__(self, tokenizer: object, examples: list[Example]) -> None:
-        self.words = TfidfVectorizer(
-            analyzer="char", ngram_range=(1, 4), min_df=3, sublinear_tf=True
-        )
-        x = hstack([self.words.fit_transform([e.text for e in examples]), self.assets(examples)])
-        known = Examples(tokenizer, examples)
-        wanted = (known.target.weights[..., None] * known.target.mean).sum(1).numpy()
-        self.ridge = Ridge(alpha=1.0).fit(x, wanted)
-        draws = draw(known.target, 4, torch.Generator().manual_seed(1))[..., :INITIAL_VOLATILITY]
-        gap = draws - torch.from_numpy(self.ridge.predict(x))[:, None, :INITIAL_VOLATILITY]
-        self.root = torch.linalg.cholesky(torch.cov(gap.flatten(0, 1).T))
-
-    @staticmethod
-    def assets(examples: list[Example]) -> np.ndarray:
-        kinds = [ASSET_CLASSES.index(e.target.asset_class) for e in examples]
-        return np.eye(len(ASSET_CLASSES))[kinds]
-
-    def answers(self, examples: list[Example], draws: Tensor) -> Told:
-        """Means and NLL of the ridge."""
-        x = hstack([self.words.transform([e.text for e in examples]), self.assets(examples)])
-        return normal(torch.from_numpy(self.ridge.predict(x)), draws, self.root)
+def told_by(told: Mixtures, draws: Tensor) -> Told:
+    """Means and NLL of mixtures."""
+    return told.centre, told.nll(draws[..., :INITIAL_VOLATILITY]).mean(1)
 
 
 if __name__ == "__main__":

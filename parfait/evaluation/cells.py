@@ -17,7 +17,16 @@ from parfait.utils.files import json_bytes, sweep_temporaries, write_files
 CELLS = "cells"
 FORMAT = 1  # raised when a stored cell is written in another form
 # What cells are computed by: an edit of any of these makes stored ones stale.
-_CODE = ("evaluation", "metrics", "labels", "microstructure", "regime", "sde", "semantic")
+_CODE = (
+    "evaluation",
+    "metrics",
+    "labels",
+    "microstructure",
+    "regime",
+    "sde",
+    "semantic",
+    "distill",
+)
 _KINDS = (".py", ".yaml")  # lexicons are code
 Progress = Callable[[str, int, int], None]
 

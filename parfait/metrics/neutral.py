@@ -1,11 +1,15 @@
-"""Parfait's own forecast: the simulation without an instruction, from many origins of a series."""
+"""Parfait's own forecast: the simulation without an instruction, from many origins of a series;
+and what any readings say of the returns to come.
+"""
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from parfait.outlook import LOOK_BACK, outlook
-from parfait.regime import MarketContext, Regime
+from parfait.regime import MarketContext, Regime, RegimeDistribution
 from parfait.sde import load_process
 from parfait.semantic import Reader, load_reader
 from parfait.utils.errors import UserError
@@ -47,9 +51,9 @@ def neutral_paths(
             f"the {len(bars)} bars"
         )
     reader = load_reader() if reader is None else reader
-    process, parts = load_process(sde), []
+    parts = []
     for group in origins.split(ORIGINS):
-        drawn = []
+        told = []
         for origin in group.tolist():
             past = bars[max(origin + 1 - LOOK_BACK, 0) : origin + 1]
             found = outlook(past, bars_per_year)
@@ -58,10 +62,39 @@ def neutral_paths(
             context = MarketContext(
                 asset, found.present, bars_per_year=bars_per_year, settled=True, outlook=found
             )
-            scenarios = reader.read("", context).resolve(found.present)
-            drawn.append(scenarios.sample(paths, generator).to_unconstrained())
-        regime = Regime.from_unconstrained(torch.cat(drawn))
-        sampled = process.from_regime(regime).sample(
+            told.append(reader.read("", context).resolve(found.present))
+        parts.append(
+            scenario_returns(
+                told, steps, paths, bars_per_year=bars_per_year, generator=generator, sde=sde
+            )
+        )
+    return torch.cat(parts) if parts else torch.zeros(0, paths, steps, dtype=torch.float64)
+
+
+def scenario_returns(
+    told: Sequence[RegimeDistribution],
+    steps: int,
+    paths: int,
+    *,
+    bars_per_year: float,
+    generator: torch.Generator,
+    sde: str = "regime",
+) -> Float64[Tensor, "readings paths steps"]:
+    """Log returns of the SDE of every reading; conditions and later phases of scenarios count
+    nothing.
+
+    Args:
+        told: readings whose initial volatility is resolved.
+        steps, paths: bars and paths for each.
+        bars_per_year: frequency of the bars.
+        generator: of everything random.
+        sde: name of the process.
+    """
+    process, parts = load_process(sde), []
+    for start in range(0, len(told), ORIGINS):
+        group = told[start : start + ORIGINS]
+        drawn = [one.sample(paths, generator).to_unconstrained() for one in group]
+        sampled = process.from_regime(Regime.from_unconstrained(torch.cat(drawn))).sample(
             len(group) * paths,
             steps,
             steps / bars_per_year,

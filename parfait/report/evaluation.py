@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from parfait.report.axes import settled, short
+from parfait.report.calibration import all_axes, draw_coverage, draw_pits, draw_reliability
 from parfait.report.html import templates, versions
 from parfait.report.scores import (
     TITLES,
@@ -23,7 +23,6 @@ from parfait.report.scores import (
 )
 from parfait.report.style import (
     FAINT,
-    GRID,
     INK,
     MUTED,
     SCENARIO_COLOURS,
@@ -41,6 +40,9 @@ LABELS = {
     "c2st": "Scores of every judge with their errors, and the band of real data against real data",
     "distance": "Distance of every stylised fact from the real one, in standard errors",
     "calibration": "Histograms of the probability integral transform",
+    "fields": "Histograms of the probability integral transform of the teacher's draws",
+    "weights": "Weights of scenarios as told against those of the teacher",
+    "followed": "Coverage of what followed dated events against nominal coverage",
     "control": "Values asked for against values recovered from the bars",
 }
 NOTES = {
@@ -50,6 +52,11 @@ NOTES = {
     "sampling. Bars end at 10.",
     "calibration": "Flat is calibrated; a hump in the middle means too wide, horns at the ends too "
     "narrow.",
+    "fields": "Flat is calibrated; a hump in the middle means too wide, horns at the ends too "
+    "narrow.",
+    "weights": "On the line, a weight that is told is that of the teacher. Size of dots: how many.",
+    "followed": "On the line, intervals hold as often as they say; above it they are too wide. "
+    "Bars: two standard errors of a block bootstrap.",
     "control": "On the line, what was asked for is what the bars have.",
 }
 
@@ -109,13 +116,25 @@ def draw_evaluation(told: Mapping[str, Any]) -> dict[str, Figure]:
     for name in ("facts distance", "rollout distance"):
         if name in questions:
             figures[name] = _draw_distances(questions[name])
-    pits = {name.partition("/")[2]: e["pit"] for name, e in extra.items() if "pit" in e}
-    if pits:
-        figures["calibration"] = _draw_pits(pits)
+    for name in ("calibration", "taught fields"):
+        pits = _extra(extra, name, "pit")
+        if pits:
+            figures[name] = draw_pits(pits)
+    diagrams = _extra(extra, "taught weights", "reliability")
+    if diagrams:
+        figures["taught weights"] = draw_reliability(diagrams)
+    if "followed" in questions:
+        figures["followed"] = draw_coverage(questions["followed"])
     clouds = {name.partition("/")[2]: e for name, e in extra.items() if "requested" in e}
     if clouds:
         figures["control"] = _draw_clouds(clouds)
     return figures
+
+
+def _extra(extra: Mapping[str, Any], question: str, key: str) -> dict[str, Any]:
+    """What the cells of a question left for a figure, by row."""
+    found = ((*name.partition("/"), told) for name, told in extra.items())
+    return {row: told[key] for asked, _, row, told in found if asked == question and key in told}
 
 
 def _draw_c2st(rows: Rows) -> Figure:
@@ -190,36 +209,12 @@ def _compared(rows: Rows) -> list[str]:
     return [first, *nearest[: MOST_ROWS - 1]]
 
 
-def _draw_pits(pits: Mapping[str, Any]) -> Figure:
-    """One panel per forecaster."""
-    with style():
-        figure = Figure(figsize=(11, 2.4 * -(-len(pits) // 4)), layout="constrained")
-        grid = figure.subplots(-(-len(pits) // 4), min(len(pits), 4), squeeze=False, sharey=True)
-        for axes, (name, counts) in zip(_all(grid), pits.items(), strict=False):
-            share = np.asarray(counts) / max(np.sum(counts), 1) * len(counts)
-            left = np.arange(len(counts)) / len(counts)
-            axes.bar(
-                left,
-                share,
-                1 / len(counts),
-                align="edge",
-                color=SCENARIO_COLOURS[0],
-                edgecolor=GRID,
-            )
-            axes.axhline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-            axes.set_title(short(name, 30), fontsize=8.5)
-            axes.set_xlim(0, 1)
-        for axes in _all(grid)[len(pits) :]:
-            axes.set_axis_off()
-        return settled(figure)
-
-
 def _draw_clouds(clouds: Mapping[str, Mapping[str, Any]]) -> Figure:
     """One panel per field: asked for against recovered, from bars and from the path itself."""
     with style():
         figure = Figure(figsize=(11, 3.0 * -(-len(clouds) // 3)), layout="constrained")
         grid = figure.subplots(-(-len(clouds) // 3), min(len(clouds), 3), squeeze=False)
-        for axes, (name, told) in zip(_all(grid), clouds.items(), strict=False):
+        for axes, (name, told) in zip(all_axes(grid), clouds.items(), strict=False):
             asked = told["requested"]
             for k, (key, label) in enumerate(
                 (("path", "from the path"), ("bars", "from the bars"))
@@ -232,13 +227,9 @@ def _draw_clouds(clouds: Mapping[str, Mapping[str, Any]]) -> Figure:
             axes.set_title(short(name, 40))
             axes.set_xlabel("asked for")
             axes.legend(fontsize=7)
-        for axes in _all(grid)[len(clouds) :]:
+        for axes in all_axes(grid)[len(clouds) :]:
             axes.set_axis_off()
         return settled(figure)
-
-
-def _all(grid: np.ndarray) -> list[Axes]:
-    return list(grid.ravel())
 
 
 def _aside(score: Mapping[str, Any] | None) -> str:
@@ -254,7 +245,10 @@ def _sample(data: Mapping[str, Any]) -> str:
     names = data["symbols"]
     who = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     if "expectations" in data:
-        return f"{who}: {data['expectations']} expectations of how instructions are read."
+        return (
+            f"{who}: {data['expectations']} expectations of how instructions are read, a teacher's "
+            f"examples, and {data['events']} dated events."
+        )
     if "held_out" not in data:
         return f"{who}: {data['windows']} windows."
     held, train = data["held_out"], data["train"]
@@ -269,7 +263,7 @@ def _command(settings: Mapping[str, Any]) -> str:
     """The command line of the run, without what only says where it is."""
     parts = [f"python -m parfait evaluate task={settings['task']} suite={settings['suite']}"]
     if settings["task"] == "semantic":
-        given = [("battery", settings["battery"])]
+        given = [(k, settings[k]) for k in ("battery", "examples", "per_split", "catalogue")]
         given += [("semantic", settings["semantic"]["name"])]
         given += [(f"semantic.{k}", v) for k, v in settings["semantic"].items() if k != "name"]
         parts = ["python -m parfait evaluate task=semantic"]

@@ -25,6 +25,16 @@ TITLES = {
     "topics": "Sign and order, by topic",
     "monotone": "Doses: a larger one moves the field further, 39 steps",
     "speed": "Speed [milliseconds]",
+    "taught": "A teacher's mixtures on sentences that are held out (ceiling: the teacher itself)",
+    "taught fields": "The same, field by field, over all held-out sentences",
+    "taught weights": "Weights of the typed scenarios",
+    "pairs": "Contrast pairs and paraphrases",
+    "abstention": "Nonsense among instructions",
+    "followed": "Dated events: what was said the day before, and what followed within 20 bars",
+    "followed early": "The same, events up to 2011: effect sizes were fitted on them",
+    "followed late": "The same, events from 2012 on: no size was fitted on them",
+    "followed skill": "Skill on dated events, 1 - score / score of the rival (above 0 is better)",
+    "followed by type": "Dated events by type; whatever is fitted has not seen the type",
 }
 Rows = dict[str, dict[str, dict[str, Any]]]  # row -> column -> score
 

@@ -32,8 +32,8 @@ def evaluate(cfg: DictConfig) -> float:
     ``evaluation.html``. A run that was stopped continues with the cells it lacks.
 
     Returns:
-        What a sweep minimises: the score of the network's worst judge above its null, or the
-        discriminative score of ``suite=legacy``.
+        What a sweep minimises: the score of the network's worst judge above its null, the
+        discriminative score of ``suite=legacy``, or the share of expectations a reader misses.
 
     Raises:
         UserError: a setting or the data cannot be used.
@@ -119,6 +119,7 @@ def _check(settings: EvaluateConfig) -> None:
     if settings.run == "":
         raise UserError("the setting 'run' is empty; give run=..., or leave it out")
     require("every", settings.every, 1)
+    require("per_split", settings.per_split, 1)
     for name, least in (("windows", 8), ("samples", 1), ("steps", 1), ("workers", 1)):
         value = getattr(settings, name)
         if value is not None:

@@ -155,6 +155,9 @@ class EvaluateConfig:
     run: str | None = None
     semantic: dict[str, Any] = field(default_factory=dict)
     battery: str = MISSING
+    examples: str | None = None
+    per_split: int = MISSING
+    catalogue: str | None = None
     data: EvaluationData = field(default_factory=EvaluationData)
     every: int = MISSING
     questions: list[str] | None = None

@@ -6,13 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from parfait.data import embedded_bars, fingerprint, make_segments
+from parfait.distill.catalogue import read_catalogue
 from parfait.evaluation.battery import load_battery
 from parfait.evaluation.candidates import CANDIDATES, Ingredients
 from parfait.evaluation.cells import Cell
+from parfait.evaluation.followed import HORIZON, followed_cells
 from parfait.evaluation.legacy import ROWS, Protocol, legacy_cells, series
+from parfait.evaluation.lessons import examples_key, load_lesson
 from parfait.evaluation.microstructure import microstructure_cells
+from parfait.evaluation.occasions import occasions
 from parfait.evaluation.suites import SUITES, Suite
+from parfait.evaluation.taught import taught_cells
 from parfait.evaluation.understanding import understanding_cells
 from parfait.evaluation.windows import Split, load_split
 from parfait.labelling import read_series
@@ -57,6 +64,13 @@ STEPS = {
     "topics": "topics",
     "monotone": "doses",
     "speed": "speed",
+    "taught": "a teacher's examples",
+    "taught fields": "fields",
+    "taught weights": "weights",
+    "pairs": "pairs",
+    "abstention": "nonsense",
+    "followed": "dated events",
+    "followed by type": "events by type",
 }
 
 
@@ -81,20 +95,45 @@ def prepare(settings: EvaluateConfig) -> Task:
 
 
 def _semantic(settings: EvaluateConfig) -> Task:
-    """Instructions with what is expected of their reading; needs no bars."""
+    """Expectations, a teacher's examples, and dated events with the bars that followed them."""
     options = {str(k): plain(v) for k, v in settings.semantic.items()}
     reader = load_reader(**options)
     battery = load_battery(settings.battery)
-    chosen = [c for c in understanding_cells(reader, battery) if _chosen(c, settings.questions)]
+    events = read_catalogue(settings.catalogue)
+    frames = _frames(settings)
+    examples, most = settings.examples, settings.per_split
+    cells = [
+        *understanding_cells(reader, battery),
+        *taught_cells(reader, lambda: load_lesson(examples, most)),
+        *followed_cells(reader, events, lambda: occasions(frames, events, HORIZON)),
+    ]
     data = {
         "symbols": [settings.battery],
         "expectations": len(battery),
+        "events": len(events),
         "sha256": hashlib.sha256(repr(battery).encode()).hexdigest(),
         "left_out": [],
     }
     known = {"run": options["name"], "sha256": getattr(reader, "fingerprint", "")}
-    asked = {"task": "semantic", "semantic": options}
+    asked = {
+        "task": "semantic",
+        "semantic": options,
+        "bars": fingerprint(frames),
+        "events": hashlib.sha256(repr(events).encode()).hexdigest(),
+        "examples": None if examples is None else examples_key(examples),
+        "per_split": most,
+    }
+    chosen = [cell for cell in cells if _chosen(cell, settings.questions)]
     return Task(chosen, asked | {"model": known, "data": data}, known, data, STEPS)
+
+
+def _frames(settings: EvaluateConfig) -> Mapping[str, pl.DataFrame]:
+    """The bars that followed the events."""
+    path = data_path(settings.data.path)
+    if path is None:
+        return embedded_bars()
+    frames, _ = read_series(path, *_reading(settings).values())
+    return frames
 
 
 def _chosen(cell: Cell, questions: Sequence[str] | None) -> bool:

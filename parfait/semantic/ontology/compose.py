@@ -114,6 +114,18 @@ def exposure(event: str, asset: str) -> tuple[float, float]:
     return float(multipliers[0]), float(multipliers[1])
 
 
+def realised(event: str) -> tuple[float, float]:
+    """Shares of a row's drift and turbulence that dated events of unstated size were followed by.
+
+    A row with a dose is as large as its dose says, what the market itself does is no news about
+    it, and what lies beyond anything that was measured has no such windows: these count in full.
+    """
+    row, shares = effects()["events"][event], effects()["constants"]["realised"]
+    if "ref" in row or row.get("market") or row.get("extreme"):
+        return 1.0, 1.0
+    return float(shares["drift"]), float(shares["turbulence"])
+
+
 def amplitude(frame: Frame, asset: str = "equity") -> float:
     """a_e = dose response * surprise * intensity.
 
@@ -152,6 +164,8 @@ def shift_of(frame: Frame, now: Present) -> Shift:
         table = exposures()["spillover"]["up" if outcome > 0 else "down"]
         e_mu, e_vol = table.get(frame.asset, {}).get(asset, (0.1, 0.1))
     local = frame.asset is None or frame.asset == asset
+    share_mu, share_vol = realised(frame.event)
+    e_mu, e_vol = share_mu * e_mu, share_vol * e_vol
     jump = max(-1.5, min(1.5, e_mu))
     persistence = {"brief": (0.6, 0.75, 1.4), "lasting": (1.25, 1.15, 0.8)}.get(
         frame.persistence, (1.0, 1.0, 1.0)
