@@ -1,16 +1,19 @@
 """Examples of a distilled data set as batches of equal cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from parfait.regime import FIELD_NAMES
 from parfait.semantic.examples import Example, read_examples
+from parfait.semantic.lm.noise import Noise
 from parfait.semantic.lm.prompt import context_line, encode
 from parfait.semantic.lm.targets import SlotTargets, slot_targets
 from parfait.semantic.lm.tokens import learn_tokenizer, load_tokenizer
@@ -49,7 +52,8 @@ class Batch:
 
 class DistilledDataModule(lightning.LightningDataModule):
     """Batches of about so many tokens, sorted by length so that little is padding; the two halves
-    of a contrast pair always meet in one batch. Their order is a function of seed and epoch.
+    of a contrast pair always meet in one batch. Their order is a function of seed and epoch, their
+    noise of seed, epoch and batch.
 
     Args:
         path: folder of ``parfait distill``.
@@ -57,6 +61,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         revision: of the base.
         vocabulary: tokens of a tokenizer that is learnt.
         tokens: of a batch, about.
+        noise: arguments of ``Noise``, what training does to prompts; ``None`` for nothing.
         validation: examples of the split ``val`` at most.
         limit: training examples at most; ``None`` for all.
         seed: of the order.
@@ -72,6 +77,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         revision: str | None = None,
         vocabulary: int = 4096,
         tokens: int = 4096,
+        noise: dict[str, float] | None = None,
         validation: int = 1000,
         limit: int | None = None,
         seed: int = 0,
@@ -84,7 +90,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         require("data.validation", validation, 1)
         self.path, self.base, self.revision = path, base, revision
         self.vocabulary, self.tokens, self.validation = vocabulary, tokens, validation
-        self.limit, self.seed = limit, seed
+        self.noise, self.limit, self.seed = noise or {}, limit, seed
         self.tokenizer: Any = None
         self.ready = False
 
@@ -113,7 +119,9 @@ class DistilledDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Every example once an epoch; starts where a resumed epoch stopped."""
-        return DataLoader(_Planned(self.examples, self.plan), None, sampler=_Order(self))
+        noise = Noise(self.tokenizer, **self.noise) if any(self.noise.values()) else None
+        known = _Planned(self.examples, self.plan, noise, self.seed)
+        return DataLoader(known, None, sampler=_Order(self))
 
     def val_dataloader(self) -> DataLoader:
         """The held-out examples, always in the same batches."""
@@ -146,12 +154,16 @@ class Examples:
                     by_pair[e.pair] = len(self.units)
                 self.units.append([i])
 
-    def batch(self, rows: Sequence[int]) -> Batch:
-        """The examples of those numbers."""
-        lengths = torch.tensor([len(self.ids[i]) for i in rows])
-        ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
-        for k, i in enumerate(rows):
-            ids[k, : len(self.ids[i])] = self.ids[i]
+    def batch(
+        self,
+        rows: Sequence[int],
+        noise: Callable[[list[Tensor]], list[Tensor]] | None = None,
+    ) -> Batch:
+        """The examples of those numbers, their prompts with noise."""
+        prompts = [self.ids[i] for i in rows]
+        prompts = prompts if noise is None else noise(prompts)
+        lengths = torch.tensor([len(p) for p in prompts])
+        ids = pad_sequence(prompts, batch_first=True)
         groups: dict[str, list[int]] = {}
         for k, i in enumerate(rows):
             if self.examples[i].pair:
@@ -199,22 +211,31 @@ def plan(examples: Examples, tokens: int, seed: int) -> list[list[int]]:
 
 
 class _Planned(Dataset):
-    """Batches by their number in the plan."""
+    """Batches by their number in the plan, counted on from epoch to epoch."""
 
-    def __init__(self, examples: Examples, batches: list[list[int]]) -> None:
-        self.examples, self.batches = examples, batches
+    def __init__(
+        self,
+        examples: Examples,
+        batches: list[list[int]],
+        noise: Noise | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.examples, self.batches, self.noise, self.seed = examples, batches, noise, seed
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Batch:
-        if number >= len(self.batches):
-            raise IndexError(number)
-        return self.examples.batch(self.batches[number])
+        rows = self.batches[number % len(self.batches)]
+        if self.noise is None:
+            return self.examples.batch(rows)
+        # Of the number alone, so that a resumed run hides what an uninterrupted one hides.
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "noise", number))
+        return self.examples.batch(rows, partial(self.noise, generator=generator))
 
 
 class _Order(Sampler[int]):
-    """Numbers of an epoch's batches."""
+    """Numbers of an epoch's batches, counted on from epoch to epoch."""
 
     def __init__(self, data: DistilledDataModule) -> None:
         self.data = data
@@ -228,4 +249,5 @@ class _Order(Sampler[int]):
         epoch, first = divmod(done, len(self))
         seed = derive_seed(self.data.seed, "order", epoch)
         generator = torch.Generator().manual_seed(seed)
-        yield from torch.randperm(len(self), generator=generator).tolist()[first:]
+        order = torch.randperm(len(self), generator=generator).tolist()
+        yield from (epoch * len(self) + number for number in order[first:])
