@@ -258,6 +258,8 @@ def _backbone(design: Design, pretrained: bool) -> Any:
                 intermediate_size=s.intermediate,
                 max_position_embeddings=s.positions,
                 tie_word_embeddings=True,
+                # Narrow layers of the usual sd, .02, barely pass anything on: training starts late.
+                initializer_range=s.hidden**-0.5,
             )
         )
     if not pretrained:

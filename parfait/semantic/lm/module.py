@@ -9,6 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from parfait.regime.fields import INITIAL_VOLATILITY
 from parfait.semantic.lm.datamodule import Batch, DistilledDataModule
 from parfait.semantic.lm.head import Mixture
 from parfait.semantic.lm.losses import (
@@ -32,7 +33,11 @@ _DRAWS = 8  # of every teacher's mixture, for the likelihood told in validation
 class ScenarioModule(lightning.LightningModule):
     """Loss: D(teacher, student), plus order and consistency of contrast pairs.
 
-        L = mean over heads of [D + order mean max(0, margin - difference) + same D_sym]
+        L = mean over heads of [D + order mean max(0, margin - difference) + same D_sym
+                                + mean |E u - E u'|^2]
+
+    The last part is the squared error of the mean of the first ten coordinates, in prior sd: in D
+    it counts the less the wider the student's answer is, and a beginner's answers are wide.
 
     The margin is half of the difference that the teacher makes. ``val/loss`` is D, ``val/nll`` the
     mean of -ln p(u) over draws of the teacher's mixtures, ``val/order`` the share of pairs in the
@@ -43,7 +48,7 @@ class ScenarioModule(lightning.LightningModule):
         base, revision, tuning, rank, alpha, dropout, modules, hidden, ensemble, dtype: ``Design``.
         tokens: of a batch, for the estimate of memory that is told before weights are loaded.
         small: ``Small``, the architecture without a base.
-        order, same: weights of the two additional losses.
+        order, same, mean: weights of the additional losses.
         warmup_steps, final_lr_share: of the schedule.
         seed: of what starts at random.
     """
@@ -65,6 +70,7 @@ class ScenarioModule(lightning.LightningModule):
         small: dict[str, int] | None = None,
         order: float = 0.2,
         same: float = 0.1,
+        mean: float = 0.0,
         warmup_steps: int = 100,
         final_lr_share: float = 0.0,
         seed: int = 0,
@@ -72,10 +78,11 @@ class ScenarioModule(lightning.LightningModule):
         super().__init__()
         require("model.order", order, 0.0)
         require("model.same", same, 0.0)
+        require("model.mean", mean, 0.0)
         require("model.warmup_steps", warmup_steps, 0)
         require("model.final_lr_share", final_lr_share, 0.0, 1.0)
         self.make_optimizer = optimizer
-        self.order, self.same = order, same
+        self.order, self.same, self.mean = order, same, mean
         self.warmup_steps, self.final_lr_share = warmup_steps, final_lr_share
         shape = Small(**(small or {}))
         design = Design(
@@ -112,7 +119,7 @@ class ScenarioModule(lightning.LightningModule):
         """Loss of a batch."""
         told = self.net(batch.ids, batch.lengths)
         parts = torch.stack([self._loss(one, batch) for one in told]).mean(0)
-        loss = parts[0] + self.order * parts[1] + self.same * parts[2]
+        loss = parts[0] + self.order * parts[1] + self.same * parts[2] + self.mean * parts[3]
         self.log("train/loss", parts[0], prog_bar=True, batch_size=len(batch.ids))
         return loss
 
@@ -125,7 +132,8 @@ class ScenarioModule(lightning.LightningModule):
         order = order_loss(mean[high, batch.fields], mean[low, batch.fields], 0.5 * gap)
         a, b = batch.same.T
         same = consistency_loss(told, a, b)
-        return torch.stack([divergence, order, same])
+        apart = (mean - wanted)[:, :INITIAL_VOLATILITY].square().sum(-1).mean()
+        return torch.stack([divergence, order, same, apart])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Divergence, likelihood and order on held-out examples."""
