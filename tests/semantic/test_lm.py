@@ -171,7 +171,7 @@ def test_targets_are_relative_to_the_present_and_come_back() -> None:
     assert SD_FLOOR > 0
 
 
-def test_a_learnt_tokenizer_keeps_every_text_but_its_case_and_is_a_function_of_the_texts(
+def test_a_learnt_tokenizer_keeps_all_but_case_and_is_a_function_of_the_texts(
     tokenizer,
 ) -> None:
     again = learn_tokenizer((t for t in TEXTS), 600)

@@ -1,4 +1,4 @@
-"""The student that ships, and the noise it was trained under: hidden words are a function of seed
+"""The student that ships, and the words that training hides: they are a function of seed
 and batch, a resumed training ends as an uninterrupted one, and training left its mark.
 """
 
@@ -14,10 +14,10 @@ from parfait.regime import MarketContext
 from parfait.semantic import load_reader
 from parfait.semantic.examples import Example, write_examples
 from parfait.semantic.lm.datamodule import DistilledDataModule, Examples, plan
+from parfait.semantic.lm.hidden import Hidden
 from parfait.semantic.lm.losses import draw, mixture_nll
 from parfait.semantic.lm.model import ScenarioModel
 from parfait.semantic.lm.module import ScenarioModule
-from parfait.semantic.lm.noise import Noise
 from parfait.semantic.lm.reader import STUDENT
 from parfait.semantic.lm.targets import INITIAL_VOLATILITY
 from parfait.semantic.lm.tokens import load_tokenizer
@@ -57,19 +57,11 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_prompt_that_was_taken_apart_says_the_same(examples: list[Example], tokenizer) -> None:
-    prompts = Examples(tokenizer, examples[: len(TEXTS)]).ids
-    apart = Noise(tokenizer, apart=0.5)(prompts, seeded(0))
-    assert sum(map(len, apart)) > 1.5 * sum(map(len, prompts))
-    for before, after in zip(prompts, apart, strict=True):
-        assert tokenizer.decode(after) == tokenizer.decode(before)
-
-
 def test_tokens_are_hidden_in_the_share_that_was_asked_for_and_control_tokens_never(
     examples: list[Example], tokenizer
 ) -> None:
     prompts = Examples(tokenizer, examples).ids * 20
-    hidden = Noise(tokenizer, hidden=0.2)(prompts, seeded(0))
+    hidden = Hidden(tokenizer, 0.2)(prompts, seeded(0))
     control = set(tokenizer.all_special_ids)
     shares = []
     for before, after in zip(prompts, hidden, strict=True):
@@ -85,21 +77,20 @@ def test_tokens_are_hidden_in_the_share_that_was_asked_for_and_control_tokens_ne
     assert float((told > 0.3).double().mean()) > 0.05
 
 
-def test_noise_is_a_function_of_the_seed(examples: list[Example], tokenizer) -> None:
+def test_what_is_hidden_is_a_function_of_the_seed(examples: list[Example], tokenizer) -> None:
     prompts = Examples(tokenizer, examples).ids
-    noise = Noise(tokenizer, 0.2, 0.2)
-    one, same, other = (noise(prompts, seeded(seed)) for seed in (1, 1, 2))
+    hide = Hidden(tokenizer, 0.2)
+    one, same, other = (hide(prompts, seeded(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    plain = Noise(tokenizer)(prompts, seeded(1))
+    plain = Hidden(tokenizer, 0.0)(prompts, seeded(1))
     assert all(torch.equal(a, b) for a, b in zip(plain, prompts, strict=True))
 
 
-@pytest.mark.parametrize("settings", [{"apart": 0.6}, {"hidden": -0.1}])
-def test_a_share_out_of_bounds_is_one_sentence(tokenizer, settings: dict[str, float]) -> None:
-    (name,) = settings
-    with pytest.raises(UserError, match=rf"data\.noise\.{name}=.* must be within \[0\.0, 0\.5\]"):
-        Noise(tokenizer, **settings)
+@pytest.mark.parametrize("share", [0.6, -0.1, float("nan")])
+def test_a_share_out_of_bounds_is_one_sentence(share: float) -> None:
+    with pytest.raises(UserError, match=r"data\.hidden=.* must be within \[0\.0, 0\.5\]"):
+        DistilledDataModule("examples", hidden=share)
 
 
 class Interruption(lightning.Callback):
@@ -114,10 +105,8 @@ class Interruption(lightning.Callback):
 
 
 def trained(folder: Path, callbacks: list[Any], resume: Path | None = None) -> dict[str, Any]:
-    """Weights of a tiny student after two epochs under noise."""
-    data = DistilledDataModule(
-        str(folder), vocabulary=600, tokens=200, noise={"apart": 0.2, "hidden": 0.2}
-    )
+    """Weights of a tiny student after two epochs with hidden words."""
+    data = DistilledDataModule(str(folder), vocabulary=600, tokens=200, hidden=0.2)
     small = {"vocabulary": 600, "hidden": 16, "layers": 1, "heads": 2, "key_value_heads": 1}
     module = ScenarioModule(torch.optim.AdamW, small=small, hidden=16, ensemble=1)
     trainer = lightning.Trainer(
@@ -148,7 +137,7 @@ def test_a_resumed_training_hides_what_an_uninterrupted_one_hides(
 
 def test_every_epoch_hides_other_words(examples: list[Example], tmp_path: Path) -> None:
     write_examples(tmp_path, examples)
-    data = DistilledDataModule(str(tmp_path), vocabulary=600, tokens=10000, noise={"hidden": 0.3})
+    data = DistilledDataModule(str(tmp_path), vocabulary=600, tokens=10000, hidden=0.3)
     data.setup("fit")
     known = data.train_dataloader().dataset
     first, again, second = (known[number].ids for number in (0, 0, len(data.plan)))

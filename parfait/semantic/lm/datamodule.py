@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from parfait.regime import FIELD_NAMES
 from parfait.semantic.examples import Example, read_examples
-from parfait.semantic.lm.noise import Noise
+from parfait.semantic.lm.hidden import Hidden
 from parfait.semantic.lm.prompt import context_line, encode
 from parfait.semantic.lm.targets import SlotTargets, slot_targets
 from parfait.semantic.lm.tokens import learn_tokenizer, load_tokenizer
@@ -52,8 +52,8 @@ class Batch:
 
 class DistilledDataModule(lightning.LightningDataModule):
     """Batches of about so many tokens, sorted by length so that little is padding; the two halves
-    of a contrast pair always meet in one batch. Their order is a function of seed and epoch, their
-    noise of seed, epoch and batch.
+    of a contrast pair always meet in one batch. Their order is a function of seed and epoch,
+    what is hidden of seed, epoch and batch.
 
     Args:
         path: folder of ``parfait distill``.
@@ -61,7 +61,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         revision: of the base.
         vocabulary: tokens of a tokenizer that is learnt.
         tokens: of a batch, about.
-        noise: arguments of ``Noise``, what training does to prompts; ``None`` for nothing.
+        hidden: share of the tokens that training hides; see ``Hidden``.
         validation: examples of the split ``val`` at most.
         limit: training examples at most; ``None`` for all.
         seed: of the order.
@@ -77,7 +77,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         revision: str | None = None,
         vocabulary: int = 4096,
         tokens: int = 4096,
-        noise: dict[str, float] | None = None,
+        hidden: float = 0.0,
         validation: int = 1000,
         limit: int | None = None,
         seed: int = 0,
@@ -87,10 +87,11 @@ class DistilledDataModule(lightning.LightningDataModule):
             raise UserError("data.path is empty; give the folder that parfait distill wrote")
         require("data.tokens", tokens, 64)
         require("data.vocabulary", vocabulary, 512)
+        require("data.hidden", hidden, 0.0, 0.5)
         require("data.validation", validation, 1)
         self.path, self.base, self.revision = path, base, revision
         self.vocabulary, self.tokens, self.validation = vocabulary, tokens, validation
-        self.noise, self.limit, self.seed = noise or {}, limit, seed
+        self.hidden, self.limit, self.seed = hidden, limit, seed
         self.tokenizer: Any = None
         self.ready = False
 
@@ -119,8 +120,8 @@ class DistilledDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Every example once an epoch; starts where a resumed epoch stopped."""
-        noise = Noise(self.tokenizer, **self.noise) if any(self.noise.values()) else None
-        known = _Planned(self.examples, self.plan, noise, self.seed)
+        hide = Hidden(self.tokenizer, self.hidden) if self.hidden else None
+        known = _Planned(self.examples, self.plan, hide, self.seed)
         return DataLoader(known, None, sampler=_Order(self))
 
     def val_dataloader(self) -> DataLoader:
@@ -157,11 +158,11 @@ class Examples:
     def batch(
         self,
         rows: Sequence[int],
-        noise: Callable[[list[Tensor]], list[Tensor]] | None = None,
+        change: Callable[[list[Tensor]], list[Tensor]] | None = None,
     ) -> Batch:
-        """The examples of those numbers, their prompts with noise."""
+        """The examples of those numbers, their prompts changed."""
         prompts = [self.ids[i] for i in rows]
-        prompts = prompts if noise is None else noise(prompts)
+        prompts = prompts if change is None else change(prompts)
         lengths = torch.tensor([len(p) for p in prompts])
         ids = pad_sequence(prompts, batch_first=True)
         groups: dict[str, list[int]] = {}
@@ -217,21 +218,21 @@ class _Planned(Dataset):
         self,
         examples: Examples,
         batches: list[list[int]],
-        noise: Noise | None = None,
+        hide: Hidden | None = None,
         seed: int = 0,
     ) -> None:
-        self.examples, self.batches, self.noise, self.seed = examples, batches, noise, seed
+        self.examples, self.batches, self.hide, self.seed = examples, batches, hide, seed
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Batch:
         rows = self.batches[number % len(self.batches)]
-        if self.noise is None:
+        if self.hide is None:
             return self.examples.batch(rows)
         # Of the number alone, so that a resumed run hides what an uninterrupted one hides.
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "noise", number))
-        return self.examples.batch(rows, partial(self.noise, generator=generator))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "hidden", number))
+        return self.examples.batch(rows, partial(self.hide, generator=generator))
 
 
 class _Order(Sampler[int]):
