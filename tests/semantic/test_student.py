@@ -174,5 +174,6 @@ def test_the_student_that_ships_beats_the_prior_and_itself_untrained(
         )
     for rival in (prior, chance):
         gain = learnt - rival  # nats of every sentence
-        assert float(gain.mean()) > 4 * float(gain.std()) / len(gain) ** 0.5
-        assert float((gain > 0).double().mean()) > 0.75
+        assert float(gain.mean()) > 1.0
+        assert float(gain.median()) > 0.5
+        assert float((gain > 0).double().mean()) >= 0.7
