@@ -3,6 +3,7 @@ nothing, what is saved is what is loaded, and training has an effect.
 """
 
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -170,13 +171,25 @@ def test_targets_are_relative_to_the_present_and_come_back() -> None:
     assert SD_FLOOR > 0
 
 
-def test_a_learnt_tokenizer_keeps_every_text_and_is_a_function_of_the_texts(tokenizer) -> None:
+def test_a_learnt_tokenizer_keeps_all_but_case_and_is_a_function_of_the_texts(
+    tokenizer,
+) -> None:
     again = learn_tokenizer((t for t in TEXTS), 600)
     other = learn_tokenizer((t for t in TEXTS), 600)
     for text in (*TEXTS, "Ünïcode ½ 🚀 \n\t 國"):
         ids = tokenizer.encode(text, add_special_tokens=False)
-        assert tokenizer.decode(ids) == text
+        assert tokenizer.decode(ids) == unicodedata.normalize("NFKC", text).lower()
         assert again.encode(text) == other.encode(text)
+
+
+def test_a_learnt_tokenizer_reads_chinese_by_characters_and_no_case(tokenizer) -> None:
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    for first, second in (("央行", "意外加息"), ("战争", "爆发"), ("大宗商品", "暴跌")):
+        assert ids(first + second) == ids(first) + ids(second)
+    assert ids("WAR BREAKS OUT") == ids("war breaks out")
+    assert ids("５０％") == ids("50%")
 
 
 def test_no_text_becomes_a_control_token(tokenizer) -> None:
@@ -193,8 +206,8 @@ def test_a_long_text_keeps_head_and_tail(tokenizer) -> None:
     ids = encode(tokenizer, text, "equity", None)
     assert len(ids) < MAX_TOKENS + 32
     said = tokenizer.decode(ids)
-    assert "] A " in said
-    assert " Z" in said
+    assert "] a " in said
+    assert " z" in said
 
 
 def test_the_asset_is_that_of_the_rules() -> None:

@@ -78,6 +78,8 @@ def _bare(design: Design, pretrained: bool, speaks: bool) -> Any:
                 intermediate_size=s.intermediate,
                 max_position_embeddings=s.positions,
                 tie_word_embeddings=True,
+                # Narrow layers of the usual sd, .02, barely pass anything on: training starts late.
+                initializer_range=s.hidden**-0.5,
             )
         )
     if not pretrained:

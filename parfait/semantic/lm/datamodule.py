@@ -1,7 +1,8 @@
 """Examples of a distilled data set as batches of equal cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from parfait.regime import FIELD_NAMES
 from parfait.semantic.examples import Example, read_examples
+from parfait.semantic.lm.hidden import Hidden
 from parfait.semantic.lm.packing import Packed
 from parfait.semantic.lm.prompt import context_line, encode
 from parfait.semantic.lm.targets import N_SLOTS, SlotTargets, slot_targets
@@ -60,8 +62,8 @@ class Batch:
 
 class DistilledDataModule(lightning.LightningDataModule):
     """Batches of about so many tokens; the two halves of a contrast pair always meet in one batch.
-    Their order is a function of seed and epoch, and every process of a distributed training has
-    batches of its own.
+    Their order is a function of seed and epoch, what is hidden of seed, epoch and batch, and every
+    process of a distributed training has batches of its own.
 
     Args:
         path: folder of ``parfait distill``.
@@ -71,6 +73,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         tokens: of a batch, about.
         packing: prompts end to end in one row, in random company; else rows that are padded, of
             prompts that are near each other in length.
+        hidden: share of the tokens that training hides; see ``Hidden``.
         validation: examples of the split ``val`` at most.
         limit: training examples at most; ``None`` for all.
         seed: of the order.
@@ -90,6 +93,7 @@ class DistilledDataModule(lightning.LightningDataModule):
         vocabulary: int = 4096,
         tokens: int = 4096,
         packing: bool = False,
+        hidden: float = 0.0,
         validation: int = 1000,
         limit: int | None = None,
         seed: int = 0,
@@ -99,11 +103,12 @@ class DistilledDataModule(lightning.LightningDataModule):
             raise UserError("data.path is empty; give the folder that parfait distill wrote")
         require("data.tokens", tokens, 64)
         require("data.vocabulary", vocabulary, 512)
+        require("data.hidden", hidden, 0.0, 0.5)
         require("data.validation", validation, 1)
         self.path, self.base, self.revision = path, base, revision
         self.vocabulary, self.tokens, self.validation = vocabulary, tokens, validation
         self.packing = packing and self.packs
-        self.limit, self.seed = limit, seed
+        self.hidden, self.limit, self.seed = hidden, limit, seed
         self.tokenizer: Any = None
         self.ready = False
 
@@ -139,7 +144,8 @@ class DistilledDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Every example once an epoch; starts where a resumed epoch stopped."""
-        known = _Planned(self.examples, self.plan, self.packing)
+        hide = Hidden(self.tokenizer, self.hidden) if self.hidden else None
+        known = _Planned(self.examples, self.plan, self.packing, hide, self.seed)
         return DataLoader(known, None, sampler=_Order(self))
 
     def val_dataloader(self) -> DataLoader:
@@ -188,9 +194,15 @@ class Examples:
                     by_pair[e.pair] = len(self.units)
                 self.units.append([i])
 
-    def batch(self, rows: Sequence[int], packing: bool = False) -> Batch:
-        """The examples of those numbers."""
+    def batch(
+        self,
+        rows: Sequence[int],
+        packing: bool = False,
+        change: Callable[[list[Tensor]], list[Tensor]] | None = None,
+    ) -> Batch:
+        """The examples of those numbers, their prompts changed."""
         prompts = [self.ids[i] for i in rows]
+        prompts = prompts if change is None else change(prompts)
         lengths = torch.tensor([len(p) for p in prompts])
         ids = Packed.of(prompts, N_SLOTS) if packing else pad_sequence(prompts, batch_first=True)
         groups: dict[str, list[int]] = {}
@@ -256,26 +268,35 @@ def _packed_plan(examples: Examples, order: list[int], tokens: int) -> list[list
 
 
 class _Planned(Dataset):
-    """Batches by their number in the plan."""
+    """Batches by their number in the plan, counted on from epoch to epoch."""
 
-    def __init__(self, examples: Examples, batches: list[list[int]], packing: bool) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        batches: list[list[int]],
+        packing: bool,
+        hide: Hidden | None = None,
+        seed: int = 0,
+    ) -> None:
         self.examples, self.batches, self.packing = examples, batches, packing
+        self.hide, self.seed = hide, seed
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Batch:
-        if number >= len(self.batches):
-            raise IndexError(number)
-        rows = self.batches[number]
-        return (
-            self.examples.batch(rows, packing=True) if self.packing else self.examples.batch(rows)
-        )
+        rows = self.batches[number % len(self.batches)]
+        more: dict[str, Any] = {"packing": True} if self.packing else {}
+        if self.hide is not None:
+            # Of the number alone, so that a resumed run hides what an uninterrupted one hides.
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "hidden", number))
+            more["change"] = partial(self.hide, generator=generator)
+        return self.examples.batch(rows, **more)
 
 
 class _Order(Sampler[int]):
-    """Numbers of this process's batches of an epoch: every process takes its turn in one shuffled
-    order, which begins anew where it does not suffice for all.
+    """Numbers of this process's batches of an epoch, counted on from epoch to epoch: every process
+    takes its turn in one shuffled order, which begins anew where it does not suffice for all.
     """
 
     def __init__(self, data: DistilledDataModule) -> None:
@@ -298,4 +319,4 @@ class _Order(Sampler[int]):
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(batches, generator=generator).tolist()
         for k in range(done * together, len(self)):
-            yield order[(k * world + rank) % batches]
+            yield epoch * batches + order[(k * world + rank) % batches]

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
+from parfait.regime.fields import INITIAL_VOLATILITY
 from parfait.semantic.lm.base import base_config, require_quantization
 from parfait.semantic.lm.calibration import Calibration
 from parfait.semantic.lm.datamodule import Batch, check_data
@@ -41,7 +42,11 @@ _DRAWS = 8  # of every teacher's mixture, for the likelihood told in validation
 class ScenarioModule(lightning.LightningModule):
     """Loss: D(teacher, student), plus order and consistency of contrast pairs.
 
-        L = mean over heads of [D + order mean max(0, margin - difference) + same D_sym]
+        L = mean over heads of [D + order mean max(0, margin - difference) + same D_sym
+                                + mean |E u - E u'|^2]
+
+    The last part is the squared error of the mean of the first ten coordinates, in prior sd: in D
+    it counts the less the wider the student's answer is, and a beginner's answers are wide.
 
     The margin is half of the difference that the teacher makes. ``val/loss`` is D, ``val/nll`` the
     mean of -ln p(u) over draws of the teacher's mixtures, ``val/order`` the share of pairs in the
@@ -56,7 +61,7 @@ class ScenarioModule(lightning.LightningModule):
             quantization: ``Design``.
         tokens: of a batch, for the estimate of memory that is told before weights are loaded.
         small: ``Small``, the architecture without a base.
-        order, same: weights of the two additional losses.
+        order, same, mean: weights of the additional losses.
         head_rate: learning rate of head and queries, in units of that of the backbone.
         compile: compile the layers of the backbone.
         checkpointing: compute activations again in the backward pass, for a third more time.
@@ -86,6 +91,7 @@ class ScenarioModule(lightning.LightningModule):
         small: dict[str, int] | None = None,
         order: float = 0.2,
         same: float = 0.1,
+        mean: float = 0.0,
         head_rate: float = 1.0,
         compile: bool = False,
         checkpointing: bool = False,
@@ -97,11 +103,12 @@ class ScenarioModule(lightning.LightningModule):
         super().__init__()
         require("model.order", order, 0.0)
         require("model.same", same, 0.0)
+        require("model.mean", mean, 0.0)
         require("model.head_rate", head_rate, 1e-3)
         require("model.warmup_steps", warmup_steps, 0)
         require("model.final_lr_share", final_lr_share, 0.0, 1.0)
         self.make_optimizer, self.head_rate = optimizer, head_rate
-        self.order, self.same = order, same
+        self.order, self.same, self.mean = order, same, mean
         self.warmup_steps, self.final_lr_share = warmup_steps, final_lr_share
         self.cache, self.seed = cache, seed
         shape = Small(**(small or {}))
@@ -175,7 +182,7 @@ class ScenarioModule(lightning.LightningModule):
         told = self._told(batch)
         with torch.autocast(self.device.type, enabled=False):
             parts = torch.stack([self._loss(one, batch) for one in told]).mean(0)
-            loss = parts[0] + self.order * parts[1] + self.same * parts[2]
+            loss = parts[0] + self.order * parts[1] + self.same * parts[2] + self.mean * parts[3]
         self.log("train/loss", parts[0], prog_bar=True, batch_size=len(batch.ids))
         return loss
 
@@ -194,7 +201,8 @@ class ScenarioModule(lightning.LightningModule):
         order = order_loss(mean[high, batch.fields], mean[low, batch.fields], 0.5 * gap)
         a, b = batch.same.T
         same = consistency_loss(told, a, b)
-        return torch.stack([divergence, order, same])
+        apart = (mean - wanted)[:, :INITIAL_VOLATILITY].square().sum(-1).mean()
+        return torch.stack([divergence, order, same, apart])
 
     def on_validation_epoch_start(self) -> None:
         """Counts begin again."""

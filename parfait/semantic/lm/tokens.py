@@ -17,14 +17,22 @@ TEMPLATE = (
 def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with the control tokens of
     Qwen2 and a template that tells the user's message alone. The same texts give the same
-    tokenizer, and any
-    Unicode text comes back.
+    tokenizer, and any Unicode text comes back in lower case and normal form (NFKC).
+
+    Every Chinese character is a word: where "油价暴跌" became one token, what a crash is would be
+    learnt for oil alone, and be unreadable behind the name of another asset.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,

@@ -14,7 +14,7 @@ _ENDERS = frozenset(".!?;。！？；\n")
 
 
 def read_constructions(
-    tokens: Sequence[Token], lexicon: Lexicon
+    tokens: list[Token], lexicon: Lexicon
 ) -> list[tuple[Mention, frozenset[int]]]:
     """Every construction of the text with the tokens it is made of, leftmost first; none shares a
     token with another or with a phrase of the lexicon.
@@ -31,7 +31,7 @@ def read_constructions(
     return found
 
 
-def _fixed(tokens: Sequence[Token], lexicon: Lexicon) -> set[int]:
+def _fixed(tokens: list[Token], lexicon: Lexicon) -> set[int]:
     """Tokens of phrases that stand by themselves ("world war iii", "peace talks")."""
     fixed: set[int] = set()
     i = 0
