@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (sentences read better in one piece)
 """Laws of reading Chinese: verbs and objects, traditional characters, numerals, probabilities,
 literal numbers, comparisons, negation.
 """
@@ -70,7 +71,13 @@ def test_every_form_of_an_object_is_moved_by_plain_verbs():
 
 
 def test_the_object_of_a_verb_stands_after_it_or_before_a_passive_one():
-    for text in ("央行上调利率", "利率遭上调", "央行将利率上调", "央行把利率抬高了", "利率上调冲击股市"):
+    for text in (
+        "央行上调利率",
+        "利率遭上调",
+        "央行将利率上调",
+        "央行把利率抬高了",
+        "利率上调冲击股市",
+    ):
         assert drift_of(text) < 0, text
     for text in ("央行下调利率", "利率被下调", "央行将利率下调", "央行把利率压低了"):
         assert drift_of(text) > 0, text
@@ -79,8 +86,8 @@ def test_the_object_of_a_verb_stands_after_it_or_before_a_passive_one():
 def traditional(text):
     """The text in traditional characters, one of them for each simplified one."""
     table = {k: "".join(v.split()) for k, v in load_data("lexicon/traditional.yaml").items()}
-    back = dict(zip(table["simplified"], table["traditional"], strict=True))
-    return "".join(back.get(c, c) for c in text)
+    back: dict[str, str] = dict(zip(table["simplified"], table["traditional"], strict=True))
+    return "".join([back.get(c, c) for c in text])
 
 
 def test_traditional_characters_read_like_simplified_ones():
@@ -126,13 +133,16 @@ def test_whole_numbers_in_chinese_read_like_digits(n, sentence):
 def test_percentages_in_chinese_read_like_digits(whole, cents):
     if not whole + cents:
         return
-    spelt = (numeral(whole) if whole else "零") + ("点" + f"{cents:02d}".translate(_SPELT) if cents else "")
+    spelt = (numeral(whole) if whole else "零") + (
+        "点" + f"{cents:02d}".translate(_SPELT) if cents else ""
+    )
     value = f"{whole + cents / 100:.2f}".rstrip("0").rstrip(".")
     for sentence in ("股市下跌百分之{}", "股市下跌{}个百分点"):
         a, b = sentence.format(spelt), sentence.format(value)
-        assert normalise(a).clean.replace("百分之", "") == normalise(
-            b.replace("百分之" + value, value + "%")
-        ).clean
+        assert (
+            normalise(a).clean.replace("百分之", "")
+            == normalise(b.replace("百分之" + value, value + "%")).clean
+        )
 
 
 _SPELT = str.maketrans("0123456789", DIGITS)
@@ -195,7 +205,14 @@ def test_expectations_are_met_beaten_and_missed(good, bad):
 
 def test_a_negator_reaches_its_own_clause_alone():
     base = READER.read("").mean.drift
-    for text in ("虽不敢断言，但金融危机已经开始", "股市暴跌，谁也挡不住", "银行挤兑，储户取不出钱", "没人想到，银行倒闭了"):
+    for text in (
+        "虽不敢断言，但金融危机已经开始",
+        "股市暴跌，谁也挡不住",
+        "银行挤兑，储户取不出钱",
+        "没人想到，银行倒闭了",
+    ):
         assert READER.read(text).mean.drift < base - 0.02, text
     for text in ("战争没有爆发", "传闻中的战争，最终没有发生", "央行并未加息", "公司没有造假"):
-        assert all(e["negated"] for e in READER.read(text).reading["events"] if e["polarity"] < 0), text
+        assert all(
+            e["negated"] for e in READER.read(text).reading["events"] if e["polarity"] < 0
+        ), text
