@@ -87,7 +87,7 @@ def traditional(text):
     """The text in traditional characters, one of them for each simplified one."""
     table = {k: "".join(v.split()) for k, v in load_data("lexicon/traditional.yaml").items()}
     back: dict[str, str] = dict(zip(table["simplified"], table["traditional"], strict=True))
-    return "".join([back.get(c, c) for c in text])
+    return "".join([back[c] if c in back else c for c in text])
 
 
 def test_traditional_characters_read_like_simplified_ones():
