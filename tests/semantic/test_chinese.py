@@ -86,8 +86,7 @@ def test_the_object_of_a_verb_stands_after_it_or_before_a_passive_one():
 def traditional(text):
     """The text in traditional characters, one of them for each simplified one."""
     table = {k: "".join(v.split()) for k, v in load_data("lexicon/traditional.yaml").items()}
-    back: dict[str, str] = dict(zip(table["simplified"], table["traditional"], strict=True))
-    return "".join([back[c] if c in back else c for c in text])
+    return text.translate(str.maketrans(table["simplified"], table["traditional"]))
 
 
 def test_traditional_characters_read_like_simplified_ones():
