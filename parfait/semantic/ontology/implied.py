@@ -64,7 +64,7 @@ def implied(
     )
     if alone and entry_key(parsed.tokens, action) in _OF_RATES:
         return found("object", "policy_rate")  # "an emergency cut", "the bank stunned by easing"
-    percent = any(n.unit in ("%", "pts") for n in clause.numbers)
+    percent = any(n.unit == "%" or (n.unit == "pts" and n.value >= 100) for n in clause.numbers)
     if entry.bare or (percent and entry.verb == "intrans" and not targets):
         return found("asset", "market")
     return None
