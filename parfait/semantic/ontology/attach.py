@@ -80,8 +80,9 @@ def attach(
     ):
         _inherit(waiting, frames)
     _move_by_sign(parsed, clause, targets)
-    for t in targets:
-        _default(t)
+    if not any(t.event and t.entry.kind != "asset" for t in targets):
+        for t in targets:
+            _default(t)
     _bind_assets(clause, targets)
     still = [t for t in waiting if t.event is None]
     return targets, still if not actions else []

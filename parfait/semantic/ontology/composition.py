@@ -84,15 +84,15 @@ class Target:
             )
         elif action.id == "hold":
             self.event, self.strength = "calm", 0.6
-        elif action.id == "ban":
-            self.event = "regulation"
+        elif action.id == "ban":  # what then happens, happens to the ban: "vote down the ban on coins"
+            self.event, self.entry = "regulation", Entry("event", "regulation", action.language)
         elif action.market:
             self.event = action.market
             self.strength = 1.0
         elif action.id in _RISING or action.id in _FALLING:
             self.event = "rally" if action.id in _RISING else "selloff"
             self.strength = strength * (0.6 if action.id in _EVALUATIVE else 1.0)
-            if action.id in _EVALUATIVE:
+            if action.id in _EVALUATIVE | _TRADES:
                 self.denied = effects()["events"][self.event]["opposite"]
         self.loss = action.loss
 
@@ -114,20 +114,21 @@ class Target:
 
 
 _EVALUATIVE = frozenset({"good", "bad"})
-_RISING = frozenset({"up", "lift", "beat", "approve", "good", "succeed", "win", "save"})
-_FALLING = frozenset({"down", "miss", "reject", "bad", "lose", "destroy", "slow", "leave"})
+_TRADES = frozenset({"buy", "sell"})
+_RISING = frozenset({"up", "lift", "beat", "approve", "good", "succeed", "win", "save", "buy"})
+_FALLING = frozenset({"down", "miss", "reject", "bad", "lose", "destroy", "slow", "leave", "sell"})
 _ON_ASSETS = _RISING | _FALLING | {"fail", "hold", "ban"}
 # What actions that know no quantity amount to where the thing itself is an event.
 _ON_EVENTS = {
     "reject": "end", "fail": "end", "beat": "up", "miss": "down", "tighten": "up", "ease": "down",
     "succeed": "up", "slow": "down", "lose": "end", "win": "up", "destroy": "up", "open": "up",
     "approve": "up", "ban": "end", "leave": "end", "close": "end", "pay": "", "reach": "",
-    "keep": "",
+    "keep": "", "buy": "", "sell": "",
 }  # fmt: skip
 _ON_BAD_EVENTS = _ON_EVENTS | {
     "lift": "down", "good": "", "bad": "up", "save": "", "close": "up", "open": "up", "fail": "end",
 }  # fmt: skip
-_ON_GOOD_EVENTS = _ON_EVENTS | {"lift": "up", "good": "up", "bad": "end", "save": "up"}
+_ON_GOOD_EVENTS = _ON_EVENTS | {"lift": "up", "good": "up", "bad": "end", "save": "up", "destroy": "end"}
 
 
 def sense_of(row: dict[str, Any], name: str) -> str | None:

@@ -55,11 +55,12 @@ def _frames(parsed: Parsed, inferred: dict[int, Target]) -> list[Frame]:
             _spill(carried, frames, parsed)
             carried, hanging = [], []
         links = [*clause.lead, clause.link]
+        waiting = hanging
         targets, hanging = attach(parsed, index, hanging, frames)
         targets += [inferred[index]] if index in inferred else []
         if not any(t.event for t in targets):
             told = [n for c in carried for n in c.numbers]
-            targets = compare(parsed, clause, hanging, told)
+            targets = compare(parsed, clause, [*waiting, *hanging], told)
         drafts = _frames_of(parsed, index, targets)
         if not drafts:
             if any(f.sentence == clause.sentence for f in frames):
