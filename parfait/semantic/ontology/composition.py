@@ -28,10 +28,12 @@ class Target:
     dread: bool = False
     acted: bool = False
     denied: str | None = None
+    banned: bool = False
 
     def act(self, action: Entry, key: str = "") -> None:
         """Composes one action with this target."""
         self.acted = True
+        self.banned = action.id == "ban"
         kind, name = self.entry.kind, action.id
         strength = action.value
         if kind == "object":
@@ -40,6 +42,12 @@ class Target:
             self._act_on_asset(action, strength)
         else:
             self._act_on_event(name, strength, key)
+
+    def undo(self) -> None:
+        """A ban lifted: the opposite of what it did."""
+        if self.event is not None:
+            self.event = effects()["events"][self.event].get("opposite", self.event)
+        self.banned = False
 
     def takes(self, name: str) -> bool:
         """Whether an action would say something new of this target."""

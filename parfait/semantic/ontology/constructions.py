@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from parfait.semantic.ontology.lexicon import Lexicon, Mention, Steps, Token
 
 _GAP = {"en": 5, "zh": 8}  # words, characters
+_WHOLE = 99  # length of a phrase that no construction outdoes
 _ENDERS = frozenset(".!?;。！？；\n")
 
 
@@ -33,7 +34,9 @@ def read_constructions(
 
 
 def _fixed(tokens: Sequence[Token], lexicon: Lexicon) -> dict[int, int]:
-    """Tokens of phrases of the lexicon ("world war iii", "peace talks") with their length."""
+    """Tokens of phrases of the lexicon ("peace talks") with their length; those that name an event
+    ("civil war") are never taken apart.
+    """
     fixed: dict[int, int] = {}
     i = 0
     while i < len(tokens):
@@ -42,7 +45,9 @@ def _fixed(tokens: Sequence[Token], lexicon: Lexicon) -> dict[int, int]:
             i += 1
             continue
         if mention.entry.kind in ("event", "object") and mention.entry.language == "en":
-            fixed |= dict.fromkeys(range(mention.i, mention.j), mention.j - mention.i)
+            size = mention.j - mention.i
+            size = _WHOLE if mention.entry.kind == "event" and size > 1 else size
+            fixed |= dict.fromkeys(range(mention.i, mention.j), size)
         i = mention.j
     return fixed
 

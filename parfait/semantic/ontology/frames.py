@@ -94,8 +94,8 @@ def _frames_of(parsed: Parsed, index: int, targets: list[Target]) -> list[Frame]
     clause = parsed.clauses[index]
     frames = []
     for t in targets:
-        if t.event is None:
-            continue
+        if t.event is None or any(f.event == t.event and f.asset == t.asset for f in frames):
+            continue  # "steps in with a bailout": one rescue
         start, end = parsed.tokens[t.first].start, parsed.tokens[t.last - 1].end
         frame = Frame(t.event, t.strength, t, index, clause.sentence, start, end, asset=t.asset)
         frame.negated, frame.move = t.negated, t.loss
