@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (sentences read better in one piece)
 """Laws of whole families of words: what acts on what, judgements, buying and selling, denial, turns
 of phrase, and the numbers of parameters in any wording.
 """

@@ -6,7 +6,7 @@ from parfait.semantic.ontology.lexicon import Mention
 
 _PREPOSITIONS = frozenset({"in", "of", "for", "on"})
 _COMPLEMENTS = frozenset({"about", "over", "in", "around", "surround", "regard"})
-# What is done to events and things rather than to shares: "the suit against the firm is thrown out".
+# What is done to events and things rather than to shares: "the suit is thrown out".
 _PUBLIC = frozenset({"end", "reject", "approve"})
 # Verbs that look for something they make sense of: does (its object first), goes (its subject
 # first), tone (a judgement: what it stands before, else its subject).

@@ -92,7 +92,9 @@ class Target:
             )
         elif action.id == "hold":
             self.event, self.strength = "calm", 0.6
-        elif action.id == "ban":  # what then happens, happens to the ban: "vote down the ban on coins"
+        elif (
+            action.id == "ban"
+        ):  # what then happens, happens to the ban: "vote down the ban on coins"
             self.event, self.entry = "regulation", Entry("event", "regulation", action.language)
         elif action.market:
             self.event = action.market
@@ -136,7 +138,13 @@ _ON_EVENTS = {
 _ON_BAD_EVENTS = _ON_EVENTS | {
     "lift": "down", "good": "", "bad": "up", "save": "", "close": "up", "open": "up", "fail": "end",
 }  # fmt: skip
-_ON_GOOD_EVENTS = _ON_EVENTS | {"lift": "up", "good": "up", "bad": "end", "save": "up", "destroy": "end"}
+_ON_GOOD_EVENTS = _ON_EVENTS | {
+    "lift": "up",
+    "good": "up",
+    "bad": "end",
+    "save": "up",
+    "destroy": "end",
+}
 
 
 def sense_of(row: dict[str, Any], name: str) -> str | None:

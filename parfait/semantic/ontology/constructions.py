@@ -15,7 +15,7 @@ _ENDERS = frozenset(".!?;。！？；\n")
 
 
 def read_constructions(
-    tokens: Sequence[Token], lexicon: Lexicon
+    tokens: list[Token], lexicon: Lexicon
 ) -> list[tuple[Mention, frozenset[int]]]:
     """Every construction of the text with the tokens it is made of, leftmost first; none shares a
     token with another, or with a phrase of the lexicon that is as long.
@@ -33,7 +33,7 @@ def read_constructions(
     return found
 
 
-def _fixed(tokens: Sequence[Token], lexicon: Lexicon) -> dict[int, int]:
+def _fixed(tokens: list[Token], lexicon: Lexicon) -> dict[int, int]:
     """Tokens of phrases of the lexicon ("peace talks") with their length; those that name an event
     ("civil war") are never taken apart.
     """

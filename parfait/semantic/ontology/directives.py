@@ -133,7 +133,17 @@ def _jump_mean(match: re.Match[str], asset: str) -> tuple[str, float] | None:
 _VOL = r"(?:volatility|vola?|sigma|(?<!jump )(?<!jumps )(?:standard\s+deviation|std(?:\s+dev)?))"
 _INSIDE = r"(?:\s*\((?P<inside>annual|annuali[sz]ed|daily|weekly|monthly)\))?"
 _PER = r"(?:\s*(?:a|per|each|every|/)\s*(?P<each>day|week|month|year)\b)?"
-_PER_YEAR = {"day": 252.0, "week": 52.0, "month": 12.0, "quarter": 4.0, "year": 1.0, "annually": 1.0, "yearly": 1.0, "monthly": 12.0, "weekly": 52.0}
+_PER_YEAR = {
+    "day": 252.0,
+    "week": 52.0,
+    "month": 12.0,
+    "quarter": 4.0,
+    "year": 1.0,
+    "annually": 1.0,
+    "yearly": 1.0,
+    "monthly": 12.0,
+    "weekly": 52.0,
+}
 _RISES = r"(?:rises?|increases?|jumps?|goes\s+up|climbs?|surges?|up)"
 _FALLS = r"(?:falls?|decreases?|drops?|declines?|goes\s+down|down)"
 _RULES: tuple[_Pattern, ...] = tuple(

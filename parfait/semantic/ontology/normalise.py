@@ -188,8 +188,11 @@ def normalise(raw: str) -> Text:
             "only plain sentences are read."
         )
     canvas.fold()
-    if "'" in canvas.text or "." in canvas.text or "nt" in canvas.text or any(
-        c in canvas.text for c in ("&", "than ", "cannot")
+    if (
+        "'" in canvas.text
+        or "." in canvas.text
+        or "nt" in canvas.text
+        or any(c in canvas.text for c in ("&", "than ", "cannot"))
     ):
         for pattern, new in _COMPILED_CONTRACTIONS:
             canvas.rewrite(pattern, new)

@@ -36,7 +36,23 @@ _IRREGULAR = {
 }  # fmt: skip
 
 _NO_SUPERLATIVE = frozenset(
-    "harvest interest request protest contest suggest manifest conquest tempest budapest bequest congest dishonest midwest disinterest".split()
+    [
+        "harvest",
+        "interest",
+        "request",
+        "protest",
+        "contest",
+        "suggest",
+        "manifest",
+        "conquest",
+        "tempest",
+        "budapest",
+        "bequest",
+        "congest",
+        "dishonest",
+        "midwest",
+        "disinterest",
+    ]
 )
 
 
