@@ -32,8 +32,9 @@ def attach(
     hold = None
     for action in actions:
         follower = parsed.tokens[action.j].kind if action.j < len(parsed.tokens) else ""
-        if action.entry.verb == "particle" and follower != "num":
-            continue  # "shuts down", "steps up": only "up 3 %" is a move
+        beside = any(t.last == action.i and t.entry.kind != "event" for t in targets)
+        if action.entry.verb == "particle" and follower != "num" and not beside:
+            continue  # "shuts down", "steps up": only "up 3 %" and "profits up" are moves
         target = choose(parsed, clause, action, targets, actions, following)
         if target is None and hanging:
             target = _hung(action.entry, hanging)
@@ -44,6 +45,8 @@ def attach(
                 continue
             targets.append(target)
         if target.acted and not action.entry.id.startswith("cmp_"):
+            if target.banned and action.entry.id in ("lift", "end", "reject", "ease"):
+                target.undo()
             if target.entry.kind != "event" and not action.entry.market:
                 continue
             if action.entry.bare:
@@ -80,8 +83,9 @@ def attach(
     ):
         _inherit(waiting, frames)
     _move_by_sign(parsed, clause, targets)
-    for t in targets:
-        _default(t)
+    if not any(t.event and t.entry.kind != "asset" for t in targets):
+        for t in targets:
+            _default(t)
     _bind_assets(clause, targets)
     still = [t for t in waiting if t.event is None]
     return targets, still if not actions else []
@@ -161,8 +165,9 @@ def _supplied(t: Target, found: list[Target]) -> bool:
         return False
     for o in found:
         if o.entry.kind == "object" and 0 <= o.first - t.last <= 0:
-            if o.entry.id == "growth":  # exports
-                o.entry = Entry("object", "commodity_supply", o.entry.language)
+            if o.entry.id in ("growth", "flows"):  # exports of it, flows of it
+                supply = "oil_supply" if t.asset == "oil" else "commodity_supply"
+                o.entry = Entry("object", supply, o.entry.language)
             return o.entry.id in _SUPPLY
     return False
 

@@ -215,7 +215,8 @@ def _split(
             if event is not None and (mention is None or cue.j > mention.j):
                 mention = Mention(event, i, cue.j)  # the longest form wins
         if token.kind == "num" and (mention is None or mention.j == i + 1):
-            clause.numbers.append(_number(clean, tokens, i))
+            if not _is_year(tokens, i):
+                clause.numbers.append(_number(clean, tokens, i))
             used.add(i)
             i += 1
             continue
@@ -230,7 +231,9 @@ def _split(
             used.update(range(mention.i, mention.j))
         if entry.kind == "link":
             pair = entry.id == "and" and any(t.key == "between" for t in tokens[max(0, i - 4) : i])
-            if not pair:  # "talks between A and B" stays together
+            follower = tokens[mention.j] if mention.j < n else None
+            amount = entry.id == "because" and follower is not None and follower.kind == "num"
+            if not pair and not amount:  # "falls by 50 %";  "talks between A and B" stays together
                 close(entry.id, i)
         elif entry.kind not in ("neutral", "carriers"):
             clause.mentions.append(mention)
@@ -260,6 +263,14 @@ _BEFORE_LEVEL = frozenset(
         "破",
     ]
 )
+
+
+def _is_year(tokens: list[Token], i: int) -> bool:
+    """Whether a bare number is a date: "since 1969", "in 2008"."""
+    token = tokens[i]
+    before = tokens[i - 1].key if i else ""
+    dated = before in ("sinc", "in", "of", "from", "until", "by", "befor", "after", "自", "在")
+    return not token.unit and token.value.is_integer() and 1900 <= token.value <= 2100 and dated
 
 
 def _number(clean: str, tokens: list[Token], i: int) -> Number:

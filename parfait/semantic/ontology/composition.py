@@ -28,10 +28,12 @@ class Target:
     dread: bool = False
     acted: bool = False
     denied: str | None = None
+    banned: bool = False
 
     def act(self, action: Entry, key: str = "") -> None:
         """Composes one action with this target."""
         self.acted = True
+        self.banned = action.id == "ban"
         kind, name = self.entry.kind, action.id
         strength = action.value
         if kind == "object":
@@ -40,6 +42,12 @@ class Target:
             self._act_on_asset(action, strength)
         else:
             self._act_on_event(name, strength, key)
+
+    def undo(self) -> None:
+        """A ban lifted: the opposite of what it did."""
+        if self.event is not None:
+            self.event = effects()["events"][self.event].get("opposite", self.event)
+        self.banned = False
 
     def takes(self, name: str) -> bool:
         """Whether an action would say something new of this target."""
@@ -84,15 +92,17 @@ class Target:
             )
         elif action.id == "hold":
             self.event, self.strength = "calm", 0.6
-        elif action.id == "ban":
-            self.event = "regulation"
+        elif (
+            action.id == "ban"
+        ):  # what then happens, happens to the ban: "vote down the ban on coins"
+            self.event, self.entry = "regulation", Entry("event", "regulation", action.language)
         elif action.market:
             self.event = action.market
             self.strength = 1.0
         elif action.id in _RISING or action.id in _FALLING:
             self.event = "rally" if action.id in _RISING else "selloff"
             self.strength = strength * (0.6 if action.id in _EVALUATIVE else 1.0)
-            if action.id in _EVALUATIVE:
+            if action.id in _EVALUATIVE | _TRADES:
                 self.denied = effects()["events"][self.event]["opposite"]
         self.loss = action.loss
 
@@ -114,20 +124,27 @@ class Target:
 
 
 _EVALUATIVE = frozenset({"good", "bad"})
-_RISING = frozenset({"up", "lift", "beat", "approve", "good", "succeed", "win", "save"})
-_FALLING = frozenset({"down", "miss", "reject", "bad", "lose", "destroy", "slow", "leave"})
+_TRADES = frozenset({"buy", "sell"})
+_RISING = frozenset({"up", "lift", "beat", "approve", "good", "succeed", "win", "save", "buy"})
+_FALLING = frozenset({"down", "miss", "reject", "bad", "lose", "destroy", "slow", "leave", "sell"})
 _ON_ASSETS = _RISING | _FALLING | {"fail", "hold", "ban"}
 # What actions that know no quantity amount to where the thing itself is an event.
 _ON_EVENTS = {
     "reject": "end", "fail": "end", "beat": "up", "miss": "down", "tighten": "up", "ease": "down",
     "succeed": "up", "slow": "down", "lose": "end", "win": "up", "destroy": "up", "open": "up",
     "approve": "up", "ban": "end", "leave": "end", "close": "end", "pay": "", "reach": "",
-    "keep": "",
+    "keep": "", "buy": "", "sell": "",
 }  # fmt: skip
 _ON_BAD_EVENTS = _ON_EVENTS | {
     "lift": "down", "good": "", "bad": "up", "save": "", "close": "up", "open": "up", "fail": "end",
 }  # fmt: skip
-_ON_GOOD_EVENTS = _ON_EVENTS | {"lift": "up", "good": "up", "bad": "end", "save": "up"}
+_ON_GOOD_EVENTS = _ON_EVENTS | {
+    "lift": "up",
+    "good": "up",
+    "bad": "end",
+    "save": "up",
+    "destroy": "end",
+}
 
 
 def sense_of(row: dict[str, Any], name: str) -> str | None:

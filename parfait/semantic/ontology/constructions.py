@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from parfait.semantic.ontology.lexicon import Lexicon, Mention, Steps, Token
 
 _GAP = {"en": 5, "zh": 8}  # words, characters
+_WHOLE = 99  # length of a phrase that no construction outdoes
 _ENDERS = frozenset(".!?;。！？；\n")
 
 
@@ -17,31 +18,36 @@ def read_constructions(
     tokens: list[Token], lexicon: Lexicon
 ) -> list[tuple[Mention, frozenset[int]]]:
     """Every construction of the text with the tokens it is made of, leftmost first; none shares a
-    token with another or with a phrase of the lexicon.
+    token with another, or with a phrase of the lexicon that is as long.
     """
     found: list[tuple[Mention, frozenset[int]]] = []
-    taken = _fixed(tokens, lexicon)
+    taken: set[int] = set()
+    fixed = _fixed(tokens, lexicon)
     for i, token in enumerate(tokens):
         for entry, steps in lexicon.constructions.get(token.key, ()):
             used = _match(tokens, i, steps, _GAP[entry.language])
-            if used and not taken & used:
+            if used and not taken & used and all(fixed.get(k, 0) < len(used) for k in used):
                 taken |= used
                 found.append((Mention(entry, i, max(used) + 1), frozenset(used)))
                 break
     return found
 
 
-def _fixed(tokens: list[Token], lexicon: Lexicon) -> set[int]:
-    """Tokens of phrases that stand by themselves ("world war iii", "peace talks")."""
-    fixed: set[int] = set()
+def _fixed(tokens: list[Token], lexicon: Lexicon) -> dict[int, int]:
+    """Tokens of phrases of the lexicon ("peace talks") with their length; those that name an event
+    ("civil war") are never taken apart.
+    """
+    fixed: dict[int, int] = {}
     i = 0
     while i < len(tokens):
         mention = lexicon.find(tokens, i)
-        if mention is None or mention.j == i + 1 or mention.entry.kind not in ("event", "object"):
+        if mention is None:
             i += 1
             continue
-        if mention.entry.language == "en":
-            fixed |= set(range(mention.i, mention.j))
+        if mention.entry.kind in ("event", "object") and mention.entry.language == "en":
+            size = mention.j - mention.i
+            size = _WHOLE if mention.entry.kind == "event" and size > 1 else size
+            fixed |= dict.fromkeys(range(mention.i, mention.j), size)
         i = mention.j
     return fixed
 

@@ -26,6 +26,13 @@ _A_YEAR = {
     "year": 1.0, "年": 1.0, "quarter": 4.0, "季度": 4.0, "季": 4.0, "month": 12.0, "月": 12.0, "week": 52.0, "周": 52.0, "星期": 52.0, "day": 252.0, "天": 252.0, "日": 252.0,
     "hour": 8760.0, "小时": 8760.0, "minute": 525600.0, "分钟": 525600.0, "second": 31536000.0, "秒": 31536000.0,
 }  # fmt: skip
+_OFTEN = {
+    "annually": "year",
+    "yearly": "year",
+    "monthly": "month",
+    "weekly": "week",
+    "daily": "day",
+}
 DEEPEST = 0.99  # the largest fall: to a hundredth of the price
 
 
@@ -50,7 +57,7 @@ class Directive:
         return _FIELD.get(self.field, self.field)
 
 
-_IS = r"\s*(?:(?:is|are|at|of|to|=|:|equals?|stands\s+at|becomes|set\s+to|jumps\s+to|rises\s+to|falls\s+to|drops\s+to|goes\s+to|spikes\s+to|surges\s+to|climbs\s+to|settles\s+at|stays\s+at|reaches|hits|averages|averaging|remains\s+at|held\s+at|fixed\s+at)\s*)+"
+_IS = r"\s*(?:(?:is|are|at|of|to|=|:|equals?|stands\s+at|becomes|set\s+to|jumps\s+to|rises\s+to|falls\s+to|drops\s+to|goes\s+to|spikes\s+to|surges\s+to|climbs\s+to|settles\s+at|stays\s+at|reaches|hits|averages|averaging|remains\s+at|held\s+at|fixed\s+(?:at|to)|(?:should|must|shall|will)\s+be|be|(?:runs?|running)\s+at|(?:sits?|sitting)\s+at|pinned\s+at|trades?\s+at|trading\s+at|hovers?\s+at|hovering\s+at|prints?\s+at|marked\s+at)\s*)+"
 _ZH_IS = r"\s*(?:设为|设定为|设定在|设在|设成|设|定为|固定为|固定在|调到|调至|为|是|取|按|给到|给|到|至|达到|达|高达|升至|升到|涨到|涨至|降至|降到|跌到|回落到|回落至|在|=|:|等于|飙升至|飙到|冲到|保持在|维持在|稳定在|预计|假定|假设|会|有|只有|就|差不多|基本|,)*\s*"
 _ABOUT = r"(?P<about>(?:about|around|roughly|approximately|some|near|circa|约为?|大约|大概|差不多|接近|将近|~)\s*)?"
 _N = r"(?P<v>[+-]?\d+(?:\.\d+)?)(?P<u>%|pp|bps|x)?"
@@ -79,7 +86,9 @@ def _volatility(match: re.Match[str], asset: str) -> tuple[str, float] | None:
     if match["u"] == "x":
         return "volatility_factor", float(match["v"])
     value = _number(match, 3.0)
-    period = groups.get("period") or groups.get("late") or "annual"
+    keys = ("period", "period0", "inside", "each", "late")
+    period = next((groups[k] for k in keys if groups.get(k)), "annual")
+    period = {"day": "daily", "week": "weekly", "month": "monthly"}.get(period, period)
     period = _HAN_PERIODS.get(period.lstrip("每1全")[:1], period)
     per_year = PERIODS.get(period, 1.0)
     if period == "daily" and asset == "crypto":
@@ -133,7 +142,7 @@ def _jump_mean(match: re.Match[str], asset: str) -> tuple[str, float] | None:
 
 def _rate(match: re.Match[str], asset: str) -> tuple[str, float]:
     """Jumps a year from jumps a day, a month, ..."""
-    each = match["each"].lstrip("每一1个")
+    each = (match["each"] or _OFTEN[match["often"]]).lstrip("每一1个")
     per_year = 365.0 if each in ("day", "天", "日") and asset == "crypto" else _A_YEAR[each]
     return "jump_intensity", float(match["v"]) * per_year
 
@@ -143,17 +152,21 @@ def _log(move: float) -> float:
     return math.log1p(move) if move > -1 else -math.inf
 
 
-_VOL = r"(?:volatility|vol|sigma)"
+_VOL = r"(?:volatility|vola?|sigma|(?<!jump )(?<!jumps )(?:standard\s+deviation|std(?:\s+dev)?))"
+_INSIDE = r"(?:\s*\((?P<inside>annual|annuali[sz]ed|daily|weekly|monthly)\))?"
+_PER = r"(?:\s*(?:a|per|each|every|/)\s*(?P<each>day|week|month|year)\b)?"
 _RISES = r"(?:rises?|increases?|jumps?|goes\s+up|climbs?|surges?|up)"
 _FALLS = r"(?:falls?|decreases?|drops?|declines?|goes\s+down|down)"
 _RULES: tuple[_Pattern, ...] = tuple(
     (re.compile(pattern), rule)
     for pattern, rule in (
         (rf"\b(?:correlation(?:\s+between\s+(?:returns?|prices?)\s+and\s+(?:volatility|variance))?|leverage\s+correlation|leverage\s+effect|rho)(?:{_IS}|\s+){_ABOUT}{_N}", _field("leverage")),
-        (rf"\b(?:vol[\s-]of[\s-]vol(?:atility)?|volatility\s+of\s+volatility)(?:{_IS}|\s+){_ABOUT}{_ZH_N}|(?:波动率的波动率?|波动的波动){_ZH_IS}(?P<v1>\d+(?:\.\d+)?)|(?:vol\s?of\s?vol){_ZH_IS}(?P<v2>\d+(?:\.\d+)?)", _field("vol_of_vol")),
+        (r"\bleverage\s*(?:of|=|at|is)\s*(?P<v>-\d+(?:\.\d+)?)(?P<u>(?!.))?", _field("leverage")),
+        (rf"\b(?:vol[\s-]of[\s-]vol(?:atility)?|volatility\s+of\s+volatility|xi)(?:{_IS}|\s+){_ABOUT}{_ZH_N}|(?:波动率的波动率?|波动的波动){_ZH_IS}(?P<v1>\d+(?:\.\d+)?)|(?:vol\s?of\s?vol){_ZH_IS}(?P<v2>\d+(?:\.\d+)?)", _field("vol_of_vol")),
         (rf"\b(?:variance\s+reversion|variance\s+mean\s+reversion|kappa_v)(?:\s+speed)?(?:{_IS}|\s+){_ABOUT}{_N}", _field("variance_reversion")),
-        (rf"\b{_PERIOD}{_KIND}{_PERIOD.replace('period', 'period0')}{_VOL}(?:{_IS}|\s+){_ABOUT}{_N}(?!\s*(?:day|week|month|year))", _volatility),
-        (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%)\s+{_PERIOD}{_KIND}{_VOL}\b", _volatility),
+        (rf"\b{_PERIOD}{_KIND}{_PERIOD.replace('period', 'period0')}{_VOL}{_INSIDE}(?:{_IS}|\s+){_ABOUT}{_N}{_PER}(?!\s*(?:day|week|month|year|sigma))", _volatility),
+        (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%)\s+{_PERIOD}{_KIND}{_VOL}\b{_PER}", _volatility),
+        (r"\b(?:(?P<period>annuali[sz]ed|annual|daily|weekly|monthly)\s+)?(?P<v>\d+(?:\.\d+)?)(?P<u>%)?[\s-]+vol\b(?!\s*(?:of|points?|spike))", _volatility),
         (rf"\bvix(?:{_IS}|\s+){_ABOUT}(?P<v>\d+(?:\.\d+)?)(?P<u>%)?(?!\s*(?:day|%))", lambda m, a: ("volatility", float(m["v"]) / 100)),
         (rf"(?P<kind>长期|初始|起始|当前|目前|现在|当下|眼下)?的?(?P<period>年化|每年|全年|年|日均|每日|每天|日内|日|天|周度|每周|周|月度|每月|月)?的?(?:隐含|历史|实际|平均|预期)?(?:波动率|波动幅度|波动)(?:水平|中枢)?(?!率)(?:(?P<late>1年|1天|每天|每年|年化|1周|1月)(?:大概|大约|约)?)?{_ZH_IS}{_ABOUT}{_ZH_N}", _volatility),
         (rf"{_ZH_N}的(?P<period>年化|年|日均|每日|日|周|月)?(?:隐含|历史)?波动率", _volatility),
@@ -165,6 +178,8 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?doubl(?:es|ed|ing|e)\b|\bdoubl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|\btwice\s+the\s+{_VOL}\b|\b{_VOL}\s+(?:(?:{_RISES}|is|reaches|at|of)\s+)?(?:to\s+)?twice\s+(?:its|the|today)\b(?:\s+\w+){{0,2}}?\s*(?:level|value)?|波动率?(?:翻倍|翻1?番|加倍|(?:变为|变成|扩大到|增至|升至|是|为)(?:原来|现在|目前|平时|当前)?的?2x)|上涨100%的波动率|波动率?上涨100%", _constant("volatility_factor", 2.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+)?(?:tripl|trebl)(?:es|ed|ing|e)\b|\btripl(?:es|ed|ing|e)\s+(?:the\s+|of\s+)?{_VOL}\b|波动率?(?:变为|变成|扩大到|增至|升至|是|为)(?:原来|现在|目前|平时|当前)?的?3x", _constant("volatility_factor", 3.0)),
         (rf"\b{_VOL}\s+(?:has\s+|will\s+|is\s+)?halv(?:es|ed|ing|e)\b|\bhalv(?:es|ed|ing|e)\s+(?:the\s+)?{_VOL}\b|\bhalf\s+the\s+(?:usual\s+)?{_VOL}\b|波动率?(?:减半|腰斩|减少50%|降低50%|变为(?:原来|现在)的50%)", _constant("volatility_factor", 0.5)),
+        (rf"\bexpect\s+(?:an?\s+)?(?:annual\s+|yearly\s+|total\s+)?return(?:{_IS}|\s+){_ABOUT}{_N}(?:\s+(?:over|in|per|within|for)\s+(?:the\s+next\s+)?{DURATION})?", _return),
+        (rf"(?P<n>\d+(?:\.\d+)?)\s*个?(?P<unit>年|月)(?:内|的|期)?(?:总)?(?:预期|期望)(?:总)?(?:收益率|收益|回报率|回报){_ZH_IS}{_ABOUT}{_N}", _return),
         (rf"\bexpected\s+(?:annual\s+|yearly\s+|total\s+)?return(?:{_IS}|\s+){_ABOUT}{_N}(?:\s+(?:over|in|per|within|for)\s+(?:the\s+next\s+)?{DURATION}|\s*/\s*(?P<slash>year))?", _return),
         (rf"\b(?:annual|annuali[sz]ed|yearly)\s+(?:expected\s+)?returns?(?:{_IS}|\s+){_ABOUT}{_N}", _return),
         (rf"(?:未来|今后|接下来)?{HAN_DURATION}(?:内|里|期|间)?的?(?:的?总)?(?:预期|期望|预计)的?(?:总)?(?:收益率|收益|回报率|回报){_ZH_IS}{_ABOUT}{_ZH_N}", _return),
@@ -179,13 +194,15 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\bjump\s+(?:std|standard\s+deviation|spread|deviation|volatility|dispersion)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_std", True)),
         (rf"\b(?:jump\s+size|jump\s+mean|mean\s+jump|average\s+jump|jumps?\s+averag(?:e|ing))(?:\s+size)?(?:{_IS}|\s+){_ABOUT}{_N}", _jump_mean),
         (rf"\b(?:jump\s+(?:intensity|frequency|rate)|lambda)(?:{_IS}|\s+){_ABOUT}{_N}", _field("jump_intensity")),
-        (r"(?P<v>(?:(?<![\w%.])-)?(?<![\w.])\d+(?:\.\d+)?)\s+(?:price\s+)?jumps?\s+(?:a|an|per|every|each)\s+(?P<each>year|quarter|month|week|day|hour|minute|second)\b", _rate),
+        (r"(?P<v>(?:(?<![\w%.])-)?(?<![\w.])\d+(?:\.\d+)?)\s+(?:price\s+)?jumps?\s+(?:(?:a|an|per|every|each|/)\s*(?P<each>year|quarter|month|week|day|hour|minute|second)|(?P<often>annually|yearly|monthly|weekly|daily))\b", _rate),
+        (r"\bjumps?\s+(?P<v>\d+(?:\.\d+)?)(?P<u>x|(?!.))?\s+(?:times\s+)?(?:(?:a|an|per|every|each|/)\s*(?P<each>year|quarter|month|week|day|hour|minute|second)|(?P<often>annually|yearly|monthly|weekly|daily))\b", _rate),
         (rf"(?:平均)?(?P<each>每年|一年|1年|每月|每个月|一个月|1个月|每季度|每个季度|每周|每星期|每天|每日|每小时|每分钟|每秒)(?:平均|大概|大约|约|会|要|有|发生|出现|来)*{_ZH_N}\s*次(?:左右)?的?(?:价格)?(?:跳跃|大跳|跳空|跳)", _rate),
         (rf"(?P<each>每月|每个月|每季度|每周)(?:价格)?(?:跳跃|跳空)(?:约|大约|大概)?{_ZH_N}\s*次", _rate),
         (r"(?:每年|一年|1年)(?:平均|大概|大约|约|会|要)*跳跃?(?P<v>\d+(?:\.\d+)?)(?P<u>(?!.))?次", _field("jump_intensity")),
         (rf"(?:价格)?(?:跳跃|跳空)(?:次数|频率|强度)?(?:平均|大概|大约|约|会|要|有|发生|出现|为|是|,)*(?P<each>每年|一年|1年|每月|每个月|每季度|每周)(?:平均|大概|大约|约|会|有|发生)*{_ZH_N}\s*次", _rate),
         (rf"跳跃(?:强度|频率|次数|率)(?:lambda)?{_ZH_IS}(?:每年|一年)?{_ABOUT}{_ZH_N}", _field("jump_intensity")),
         (rf"\b(?:mean[\s-]reversion|reversion)?\s*half[\s-]life(?:{_IS}|\s+)?{_ABOUT}{DURATION}", _half_life),
+        (rf"\b(?:deviations?|gaps?|shocks?|dislocations?|it)\s+halv(?:e|es)\s+(?:every|in|within)\s+{_ABOUT}{DURATION}", _half_life),
         (rf"半衰期{_ZH_IS}{_ABOUT}{HAN_DURATION}", _half_life),
         (rf"{HAN_DURATION}的?(?:均值(?:回归|回复|复归)的?)?半衰期", _half_life),
         (rf"(?:方差|波动率)(?:的)?(?:均值)?(?:回归|回复|复归)(?:的)?(?:速度|强度|速率|系数)?{_ZH_IS}{_ABOUT}{_ZH_N}", _field("variance_reversion")),

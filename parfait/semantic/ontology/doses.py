@@ -68,7 +68,10 @@ def is_expected(number: Number, clause: Clause, parsed: Parsed) -> bool:
             continue  # 超预期降息50bps: the number belongs to what stands between
         if any(min(m.i, number.i) < o < max(m.i, number.i) for o in others):
             continue
-        if 0 <= number.i - m.j < 4 or (not comparing and 0 < m.i - number.i <= 2):
+        if 0 <= number.i - m.j < 4:
+            return True
+        between = (c for c in clause.of("comparing") if number.i < c.i < m.i)
+        if not comparing and 0 < m.i - number.i <= 3 and next(between, None) is None:
             return True
     return False
 

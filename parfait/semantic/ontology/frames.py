@@ -55,11 +55,12 @@ def _frames(parsed: Parsed, inferred: dict[int, Target]) -> list[Frame]:
             _spill(carried, frames, parsed)
             carried, hanging = [], []
         links = [*clause.lead, clause.link]
+        waiting = hanging
         targets, hanging = attach(parsed, index, hanging, frames)
         targets += [inferred[index]] if index in inferred else []
         if not any(t.event for t in targets):
             told = [n for c in carried for n in c.numbers]
-            targets = compare(parsed, clause, hanging, told)
+            targets = compare(parsed, clause, [*waiting, *hanging], told)
         drafts = _frames_of(parsed, index, targets)
         if not drafts:
             if any(f.sentence == clause.sentence for f in frames):
@@ -93,8 +94,8 @@ def _frames_of(parsed: Parsed, index: int, targets: list[Target]) -> list[Frame]
     clause = parsed.clauses[index]
     frames = []
     for t in targets:
-        if t.event is None:
-            continue
+        if t.event is None or any(f.event == t.event and f.asset == t.asset for f in frames):
+            continue  # "steps in with a bailout": one rescue
         start, end = parsed.tokens[t.first].start, parsed.tokens[t.last - 1].end
         frame = Frame(t.event, t.strength, t, index, clause.sentence, start, end, asset=t.asset)
         frame.negated, frame.move = t.negated, t.loss

@@ -3,12 +3,16 @@ explained.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from parfait.semantic.ontology.compose import Present, Shift, total
 from parfait.semantic.ontology.frames import Frame
 from parfait.semantic.ontology.lexicon import effects
 from parfait.semantic.ontology.naming import Scenario, by_phase, labels, names, title
 
+# What was feared or hoped for and does not come leaves this share of its drift with the other
+# sign, and never more than that much of it.
+_SPARED, _RELIEF = -0.08, 0.12
 NO_CHANGE = "no change"  # the name of what is left when an event is only possible
 MAX_EVENT_SCENARIOS = 6  # room for a baseline and the prior among the eight
 
@@ -99,8 +103,10 @@ def _certain(base: list[Frame], frames: Sequence[Frame], now: Present) -> list[S
             return [Scenario((), Shift(), 1.0, "baseline", "as stated", why, "baseline")]
         after = Shift(sigma=0.05, lam=0.1)
         why = "Talk of it leaves the market slightly nervous although it did not happen."
+        relief = Shift(mu=max(-_RELIEF, min(_RELIEF, _SPARED * _told(denied, now).mu)))
+        denial = f"The text says that it does not happen: no {names(denied)}."
         return [
-            _baseline(0.9, f"The text says that it does not happen: no {names(denied)}."),
+            Scenario((), relief, 0.9, "baseline", NO_CHANGE, denial, "baseline"),
             Scenario((), after, 0.1, "baseline", "lingering nerves", why, "baseline"),
         ]
     shift, slot = sequence(base, now)
@@ -151,6 +157,11 @@ def _certain(base: list[Frame], frames: Sequence[Frame], now: Present) -> list[S
         ]
         found.append(_baseline(1 - c["anticipated"], "What is expected does not come after all."))
     return found
+
+
+def _told(denied: list[Frame], now: Present) -> Shift:
+    """What denied events would have done."""
+    return total([replace(f, negated=False) for f in denied], now)
 
 
 def _recovery(base: list[Frame], shift: Shift, name: str, now: Present) -> list[Scenario]:

@@ -44,6 +44,17 @@ _CONTRACTIONS: tuple[tuple[str, str], ...] = (
     (r"\bu\.\s?s\.(?:\s?a\.)?", "usa"),
     (r"\b([a-z])\.([a-z])\.(?=\s|$|,)", r"\1\2"),
     (r"\b(vs|approx|inc|corp|co|ltd|mr|dr|est)\.(?=\s)", r"\1"),
+    (
+        r"\bthan\s+(?:any(?:body|one)|every(?:body|one)|(?:most\s+|many\s+|the\s+)?(?:analysts?|economists?|"
+        r"markets?|traders?|investors?|forecasters?|street|experts?|wall\s+street)|most|many)\s+"
+        r"(?:had\s+)?(?:expected|forecast|thought|predicted|hoped|imagined|anticipated|reckoned)\b",
+        "than expected",
+    ),
+    (
+        r"\bthan\s+(?:any(?:body|one)|every(?:body|one)|(?:the\s+)?(?:analysts?|economists?|markets?|traders?|"
+        r"investors?|street)|most|many)\s+(?:had\s+)?feared\b",
+        "than feared",
+    ),
     (r"\br&d\b", "research"),
     (r"'s\b|'(?=\s|$)", ""),
 )
@@ -192,7 +203,12 @@ def normalise(raw: str) -> Text:
             "only plain sentences are read."
         )
     canvas.fold()
-    if "'" in canvas.text or "." in canvas.text or "nt" in canvas.text or "&" in canvas.text:
+    if (
+        "'" in canvas.text
+        or "." in canvas.text
+        or "nt" in canvas.text
+        or any(c in canvas.text for c in ("&", "than ", "cannot"))
+    ):
         for pattern, new in _COMPILED_CONTRACTIONS:
             canvas.rewrite(pattern, new)
     # Long runs would make the patterns that follow quadratic, and say nothing.

@@ -32,8 +32,28 @@ _IRREGULAR = {
     "versus": "versus", "plus": "plus", "beijing": "beijing", "boeing": "boeing", "hostilities": "hostility",
     "expected": "expected", "anticipated": "anticipated", "forecasts": "forecast", "priced": "priced",
     "united": "united", "outstanding": "outstanding", "shares": "share", "treasuries": "treasury", "ties": "tie",
-    "halving": "halving", "spreads": "spreads", "putting": "put", "cutting": "cut", "hitting": "hit", "trimmed": "trim", "trimming": "trim",
+    "halving": "halving", "spreads": "spreads", "putting": "put", "cutting": "cut", "hitting": "hit", "trimmed": "trim", "paid": "pay", "repaid": "repay", "lowest": "low", "outbid": "outbid", "underinvest": "underinvest", "interest": "interest", "trimming": "trim",
 }  # fmt: skip
+
+_NO_SUPERLATIVE = frozenset(
+    [
+        "harvest",
+        "interest",
+        "request",
+        "protest",
+        "contest",
+        "suggest",
+        "manifest",
+        "conquest",
+        "tempest",
+        "budapest",
+        "bequest",
+        "congest",
+        "dishonest",
+        "midwest",
+        "disinterest",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,8 @@ def stem(word: str) -> str:
         return word
     if word.endswith("ing") and len(word) > 5 and _has_vowel(word[:-3]):
         return _undouble(word[:-3])
+    if word.endswith("est") and len(word) > 6 and word not in _NO_SUPERLATIVE:
+        return stem(_undouble(word[:-3])) if word[-4] != "i" else word[:-4] + "y"
     if word.endswith("ied") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith("ed") and not word.endswith("eed") and len(word) > 4 and _has_vowel(word[:-2]):
