@@ -6,6 +6,7 @@ everybody knows which it is. Words that tell of an event without naming it are i
 trial, a takeover) is good or bad news by the tone of the words beside it.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from parfait.semantic.ontology.lexicon import LANGUAGES, Entry, load_data
 from parfait.semantic.ontology.normalise import normalise
 from parfait.semantic.ontology.words import Token, raw_tokens
 
+_AT_ONCE = 40  # forms, well below what is read of one text
 _WEIGHTS = {"strong": 2.0, "weak": 1.0}
 
 
@@ -57,14 +59,15 @@ class Cues:
     topics: dict[str, tuple[str, str]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
 
-    def at(self, surface: str) -> Cue:
-        """The cue of a surface form, made when it is new."""
-        node = self.trie
-        for token in raw_tokens(normalise(surface).clean):
-            if token.kind != "punct":
-                self.words.add(token.key)
-                node = node.setdefault(token.key, {})
-        return node.setdefault("", Cue())
+    def all(self, forms: Iterable[object]) -> Iterator[Cue]:
+        """The cues of surface forms, made when they are new."""
+        for surface in _canonical([str(form) for form in forms]):
+            node = self.trie
+            for token in raw_tokens(surface):
+                if token.kind != "punct":
+                    self.words.add(token.key)
+                    node = node.setdefault(token.key, {})
+            yield node.setdefault("", Cue())
 
     def find(self, tokens: list[Token], i: int) -> FoundCue | None:
         """The longest cue that starts at token i."""
@@ -96,15 +99,24 @@ def cues() -> Cues:
         data = load_data(f"lexicon/cues_{language}.yaml")
         for event, rows in data["events"].items():
             for strength, forms in rows.items():
-                for form in forms:
-                    own = made.at(str(form)).events
-                    own[event] = max(own.get(event, 0.0), _WEIGHTS[strength])
+                for cue in made.all(forms):
+                    cue.events[event] = max(cue.events.get(event, 0.0), _WEIGHTS[strength])
         for topic, row in data["topics"].items():
             made.topics[topic] = (row["good"], row["bad"])
             for key, weight in (("weak", 0.5), ("words", 1.0)):
-                for form in row.get(key, ()):
-                    made.at(str(form)).topics[topic] = weight
+                for cue in made.all(row.get(key, ())):
+                    cue.topics[topic] = weight
         for tone, forms in ((1, data["good"]), (-1, data["bad"])):
-            for form in forms:
-                made.at(str(form)).tone = tone
+            for cue in made.all(forms):
+                cue.tone = tone
     return made
+
+
+def _canonical(forms: list[str]) -> list[str]:
+    """Forms as texts have them after normalising, many at a time: one by one takes a second."""
+    found = []
+    for start in range(0, len(forms), _AT_ONCE):
+        part = forms[start : start + _AT_ONCE]
+        lines = normalise("\n".join(part)).clean.split("\n")
+        found += lines if len(lines) == len(part) else [normalise(form).clean for form in part]
+    return found
