@@ -47,7 +47,7 @@ def test_a_denied_judgement_is_the_opposite_one(name):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_phrases_lead_to_events_and_their_groups_are_used(language):
     data = load_data(f"lexicon/phrases_{language}.yaml")
-    assert set(data["constructions"]) <= {*EVENTS, "good", "bad", "full", "priced"}
+    assert set(data["constructions"]) <= {*EVENTS, "good", "bad", "full", "priced", "false_news"}
     rows = [row for rows in data["constructions"].values() for row in rows]
     used = {a[1:] for row in rows for s in row.split(" .. ") for a in s.split("/") if a[0] == "$"}
     assert used == set(data["groups"])
@@ -107,6 +107,49 @@ def test_tone_about_other_things_is_no_market(text):
     assert told.warnings
 
 
+@pytest.mark.parametrize("tail", ["was fake", "turned out to be a hoax", "was debunked"])
+def test_false_news_is_nearly_no_news(tail):
+    told = drift("Hackers drain the bridge", "crypto")
+    false = drift(f"The report that hackers drain the bridge {tail}", "crypto")
+    silent = drift("", "crypto")
+    assert told < silent
+    assert abs(false - silent) < 0.2 * abs(told - silent)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT id, SUM(im) FROM margin_calls GROUP BY 1", "select a from margin_calls where stocks = 'crash'",
+        "DELETE FROM crash WHERE war > 1", "UPDATE rates SET cut = 1",
+    ],
+)  # fmt: skip
+def test_a_query_is_no_instruction(query):
+    told = READER.read(query)
+    assert told.confidence < UNSURE_BELOW
+    assert told.warnings
+    beside = READER.read(f"{query}; War breaks out")
+    assert [e["type"] for e in beside.reading["events"]] == ["war"]
+
+
+def test_words_of_another_world_outweigh_a_single_event():
+    one = READER.read("A dog and a war").confidence
+    assert one > READER.read("A dog, a cat and a war").confidence < UNSURE_BELOW
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Miners at Tilo, Uldo, and Varo strike", "Miners at Tilo Uldo Codo strike"],
+)
+def test_commas_take_no_room_in_a_turn_of_phrase(text):
+    assert [e["type"] for e in READER.read(text).reading["events"]] == ["strike"]
+
+
+@pytest.mark.parametrize("reason", ["because of", "due to"])
+def test_a_denied_consequence_denies_no_cause(reason):
+    events = READER.read(f"The shops do not open {reason} the earthquake").reading["events"]
+    assert [e["negated"] for e in events if e["type"] == "disaster"] == [False]
+
+
 def test_what_is_denied_leaves_a_trace_of_the_other_sign():
     assert 0 < drift("There is no recession") - drift("") < 0.03
     assert -0.03 < drift("The central bank does not cut rates") - drift("") < 0
@@ -120,7 +163,7 @@ def test_what_is_denied_leaves_a_trace_of_the_other_sign():
         ("jumps 5 times a year", "jump_intensity", 5), ("2 jumps a month", "jump_intensity", 24), ("mu of 5%", "drift", 0.05),
         ("expect a return of 10% over one year", "drift", math.log(1.1)), ("两年预期回报率20%", "drift", math.log(1.2) / 2),
         ("deviations halve every 5 days", "mean_reversion", math.log(2) * 365 / 5), ("leverage of -0.5", "leverage", -0.5),
-        ("xi = 0.8", "vol_of_vol", 0.8), ("每年跳跃4次", "jump_intensity", 4),
+        ("xi = 0.8", "vol_of_vol", 0.8), ("200 basis points of daily volatility", "volatility", 0.02 * math.sqrt(252)), ("每年跳跃4次", "jump_intensity", 4),
     ],
 )  # fmt: skip
 def test_parameters_in_any_wording(text, field, value):

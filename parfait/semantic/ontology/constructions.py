@@ -53,13 +53,17 @@ def _fixed(tokens: list[Token], lexicon: Lexicon) -> dict[int, int]:
 
 
 def _match(tokens: Sequence[Token], i: int, steps: Steps, gap: int) -> set[int]:
-    """The tokens of the steps from token i on, empty where they do not match."""
+    """The tokens of the steps from token i on, empty where they do not match. Punctuation within a
+    sentence takes no room in a gap.
+    """
     used: set[int] = set()
     at = i
     for number, step in enumerate(steps):
-        for start in range(at, at + (gap if number else 0) + 1):
-            if start >= len(tokens) or tokens[start].key in _ENDERS:
+        passed = 0
+        for start in range(at, len(tokens)):
+            if tokens[start].key in _ENDERS or passed > (gap if number else 0):
                 return set()
+            passed += tokens[start].kind != "punct"
             size = _starts(tokens, start, step)
             if size:
                 used.update(range(start, start + size))

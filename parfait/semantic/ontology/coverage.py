@@ -10,6 +10,7 @@ from parfait.semantic.ontology.lexicon import Lexicon
 # Below this confidence the reading is flagged: fewer than about three in ten content words were
 # understood.
 UNSURE_BELOW = 0.5
+_STRANGER = 5.0  # weight of a further word of another world: two are no slip
 # Function words of other languages: their presence says that the words around them are not English
 # either.
 _FOREIGN = frozenset(
@@ -103,11 +104,12 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = Tr
             its confidence is the share itself.
 
     Function words and general news vocabulary weigh nothing; an unknown word weighs 1, a word used
-    by a frame 1, a Chinese character 0.5, a word of another world (``lexicon.elsewhere``) 2,
-    whether used or not. The square makes a few unread names harmless and a mostly unread text
-    untrusted.
+    by a frame 1, a Chinese character 0.5, a word of another world (``lexicon.elsewhere``) 2 and
+    every further one 5, whether used or not. The square makes a few unread names harmless and a
+    mostly unread text untrusted.
     """
     read = unread = 0.0
+    strange_seen: set[str] = set()
     words: list[str] = []
     foreign = latin = 0
     covered = _spans(parsed, lexicon, "neutral", "carriers")
@@ -121,7 +123,8 @@ def measure(parsed: Parsed, lexicon: Lexicon, understood: bool, named: bool = Tr
         latin += token.kind == "word"
         foreign += token.kind == "foreign" or (token.kind == "word" and surface in _FOREIGN)
         if token.kind == "foreign" or surface in lexicon.elsewhere or i in strange_words:
-            unread += 2.0
+            unread += _STRANGER if strange_seen - {surface} else 2.0
+            strange_seen.add(surface)
             words.append(surface)
         elif i in parsed.used:
             read += 0.0 if token.key in lexicon.function and token.kind == "word" else weight

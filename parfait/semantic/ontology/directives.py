@@ -165,7 +165,7 @@ _RULES: tuple[_Pattern, ...] = tuple(
         (rf"\b(?:vol[\s-]of[\s-]vol(?:atility)?|volatility\s+of\s+volatility|xi)(?:{_IS}|\s+){_ABOUT}{_ZH_N}|(?:波动率的波动率?|波动的波动){_ZH_IS}(?P<v1>\d+(?:\.\d+)?)|(?:vol\s?of\s?vol){_ZH_IS}(?P<v2>\d+(?:\.\d+)?)", _field("vol_of_vol")),
         (rf"\b(?:variance\s+reversion|variance\s+mean\s+reversion|kappa_v)(?:\s+speed)?(?:{_IS}|\s+){_ABOUT}{_N}", _field("variance_reversion")),
         (rf"\b{_PERIOD}{_KIND}{_PERIOD.replace('period', 'period0')}{_VOL}{_INSIDE}(?:{_IS}|\s+){_ABOUT}{_N}{_PER}(?!\s*(?:day|week|month|year|sigma))", _volatility),
-        (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%)\s+{_PERIOD}{_KIND}{_VOL}\b{_PER}", _volatility),
+        (rf"\b(?P<v>\d+(?:\.\d+)?)(?P<u>%|bps)\s+(?:of\s+)?{_PERIOD}{_KIND}{_VOL}\b{_PER}", _volatility),
         (r"\b(?:(?P<period>annuali[sz]ed|annual|daily|weekly|monthly)\s+)?(?P<v>\d+(?:\.\d+)?)(?P<u>%)?[\s-]+vol\b(?!\s*(?:of|points?|spike))", _volatility),
         (rf"\bvix(?:{_IS}|\s+){_ABOUT}(?P<v>\d+(?:\.\d+)?)(?P<u>%)?(?!\s*(?:day|%))", lambda m, a: ("volatility", float(m["v"]) / 100)),
         (rf"(?P<kind>长期|初始|起始|当前|目前|现在|当下|眼下)?的?(?P<period>年化|每年|全年|年|日均|每日|每天|日内|日|天|周度|每周|周|月度|每月|月)?的?(?:隐含|历史|实际|平均|预期)?(?:波动率|波动幅度|波动)(?:水平|中枢)?(?!率)(?:(?P<late>1年|1天|每天|每年|年化|1周|1月)(?:大概|大约|约)?)?{_ZH_IS}{_ABOUT}{_ZH_N}", _volatility),

@@ -48,6 +48,7 @@ _PHRASES = {
     "bad": Entry("action", "bad", "", verb="tone", implies="idiom"),
     "full": Entry("surprise", "full", ""),
     "priced": Entry("surprise", "priced", ""),
+    "false_news": Entry("averted", "averted", ""),
 }
 
 
@@ -245,7 +246,8 @@ def entries(language: str) -> list[tuple[Entry, str]]:
         "instead",
     ):
         rows += [(Entry(kind, kind, language), str(f)) for f in data[kind]]
-    return rows
+    strange = Entry("elsewhere", "elsewhere", language)
+    return rows + [(strange, str(f)) for f in data.get("elsewhere_phrases", ())]
 
 
 @cache

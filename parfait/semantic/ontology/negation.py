@@ -8,6 +8,7 @@ from parfait.semantic.ontology.lexicon import Mention, lexicon
 _NOBODY = frozenset(
     {"nobody", "nothing", "none", "neither", "no one", "没 人", "没 有 人", "无 人"}
 )
+_CAUSES = frozenset({"becaus", "due", "owing", "thank"})
 _ANAPHORS = frozenset({"it", "this", "that", "them"})
 # Negators of a noun: they deny the next event, not the verb of the clause.
 _COMPLEMENTS = frozenset("住了起动到出上下完来去得着掉开过")
@@ -27,6 +28,7 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
         if key == "不" and _unable(parsed, m):
             continue
         after = sorted((f for f in drafts if f.target.last > m.i), key=lambda f: f.target.first)
+        after = [f for f in after if not _cause(parsed, clause, parsed.clauses[f.clause])]
         if m.entry.language == "zh":  # 虽不敢断言，但...: it reaches no other clause
             after = [f for f in after if parsed.clauses[f.clause] is clause]
         if key in _NOMINAL:
@@ -46,6 +48,16 @@ def negate(parsed: Parsed, clause: Clause, drafts: list[Frame]) -> None:
     if clause.of("reopen_negation"):
         for f in drafts:
             f.probability = 0.3
+
+
+def _cause(parsed: Parsed, clause: Clause, other: Clause) -> bool:
+    """Whether another clause gives the reason of this one: trains that do not run because of the
+    floods deny no flood.
+    """
+    if other is clause:
+        return False
+    before = parsed.tokens[max(other.start - 2, clause.start) : other.start + 1]
+    return any(t.key in _CAUSES for t in before)
 
 
 def _unable(parsed: Parsed, negator: Mention) -> bool:

@@ -24,6 +24,13 @@ _CONTROL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BRACES = re.compile(r"\{[^{}]*\}|\[[\s,]*\]")
+# Queries are capital letters or have a clause that no English sentence has.
+_QUERY = re.compile(
+    r"\bSELECT\s[^;]{1,400}?\bFROM\s[^;]{1,400}"
+    r"|\b(?:INSERT\s+INTO|DELETE\s+FROM|CREATE\s+TABLE|DROP\s+TABLE|ALTER\s+TABLE)\s[^;]{1,400}"
+    r"|\bUPDATE\s+\w+\s+SET\s[^;]{1,400}"
+    r"|\bselect\s[^;]{1,400}?\bfrom\s+\w+\s+(?:where|group\s+by|order\s+by|limit|join)\s[^;]{1,400}"
+)
 _BLANKS = re.compile(r"\s{2,}")
 _DIGITS = re.compile(r"\d{16,}")
 _HAN_DIGITS = re.compile(r"[零〇一二两三四五六七八九十百千万]{16,}")
@@ -45,9 +52,12 @@ _CONTRACTIONS: tuple[tuple[str, str], ...] = (
     (r"\b([a-z])\.([a-z])\.(?=\s|$|,)", r"\1\2"),
     (r"\b(vs|approx|inc|corp|co|ltd|mr|dr|est)\.(?=\s)", r"\1"),
     (
-        r"\bthan\s+(?:any(?:body|one)|every(?:body|one)|(?:most\s+|many\s+|the\s+)?(?:analysts?|economists?|"
-        r"markets?|traders?|investors?|forecasters?|street|experts?|wall\s+street)|most|many)\s+"
-        r"(?:had\s+)?(?:expected|forecast|thought|predicted|hoped|imagined|anticipated|reckoned)\b",
+        r"\bthan\s+(?:any(?:body|one)|every(?:body|one)|(?:most\s+|many\s+|the\s+|our\s+)?(?:analysts?|economists?|"
+        r"markets?|traders?|investors?|forecasters?|street|experts?|wall\s+street|bears|bulls|desks?|pundits|"
+        r"s[kc]eptics|critics|doubters|consensus|city|press|model)|most|many|we|i|they)\s+"
+        r"(?:on\s+the\s+desk\s+|at\s+the\s+\w+\s+)?(?:had\s+|have\s+|dared\s+(?:to\s+)?)?"
+        r"(?:expected|forecast|thought|predicted|hoped?|imagined|anticipated|reckoned|figured|guessed|"
+        r"bargained|pencilled\s+in|it|said)(?:\s+for)?\b",
         "than expected",
     ),
     (
@@ -178,7 +188,7 @@ def _encodable(raw: str) -> str:
 
 def _drop_all(canvas: Canvas) -> int:
     """Markup, JSON and commands out of the text; how many pieces."""
-    dropped = canvas.rewrite(_CONTROL, " ")
+    dropped = canvas.rewrite(_CONTROL, " ") + canvas.rewrite(_QUERY, " ")
     for _ in range(6):  # nested objects close from the inside out
         found = canvas.rewrite(_BRACES, _drop_json)
         dropped += found
