@@ -9,7 +9,7 @@ from typing import Any
 from parfait.semantic.ontology.attach import attach
 from parfait.semantic.ontology.backoff import plain_tone
 from parfait.semantic.ontology.clauses import Clause, Parsed, dreads
-from parfait.semantic.ontology.compare import compare
+from parfait.semantic.ontology.comparisons import compare
 from parfait.semantic.ontology.composition import Target
 from parfait.semantic.ontology.doses import Frame, gap, give, is_expected, settle_surprise
 from parfait.semantic.ontology.infer import confirm, infer
