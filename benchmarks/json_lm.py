@@ -34,7 +34,7 @@ def main() -> None:
     given = options.parse_args()
     texts = sorted({t for e in load_battery("public") for t in e.texts})[: given.answers]
     told = [to_text(load_reader().read(text)) for text in texts]
-    tokenizer = learn_tokenizer([*texts, *told], given.vocabulary)
+    tokenizer = learn_tokenizer([*texts, *told], given.vocabulary, verbatim=True)
     grammar = Grammar(tokenizer, given.vocabulary)
     table = Table(
         "Scenario JSON by the grammar",

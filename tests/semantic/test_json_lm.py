@@ -42,7 +42,7 @@ def tiny(folder: Path, seed: int) -> Path:
     reader = load_reader("ontology")
     texts = [TEXT, "央行意外加息50个基点", "A calm month", "Rates are cut by 100 bps"]
     told = [to_text(reader.read(text)) for text in texts]
-    tokenizer = learn_tokenizer([*texts, *told], 600)
+    tokenizer = learn_tokenizer([*texts, *told], 600, verbatim=True)
     tokenizer.chat_template = CHAT
     torch.manual_seed(seed)
     config = Qwen2Config(

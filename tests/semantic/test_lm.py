@@ -182,6 +182,12 @@ def test_a_learnt_tokenizer_keeps_all_but_case_and_is_a_function_of_the_texts(
         assert again.encode(text) == other.encode(text)
 
 
+def test_a_tokenizer_that_is_learnt_verbatim_keeps_every_character() -> None:
+    kept = learn_tokenizer((t for t in TEXTS), 600, verbatim=True)
+    for text in (*TEXTS, '{"reading":"War ＂x＂ ｛ Ünïcode ½ 國"}', "  \n\t"):
+        assert kept.decode(kept.encode(text, add_special_tokens=False)) == text
+
+
 def test_a_learnt_tokenizer_reads_chinese_by_characters_and_no_case(tokenizer) -> None:
     def ids(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)

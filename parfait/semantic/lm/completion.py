@@ -97,6 +97,7 @@ class CompletionDataModule(DistilledDataModule):
 
     target = "json"
     packs = False
+    verbatim = True
 
     def texts(self, examples: Sequence[Example]) -> Iterator[str]:
         """What a tokenizer is learnt from."""

@@ -84,6 +84,7 @@ class DistilledDataModule(lightning.LightningDataModule):
 
     target = "mixture"  # what the examples are told as; see ``parfait.semantic.lm.target``
     packs = True  # whether ``packing`` is known to the examples
+    verbatim = False  # whether a tokenizer that is learnt gives texts back as they were
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class DistilledDataModule(lightning.LightningDataModule):
             raise UserError(f"{self.path} has no examples to train on and to validate with")
         held = held[:: max(1, -(-len(held) // self.validation))]
         if self.base is None:
-            self.tokenizer = learn_tokenizer(self.texts(train), self.vocabulary)
+            self.tokenizer = learn_tokenizer(self.texts(train), self.vocabulary, self.verbatim)
         else:
             self.tokenizer = load_tokenizer(self.base, self.revision)
         self.examples = self.encoded(train)

@@ -14,10 +14,11 @@ TEMPLATE = (
 )
 
 
-def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+def learn_tokenizer(texts: Iterable[str], vocabulary: int, verbatim: bool = False) -> Any:
     """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with the control tokens of
     Qwen2 and a template that tells the user's message alone. The same texts give the same
-    tokenizer, and any Unicode text comes back in lower case and normal form (NFKC).
+    tokenizer, and any Unicode text comes back in lower case and normal form (NFKC), or as it was
+    with ``verbatim``: what a model is to write must stay JSON, of which "＂" is no quotation mark.
 
     Every Chinese character is a word: where "油价暴跌" became one token, what a crash is would be
     learnt for oil alone, and be unreadable behind the name of another asset.
@@ -26,7 +27,8 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     made = Tokenizer(models.BPE())
-    made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    if not verbatim:
+        made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
