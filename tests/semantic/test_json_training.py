@@ -222,6 +222,22 @@ def test_a_resumed_run_ends_with_the_same_bytes_and_is_read(
         load_reader("qwen2", run=str(whole))
 
 
+def test_a_resumed_run_drops_out_what_an_uninterrupted_one_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny(tmp_path / "base", 19)
+    more = [f"model.base={base}", "model.tuning=lora", "model.dropout=0.3"]
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    train(config(whole, data, *more))
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteLoss, "on_train_batch_end", stop_at(2))
+        with pytest.raises(SystemExit):
+            train(config(torn, data, *more))
+    train(config(torn, data, *more, "ckpt_path=last"))
+    file = Path("model", "adapter", "adapter_model.safetensors")
+    assert (whole / file).read_bytes() == (torn / file).read_bytes()
+
+
 def test_adapters_are_trained_merged_and_answer_alike(data: Path, tmp_path: Path) -> None:
     base = tiny(tmp_path / "base", 19)
     run, out = tmp_path / "run", tmp_path / "merged"
@@ -265,6 +281,10 @@ def test_adapters_are_trained_merged_and_answer_alike(data: Path, tmp_path: Path
         (["data.target=mixture"], "learns from examples as json"),
         (["model.target=mixture", "data.target=json"], "learns from examples as mixture"),
         (["model.orderly=1"], "orderly"),
+        (["model.quantization=nf4"], 'quantization="nf4" is for model.target=mixture alone'),
+        (["model.compile=true"], "give model.compile=false"),
+        (["model.checkpointing=true"], "give model.checkpointing=false"),
+        (["data.hidden=0.1"], "data.hidden=0.1 .* give data.hidden=0.0"),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -17,6 +17,7 @@ from parfait.semantic.lm.model import Design, Small, backbone, base_config
 from parfait.semantic.lm.speaker import positions, rows, save_speaker
 from parfait.utils.errors import UserError, require
 from parfait.utils.schedule import warmup_cosine
+from parfait.utils.seeding import derive_seed
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class JsonModule(lightning.LightningModule):
         require("model.final_lr_share", final_lr_share, 0.0, 1.0)
         if tuning == "frozen":
             raise UserError("model.target=json needs model.tuning=lora or full; frozen learns none")
-        self.make_optimizer = optimizer
+        self.make_optimizer, self.seed = optimizer, seed
         self.warmup_steps, self.final_lr_share = warmup_steps, final_lr_share
         self.design = Design(
             base,
@@ -99,6 +100,11 @@ class JsonModule(lightning.LightningModule):
                 f"the longest example has {longest} tokens, the model {most} positions; give "
                 f"{what if self.design.base is None else 'another model.base'}"
             )
+
+    def on_train_batch_start(self, batch: CompletionBatch, batch_idx: int) -> None:
+        """Dropout draws from the global stream: tie it to the step."""
+        step = (self.seed, "dropout", self.global_rank, self.global_step, batch_idx)
+        torch.manual_seed(derive_seed(*step))
 
     def training_step(self, batch: CompletionBatch, batch_idx: int) -> Tensor:
         """Loss of a batch."""

@@ -155,6 +155,11 @@ class ScenarioModule(lightning.LightningModule):
                 "trainer=fsdp shards weights of one type: give model.dtype=float32 and "
                 "model.quantization=null, or trainer=ddp with the whole base on every card"
             )
+        if self.net.backbone is None and data.hidden:
+            raise UserError(
+                f"data.hidden={data.hidden:g} hides words at every step, and a frozen base reads "
+                "them once; give data.hidden=0, or another model.tuning"
+            )
         if self.net.backbone is None and data.examples.features is None:
             self._read_once(data)
 

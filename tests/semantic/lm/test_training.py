@@ -88,6 +88,14 @@ def test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one(
         assert torch.equal(value, cut[name]), name
 
 
+def test_what_a_frozen_base_cannot_do_is_one_sentence(
+    folder: Path, base: Path, tmp_path: Path
+) -> None:
+    more = ["model.tuning=frozen", "data.hidden=0.1"]
+    with pytest.raises(UserError, match=r"data.hidden=0.1 .* give data.hidden=0,"):
+        train(settings(folder, base, tmp_path / "run", *more))
+
+
 def test_a_checkpoint_holds_what_is_trained_and_nothing_of_the_base(
     folder: Path, base: Path, tmp_path: Path
 ) -> None:
