@@ -87,6 +87,16 @@ def test_no_text_breaks_the_model(text: str) -> None:
 
 STUDENT = load_reader("student")
 
+
+@pytest.mark.parametrize("text", ["War \ud800 breaks out", "\udfff战争爆发"])
+def test_half_a_character_breaks_no_model(text: str) -> None:
+    check(STUDENT.read(text))
+    with serving(said(to_text(load_reader().read("War breaks out")))) as server:
+        told = load_reader("openai", model="m", base_url=server.url, retries=0).read(text)
+    assert told.source == "openai"
+    assert len(server.requests) == 1
+
+
 IMPOSSIBLE = [  # text, field or kind of condition, the value that was used
     ("H=3", "hurst", 0.98),
     ("War breaks out, Hurst exponent of -1", "hurst", 0.02),

@@ -70,6 +70,7 @@ def conversation(tokenizer: Any, asked: Sequence[Mapping[str, str]]) -> list[int
 
 def words(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text in which nothing is a control token."""
+    text = text.encode("utf-8", "replace").decode()  # without halves of surrogate pairs
     return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 

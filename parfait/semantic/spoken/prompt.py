@@ -40,7 +40,8 @@ def messages(
         "" if context is None or context.trend is None else f", trend {context.trend:+.0%} a year"
     )
     market = f"Market: {asset}, present volatility {now.volatility:.0%} a year{trend}."
-    said = json.dumps(cap_bytes(instruction)[0], ensure_ascii=False)
+    sent = instruction.encode("utf-8", "replace").decode()  # without halves of surrogate pairs
+    said = json.dumps(cap_bytes(sent)[0], ensure_ascii=False)
     return [
         {"role": "system", "content": system() if task is None else task},
         {"role": "user", "content": f"{market}\nInstruction: {said}"},
