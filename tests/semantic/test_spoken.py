@@ -234,6 +234,14 @@ def test_the_key_is_in_the_header_and_nowhere_else(
         load_reader("openai", model="m").read(TEXT)
 
 
+@pytest.mark.parametrize("before", ["", "." * 190])
+def test_a_server_that_quotes_the_key_does_not_bring_it_into_the_error(before: str) -> None:
+    refusal = failed(400, f"{before}wrong: Bearer {KEY}")
+    with serving(refusal) as server, pytest.raises(UserError, match="refused") as error:
+        reader(server.url).read(TEXT)
+    assert KEY[:8] not in str(error.value)
+
+
 @pytest.mark.parametrize("bad", ["sk-secret…0123456789", "sk-secret\n0123456789"])
 def test_a_key_that_cannot_be_sent_is_one_sentence(
     bad: str, monkeypatch: pytest.MonkeyPatch

@@ -117,6 +117,8 @@ class OpenAIReader(SpokenReader):
 
     def _said(self, status: int, text: str) -> Said:
         if status != 200:
+            key = _key()  # which a server may quote
+            text = text.replace(key, "***") if key else text
             raise UserError(_refusal(status, text, self.host, self.model))
         try:
             choice = json.loads(text)["choices"][0]
@@ -139,7 +141,7 @@ class OpenAIReader(SpokenReader):
         """Status and text, after as many attempts as it takes or are allowed."""
         import httpx
 
-        key = os.environ.get(KEY, "").strip()
+        key = _key()
         if not key and self.host == OFFICIAL:
             raise UserError(f"semantic=openai needs a key; set the environment variable {KEY}")
         if not (key.isascii() and key.isprintable()):
@@ -185,6 +187,11 @@ class OpenAIReader(SpokenReader):
         if not hasattr(self._local, "client"):
             self._local.client = httpx.Client(timeout=self.timeout, follow_redirects=False)
         return self._local.client
+
+
+def _key() -> str:
+    """From the environment; empty if there is none."""
+    return os.environ.get(KEY, "").strip()
 
 
 def _seconds(told: str | None) -> float | None:
