@@ -47,7 +47,7 @@ class Forecaster(Protocol):
 
 
 def forecaster(name: str, reader: Reader) -> Forecaster:
-    """One of ``ROWS``."""
+    """One of ``FORECASTERS``."""
     if name == HISTVOL:
         return histvol
     if name == RIDGE:

@@ -125,7 +125,7 @@ def _gathered(places: Sequence[tuple[Segment, int]], events: Sequence[Event], n:
     )
     frequency = torch.tensor([s.bars_per_year for s, _ in places], dtype=torch.float64)
     label, past = label_windows(after, frequency), label_windows(before, frequency)
-    trend = torch.as_tensor(past.mean.drift)
+    trend = (before[:, -1, 3] / before[:, 0, 3]).log() * frequency / (HISTORY - 1)
     contexts = [
         MarketContext(
             symbol_asset(s.symbol) or "equity",

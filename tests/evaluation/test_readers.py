@@ -32,6 +32,7 @@ from parfait.evaluation.lessons import (
 from parfait.evaluation.occasions import Occasions, occasions
 from parfait.evaluation.taught import judged, taught_cells
 from parfait.evaluation.understanding import PRIOR, READER, PriorOnly
+from parfait.history import History
 from parfait.metrics.functional.reading import Yardstick
 from parfait.regime import MarketContext, RegimeDistribution
 from parfait.semantic import load_reader
@@ -170,6 +171,20 @@ def test_nothing_after_the_day_before_is_read(known: tuple[Occasions, Occasions]
         assert not torch.allclose(changed.returns[0], asked.returns[k])
         read = [reader.read(event.text, c) for c in (changed.contexts[0], asked.contexts[k])]
         assert read[0] == read[1]
+
+
+def test_the_market_before_an_event_is_that_of_a_simulation(
+    known: tuple[Occasions, Occasions],
+) -> None:
+    frame, asked = embedded_bars()["SP500"], known[0]
+    for k in (0, 5, 9):
+        past = frame.filter(pl.col("timestamp").cast(pl.Int64) < int(asked.date[k]))
+        frequency = float(asked.bars_per_year[k])
+        usual = History(past, "SP500").context(frequency, "equity", settled=True)
+        mine = asked.contexts[k]
+        assert mine.trend == pytest.approx(usual.trend)
+        assert mine.volatility == pytest.approx(usual.volatility)
+        assert mine.outlook == usual.outlook
 
 
 def test_windows_begin_with_the_session_of_the_event(known: tuple[Occasions, Occasions]) -> None:
