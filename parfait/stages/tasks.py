@@ -100,7 +100,7 @@ def _semantic(settings: EvaluateConfig) -> Task:
     reader = load_reader(**options)
     battery = load_battery(settings.battery)
     events = read_catalogue(settings.catalogue)
-    frames = _frames(settings)
+    frames, failed = _frames(settings)
     examples, most = settings.examples, settings.per_split
     cells = [
         *understanding_cells(reader, battery),
@@ -112,7 +112,7 @@ def _semantic(settings: EvaluateConfig) -> Task:
         "expectations": len(battery),
         "events": len(events),
         "sha256": hashlib.sha256(repr(battery).encode()).hexdigest(),
-        "left_out": [],
+        "left_out": failed,
     }
     known = {"run": options["name"], "sha256": getattr(reader, "fingerprint", "")}
     asked = {
@@ -127,13 +127,12 @@ def _semantic(settings: EvaluateConfig) -> Task:
     return Task(chosen, asked | {"model": known, "data": data}, known, data, STEPS)
 
 
-def _frames(settings: EvaluateConfig) -> Mapping[str, pl.DataFrame]:
-    """The bars that followed the events."""
+def _frames(settings: EvaluateConfig) -> tuple[Mapping[str, pl.DataFrame], list[str]]:
+    """The bars that followed the events, and files that are left out."""
     path = data_path(settings.data.path)
     if path is None:
-        return embedded_bars()
-    frames, _ = read_series(path, *_reading(settings).values())
-    return frames
+        return embedded_bars(), []
+    return read_series(path, *_reading(settings).values())
 
 
 def _chosen(cell: Cell, questions: Sequence[str] | None) -> bool:
@@ -177,9 +176,9 @@ def _split(settings: EvaluateConfig, suite: Suite, horizon: int) -> Split:
 
 def _legacy(settings: EvaluateConfig, model: Microstructure) -> tuple[list[Cell], dict[str, Any]]:
     path = data_path(settings.data.path)
-    frames = {name: bars for name, bars in embedded_bars().items() if name == "SP500"}
+    frames, failed = {"SP500": embedded_bars()["SP500"]}, list[str]()
     if path is not None:
-        frames, _ = read_series(path, *_reading(settings).values())
+        frames, failed = read_series(path, *_reading(settings).values())
     one = series(make_segments(frames))
     frequency = settings.data.bars_per_year or one.bars_per_year
     protocol = Protocol(model, one.bars, frequency, history=settings.data.history)
@@ -191,7 +190,7 @@ def _legacy(settings: EvaluateConfig, model: Microstructure) -> tuple[list[Cell]
         "bars_per_year": round(frequency, 3),
         "history": protocol.history,
         "windows": len(protocol.windows),
-        "left_out": [],
+        "left_out": failed,
     }
     rows = _rows(settings.rows, tuple(ROWS), tuple(ROWS))
     return legacy_cells(protocol, rows), data
