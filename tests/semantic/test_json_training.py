@@ -4,6 +4,7 @@ stopped ends as if it had not, and merged adapters answer as before.
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from parfait.semantic.lm.completion import (
     completion_loss,
     prompt,
 )
+from parfait.semantic.lm.json_module import JsonModule
 from parfait.semantic.lm.model import Design, Small, backbone
 from parfait.semantic.lm.prompt import conversation, words
 from parfait.semantic.lm.speaker import load_speaker, rows, save_speaker
@@ -131,6 +133,28 @@ def fitted(batch: CompletionBatch, steps: int) -> tuple[Any, list[float]]:
 def test_a_few_steps_lower_the_loss_of_the_answers(batch: CompletionBatch) -> None:
     _, losses = fitted(batch, 12)
     assert losses[-1] < losses[0] - 1
+
+
+def test_checkpointing_changes_no_gradient_and_keeps_less(batch: CompletionBatch) -> None:
+    def gradients(checkpointing: bool) -> tuple[dict[str, torch.Tensor], int]:
+        kept = 0
+
+        def pack(x: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += x.numel()
+            return x
+
+        module = JsonModule(torch.optim.AdamW, small=asdict(TINY), checkpointing=checkpointing)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            module._loss(batch).backward()
+        grads = {n: p.grad for n, p in module.net.named_parameters() if p.grad is not None}
+        return grads, kept
+
+    (whole, much), (again, little) = gradients(False), gradients(True)
+    assert whole.keys() == again.keys() != set()
+    for name, grad in whole.items():
+        assert torch.allclose(grad, again[name], atol=1e-6), name
+    assert little < 0.7 * much
 
 
 @pytest.mark.slow
@@ -283,7 +307,6 @@ def test_adapters_are_trained_merged_and_answer_alike(data: Path, tmp_path: Path
         (["model.orderly=1"], "orderly"),
         (["model.quantization=nf4"], 'quantization="nf4" is for model.target=mixture alone'),
         (["model.compile=true"], "give model.compile=false"),
-        (["model.checkpointing=true"], "give model.checkpointing=false"),
         (["data.hidden=0.1"], "data.hidden=0.1 .* give data.hidden=0.0"),
     ],
 )

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,15 @@ from torch import Tensor
 
 from parfait.semantic.lm.completion import CompletionBatch, completion_loss
 from parfait.semantic.lm.datamodule import check_data
-from parfait.semantic.lm.memory import Estimate, estimate
+from parfait.semantic.lm.memory import estimate
 from parfait.semantic.lm.model import Design, Small, backbone, base_config
 from parfait.semantic.lm.speaker import positions, rows, save_speaker
+from parfait.semantic.lm.speed import prepare
 from parfait.utils.errors import UserError, require
 from parfait.utils.schedule import warmup_cosine
 from parfait.utils.seeding import derive_seed
 
 log = logging.getLogger(__name__)
-
-_LOGIT = 10  # bytes of a logit: float32 with its gradient, and the base's own
-_GB = 1e9
 
 
 class JsonModule(lightning.LightningModule):
@@ -33,6 +30,7 @@ class JsonModule(lightning.LightningModule):
         base, revision, tuning, rank, alpha, dropout, modules, dtype: ``Design``.
         tokens: of a batch, for the estimate of memory that is told before weights are loaded.
         small: ``Small``, the architecture without a base.
+        checkpointing: compute activations again in the backward pass, for a third more time.
         warmup_steps, final_lr_share: of the schedule.
         seed: of what starts at random.
 
@@ -53,6 +51,7 @@ class JsonModule(lightning.LightningModule):
         dtype: str = "float32",
         tokens: int = 4096,
         small: dict[str, int] | None = None,
+        checkpointing: bool = False,
         warmup_steps: int = 100,
         final_lr_share: float = 0.0,
         seed: int = 0,
@@ -77,11 +76,12 @@ class JsonModule(lightning.LightningModule):
         )
         if base is not None:
             config = base_config(self.design)
-            needs = speaking_estimate(self.design, config, tokens)
+            needs = estimate(self.design, config, tokens, checkpointing, speaks=True)
             log.info("%s: %s.", base, needs.sentence())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.net = backbone(self.design, pretrained=True, speaks=True).train()
+        prepare(self.net, compile=False, checkpointing=checkpointing)
 
     def setup(self, stage: str) -> None:
         """Refuses data of another kind, a tokenizer that does not fit and examples too long."""
@@ -132,10 +132,3 @@ class JsonModule(lightning.LightningModule):
         data: Any = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         self.cpu().eval()
         save_speaker(folder, self.net, data.tokenizer, self.design, provenance)
-
-
-def speaking_estimate(design: Design, config: Any, tokens: int) -> Estimate:
-    """``estimate`` with the language head and its logits: 10 bytes x tokens x vocabulary."""
-    told = estimate(design, config, tokens)
-    logits = _LOGIT * tokens * config.vocab_size / _GB
-    return replace(told, activations=told.activations + logits)

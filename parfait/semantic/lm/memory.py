@@ -14,6 +14,7 @@ _QUANTIZED = {"nf4": 0.5 + 1 / 64 + 4 / (64 * 256), "int8": 1.0}
 _STATE = 16  # bytes of a trained parameter: float32 weight, gradient and two moments
 _WORK = 1.7  # what is kept for the backward pass beside the tensors counted below
 _RESERVE = 2.0  # GB: context, fragmentation
+_LOGIT = 10  # bytes of a logit: float32 with its gradient, and the base's own
 _LEAST = 1024  # tokens of a batch; fewer leave a card idle
 _GB = 1e9
 
@@ -66,7 +67,12 @@ def _count(n: int) -> str:
 
 
 def estimate(
-    design: Design, config: Any, tokens: int, checkpointing: bool = False, advice: bool = True
+    design: Design,
+    config: Any,
+    tokens: int,
+    checkpointing: bool = False,
+    advice: bool = True,
+    speaks: bool = False,
 ) -> Estimate:
     """An estimate by arithmetic, not a measurement.
 
@@ -76,7 +82,8 @@ def estimate(
 
     with hidden size h, key-value size k and intermediate size i. Gradient checkpointing keeps h
     per layer, and all of one layer. With ``frozen`` tuning nothing is kept for a backward pass.
-    Packed or padded, a batch has as many tokens; of padded ones fewer are words.
+    Packed or padded, a batch has as many tokens; of padded ones fewer are words. One
+    that speaks has its logits beside the activations: 10 bytes x tokens x vocabulary.
 
     Args:
         design: what is trained.
@@ -84,6 +91,7 @@ def estimate(
         tokens: of a batch.
         checkpointing: activations are computed again in the backward pass.
         advice: say what would fit the cards that this does not.
+        speaks: the model is trained with its language head, and not quantized.
     """
     h, i, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     head = getattr(config, "head_dim", None) or h // config.num_attention_heads
@@ -107,24 +115,27 @@ def estimate(
     layer = _WORK * (6 * h + 2 * k + 3 * i)
     states = layers * h + layer if checkpointing else layers * layer
     states = 0 if design.tuning == "frozen" else states
+    logits = _LOGIT * config.vocab_size if speaks else 0
     found = Estimate(
         (embeddings * width + matrices * kept) / _GB,
         trainable * _STATE / _GB,
-        width * tokens * states / _GB,
+        tokens * (width * states + logits) / _GB,
         parameters,
         trainable,
     )
     if not advice:
         return found
     small = [card for card in CARDS if card < found.total]
-    ways = list(_lighter(design, tokens, checkpointing)) if small else []
-    totals = [(how, estimate(d, config, n, again, False).total) for how, (d, n, again) in ways]
+    ways = list(_lighter(design, tokens, checkpointing, not speaks)) if small else []
+    totals = [
+        (how, estimate(d, config, n, again, False, speaks).total) for how, (d, n, again) in ways
+    ]
     fitting = ((card, next((how for how, gb in totals if gb <= card), None)) for card in small)
     return replace(found, lighter=tuple(fitting))
 
 
 def _lighter(
-    design: Design, tokens: int, checkpointing: bool
+    design: Design, tokens: int, checkpointing: bool, quantizable: bool
 ) -> Iterator[tuple[str, tuple[Design, int, bool]]]:
     """Settings that need less, those that cost the least first: words and what they mean."""
     ways: list[tuple[list[str], Design]] = [([], design)]
@@ -133,7 +144,7 @@ def _lighter(
     small = [
         ([*told, "model.quantization=nf4"], replace(d, quantization="nf4"))
         for told, d in ways
-        if d.tuning != "full" and d.quantization != "nf4"
+        if quantizable and d.tuning != "full" and d.quantization != "nf4"
     ]
     for told, changed in [*ways, *small]:
         for again in sorted({checkpointing, True}):

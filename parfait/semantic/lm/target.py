@@ -16,7 +16,7 @@ DATA = {"mixture": DistilledDataModule, "json": CompletionDataModule}
 # Levers of the mixture's training that would change cost or result if they were left out silently,
 # and the values at which they do nothing.
 LEVERS = {
-    "model": {"quantization": None, "compile": False, "checkpointing": False},
+    "model": {"quantization": None, "compile": False},
     "data": {"hidden": 0.0},
 }
 

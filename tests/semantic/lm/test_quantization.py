@@ -117,6 +117,17 @@ def test_the_estimate_knows_quantization_and_says_what_would_fit() -> None:
             assert lighter.total <= card < told.total
 
 
+def test_a_model_that_speaks_pays_for_its_logits_and_is_told_of_what_it_can_do() -> None:
+    design = Design(base="x", tuning="lora", dtype="bfloat16")
+    told = estimate(design, QWEN2_7B, 8192, speaks=True)
+    more = told.activations - estimate(design, QWEN2_7B, 8192).activations
+    assert more == pytest.approx(10 * 8192 * QWEN2_7B.vocab_size / 1e9)
+    ways = dict(told.lighter)
+    assert ways.keys() == {c for c in CARDS if c < told.total}
+    for card, how in ways.items():
+        assert how is None or "quantization" not in how, card
+
+
 def test_a_student_too_large_for_every_card_is_told_so() -> None:
     huge = SimpleNamespace(**(vars(QWEN2_7B) | {"num_hidden_layers": 2000}))
     told = estimate(Design(base="x", tuning="lora", dtype="bfloat16"), huge, 8192)
