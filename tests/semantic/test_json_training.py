@@ -258,6 +258,12 @@ def test_a_resumed_run_drops_out_what_an_uninterrupted_one_does(
         with pytest.raises(SystemExit):
             train(config(torn, data, *more))
     train(config(torn, data, *more, "ckpt_path=last"))
+    kept = sorted((torn / "checkpoints").glob("*.ckpt"))
+    assert kept
+    for checkpoint in kept:
+        state = torch.load(checkpoint, weights_only=True)["state_dict"]
+        assert state
+        assert all("lora_" in name for name in state)  # nothing of the base
     file = Path("model", "adapter", "adapter_model.safetensors")
     assert (whole / file).read_bytes() == (torn / file).read_bytes()
 
@@ -278,6 +284,8 @@ def test_adapters_are_trained_merged_and_answer_alike(data: Path, tmp_path: Path
     told = adapted.read("War breaks out", MARKET)
     assert merge(merging(run, out)) < 1e-4
     shutil.rmtree(base)
+    with pytest.raises(UserError, match=r"needs what it was trained on: model.base=.* cannot be"):
+        load_reader("json_lm", run=str(run))
     shutil.rmtree(run)
     merged: Any = load_reader("json_lm", base=str(out / "model"), strict=True)
     assert merged.task == adapted.task

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from parfait.semantic.lm.memory import estimate
 from parfait.semantic.lm.model import Design, Small, backbone, base_config
 from parfait.semantic.lm.speaker import positions, rows, save_speaker
 from parfait.semantic.lm.speed import prepare
+from parfait.semantic.lm.trained import TrainedOnly
 from parfait.utils.errors import UserError, require
 from parfait.utils.schedule import warmup_cosine
 from parfait.utils.seeding import derive_seed
@@ -22,8 +22,9 @@ from parfait.utils.seeding import derive_seed
 log = logging.getLogger(__name__)
 
 
-class JsonModule(lightning.LightningModule):
+class JsonModule(TrainedOnly):
     """Loss: mean cross-entropy of the tokens of the answers; prompts are only read.
+    Checkpoints hold what is trained and nothing of a base that stays as it is.
 
     Args:
         optimizer: callable from parameters to an optimiser.
@@ -37,6 +38,8 @@ class JsonModule(lightning.LightningModule):
     Raises:
         UserError: a setting out of range, or a tuning that trains no words.
     """
+
+    base_prefix = "net."
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """``ScenarioModel``: a causal language model whose query tokens are read out as a mixture."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,6 @@ class ScenarioModel(nn.Module):
     def extra(self) -> int:
         """Places for queries behind every prompt."""
         return 0 if self.design.tuning == "frozen" else N_SLOTS
-
-    def backbone_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Parameters of the backbone by name, adapters included; none without a base."""
-        return ((n, p) for n, p in self.named_parameters() if n.startswith("backbone."))
 
     def forward(
         self, ids: Int64[Tensor, "batch tokens"] | Packed, lengths: Int64[Tensor, " batch"]

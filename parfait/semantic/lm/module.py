@@ -1,11 +1,10 @@
 """Distillation of a teacher into a ``ScenarioModel`` as a ``LightningModule``."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
@@ -30,6 +29,7 @@ from parfait.semantic.lm.memory import estimate
 from parfait.semantic.lm.model import ScenarioModel
 from parfait.semantic.lm.speed import optimizer_of, prepare
 from parfait.semantic.lm.targets import N_SLOTS
+from parfait.semantic.lm.trained import TrainedOnly
 from parfait.utils.errors import UserError, require
 from parfait.utils.schedule import warmup_cosine
 from parfait.utils.seeding import derive_seed
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _DRAWS = 8  # of every teacher's mixture, for the likelihood told in validation
 
 
-class ScenarioModule(lightning.LightningModule):
+class ScenarioModule(TrainedOnly):
     """Loss: D(teacher, student), plus order and consistency of contrast pairs.
 
         L = mean over heads of [D + order mean max(0, margin - difference) + same D_sym
@@ -72,6 +72,8 @@ class ScenarioModule(lightning.LightningModule):
     Raises:
         UserError: a setting out of bounds, no such base, or a library that is missing.
     """
+
+    base_prefix = "net.backbone."
 
     def __init__(
         self,
@@ -244,29 +246,6 @@ class ScenarioModule(lightning.LightningModule):
             show = getattr(logger, "log_image", None)
             if show is not None:
                 show("val/calibration", [calibration_figure(self.calibration)])
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What is trained: a base that stays as it is can be had again."""
-        state = super().state_dict(*args, **kwargs)
-        below = {
-            f"net.{n.replace('_fsdp_wrapped_module.', '')}": p.requires_grad
-            for n, p in self.net.backbone_parameters()
-        }
-        kept = {name for name, trained in below.items() if trained}
-        if len(kept) < len(below):  # a quantized matrix has more entries than its parameter
-            state = {
-                k: v for k, v in state.items() if not k.startswith("net.backbone.") or k in kept
-            }
-        return state
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Inverse of ``state_dict``; with ``strict`` it must name the same weights."""
-        known = self.state_dict().keys()
-        if strict and known != state_dict.keys():
-            raise RuntimeError(f"other weights: {sorted(known ^ state_dict.keys())[:3]}")
-        return super().load_state_dict(state_dict, strict=False, assign=assign)
 
     def configure_optimizers(self) -> Any:
         """The optimiser of what is trained, with linear warm-up and a cosine over the whole run."""

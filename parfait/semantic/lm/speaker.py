@@ -83,15 +83,7 @@ def load_speaker(
     Raises:
         UserError: there is no such model, or its files do not fit each other.
     """
-    try:
-        return _loaded(Path(where), where, revision, dtype, trained)
-    except UserError as error:  # the settings of the reader have other names than the model's
-        raise UserError(str(error).replace("model.base=", "semantic.base=")) from error
-
-
-def _loaded(
-    folder: Path, where: str | Path, revision: str | None, dtype: str | None, trained: bool
-) -> Speaker:
+    folder = Path(where)
     told = _marker(folder)
     if told is None:
         if (folder / CONFIG).is_file():
@@ -105,7 +97,10 @@ def _loaded(
                 "model=qwen2_lora model.target=json, or give semantic.base"
             )
         design = Design(str(where), revision, dtype=dtype or "float32")
-        model = backbone(design, pretrained=True, speaks=True)
+        try:
+            model = backbone(design, pretrained=True, speaks=True)
+        except UserError as error:  # the setting of the reader has another name than the model's
+            raise UserError(str(error).replace("model.base=", "semantic.base=")) from error
         return Speaker(_still(model), load_tokenizer(where, revision), design)
     try:
         parts = dict(told["design"])
@@ -119,8 +114,8 @@ def _loaded(
         else:
             model = backbone(Design(str(folder), dtype=design.dtype), True, speaks=True)
         return Speaker(_still(model), load_tokenizer(folder / TOKENIZER), design, str(told["task"]))
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{where} needs what it was trained on: {error}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the files of the model in {folder} do not fit: {reason}") from error
