@@ -1,7 +1,7 @@
 """Dated events as occasions to forecast: what was known the day before, and what came."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import torch
@@ -83,7 +83,11 @@ class Occasions:
 
 
 def occasions(
-    frames: Mapping[str, pl.DataFrame], events: Sequence[Event], n: int
+    frames: Mapping[str, pl.DataFrame],
+    events: Sequence[Event],
+    n: int,
+    asset: str | None = None,
+    bars_per_year: float | None = None,
 ) -> tuple[Occasions, Occasions]:
     """Every event with a window of n returns, its first the session from which markets could
     react; and all windows that follow one another, whatever happened in them.
@@ -91,10 +95,19 @@ def occasions(
     An event without symbol is one of every symbol. Those without 60 bars before, or n from their
     day on, are left out.
 
+    Args:
+        frames: bars by symbol.
+        events: the catalogue.
+        n: returns of a window.
+        asset: class of every symbol; ``None`` goes by their names.
+        bars_per_year: of every symbol; ``None`` estimates it.
+
     Raises:
         UserError: no event has a window.
     """
     segments = make_segments(frames)
+    if bars_per_year is not None:
+        segments = [replace(s, bars_per_year=bars_per_year) for s in segments]
     places = []
     for symbol in sorted(frames):
         mine = [s for s in segments if s.symbol == symbol]
@@ -106,7 +119,8 @@ def occasions(
         raise UserError("no event of the catalogue has a window in the data; look at the dates")
     usual = [(s, r) for s in segments for r in range(HISTORY, len(s) - n + 1, n)]
     told = [event for event, *_ in places]
-    return _gathered([(s, r) for _, s, r in places], told, n), _gathered(usual, [], n)
+    held = [(s, r) for _, s, r in places]
+    return _gathered(held, told, n, asset), _gathered(usual, [], n, asset)
 
 
 def _place(segments: Sequence[Segment], time: int, n: int) -> tuple[Segment, int] | None:
@@ -118,7 +132,9 @@ def _place(segments: Sequence[Segment], time: int, n: int) -> tuple[Segment, int
     return None
 
 
-def _gathered(places: Sequence[tuple[Segment, int]], events: Sequence[Event], n: int) -> Occasions:
+def _gathered(
+    places: Sequence[tuple[Segment, int]], events: Sequence[Event], n: int, asset: str | None
+) -> Occasions:
     after = torch.cat([window_batch(s.bars, torch.tensor([r - 1]), n + 1) for s, r in places])
     before = torch.cat(
         [window_batch(s.bars, torch.tensor([r - HISTORY]), HISTORY) for s, r in places]
@@ -128,7 +144,7 @@ def _gathered(places: Sequence[tuple[Segment, int]], events: Sequence[Event], n:
     trend = (before[:, -1, 3] / before[:, 0, 3]).log() * frequency / (HISTORY - 1)
     contexts = [
         MarketContext(
-            symbol_asset(s.symbol) or "equity",
+            asset or symbol_asset(s.symbol) or "equity",
             float(past.total_volatility[i]),
             float(trend[i]),
             s.bars_per_year,

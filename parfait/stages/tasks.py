@@ -102,10 +102,14 @@ def _semantic(settings: EvaluateConfig) -> Task:
     events = read_catalogue(settings.catalogue)
     frames, failed = _frames(settings)
     examples, most = settings.examples, settings.per_split
+    asset, frequency = settings.data.asset, settings.data.bars_per_year
+    asset = None if asset is None else check_asset_class(asset)
     cells = [
         *understanding_cells(reader, battery),
         *taught_cells(reader, lambda: load_lesson(examples, most)),
-        *followed_cells(reader, events, lambda: occasions(frames, events, HORIZON)),
+        *followed_cells(
+            reader, events, lambda: occasions(frames, events, HORIZON, asset, frequency)
+        ),
     ]
     data = {
         "symbols": [settings.battery],
@@ -119,6 +123,8 @@ def _semantic(settings: EvaluateConfig) -> Task:
         "task": "semantic",
         "semantic": options,
         "bars": fingerprint(frames),
+        "asset": asset,
+        "bars_per_year": frequency,
         "events": hashlib.sha256(repr(events).encode()).hexdigest(),
         "examples": None if examples is None else examples_key(examples),
         "per_split": most,

@@ -187,6 +187,16 @@ def test_the_market_before_an_event_is_that_of_a_simulation(
         assert mine.outlook == usual.outlook
 
 
+def test_the_asset_class_and_frequency_that_are_given_are_those_of_every_window(
+    events: list[Event],
+) -> None:
+    frames = {"SP500": embedded_bars()["SP500"].tail(1500)}
+    for part in occasions(frames, events, 20, "gold", 500.0):
+        assert {c.asset_class for c in part.contexts} == {"gold"}
+        assert {c.bars_per_year for c in part.contexts} == set(part.bars_per_year.tolist())
+        assert set(part.bars_per_year.tolist()) == {500.0}
+
+
 def test_windows_begin_with_the_session_of_the_event(known: tuple[Occasions, Occasions]) -> None:
     asked, usual = known
     close = embedded_bars()["SP500"].filter(pl.col("timestamp").cast(pl.Int64) < int(asked.date[0]))
