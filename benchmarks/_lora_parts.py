@@ -1,5 +1,6 @@
 """What ``lora.py`` measures on: shapes, cards, and batches of prompts."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def peak_of(device: torch.device) -> float:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for card, peak in PEAKS.items():
-            if card in name:
+            if re.search(rf"\b{card}\b", name):  # an L40 is no L4
                 return 1e12 * peak
         raise UserError(f"the peak of {name} is not known; give --peak in TFLOP/s")
     a, b = torch.randn(2, 1024, 1024)

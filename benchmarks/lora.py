@@ -1,6 +1,6 @@
 """Speed and memory of LoRA training, each lever on and off, with random weights.
 
-    python benchmarks/lora.py --size 7b         # one GPU: the whole table, in under 8 minutes
+    python benchmarks/lora.py --size 7b         # one GPU: the whole table; --seconds bounds a row
     python benchmarks/lora.py --size 7b --only packed padded
     python benchmarks/lora.py --size tiny       # the same code on a CPU, in about a minute
 
