@@ -6,11 +6,13 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig
 
 from parfait.regime import Component, MarketContext, Regime, RegimeDistribution
@@ -18,6 +20,7 @@ from parfait.semantic import load_reader
 from parfait.semantic.examples import Example, write_examples
 from parfait.semantic.lm.completion import (
     CompletionBatch,
+    CompletionDataModule,
     Completions,
     completion_loss,
     prompt,
@@ -324,3 +327,15 @@ def test_a_mistake_is_one_sentence(
     added = [o if not o.startswith("model.orderly") else f"+{o}" for o in overrides]
     with pytest.raises(UserError, match=words):
         train(config(tmp_path / "run", data, *added))
+
+
+def test_weights_of_two_types_are_not_sharded(data: Path, tmp_path: Path) -> None:
+    base = tiny(tmp_path / "base", 19)
+    module: Any = JsonModule(torch.optim.AdamW, str(base), tuning="lora", dtype="bfloat16")
+    known = CompletionDataModule(str(data), base=str(base))
+    known.setup("fit")
+    module.trainer = SimpleNamespace(strategy=FSDPStrategy(), datamodule=known)
+    with pytest.raises(UserError, match=r"trainer=fsdp shards weights of one type"):
+        module.setup("fit")
+    module.trainer.strategy = None
+    module.setup("fit")

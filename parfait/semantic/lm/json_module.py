@@ -87,9 +87,12 @@ class JsonModule(TrainedOnly):
         prepare(self.net, compile=False, checkpointing=checkpointing)
 
     def setup(self, stage: str) -> None:
-        """Refuses data of another kind, a tokenizer that does not fit and examples too long."""
+        """Refuses data of another kind, a tokenizer that does not fit, examples too long and
+        weights that cannot be sharded.
+        """
         data: Any = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         check_data(data, "json")
+        self.require_shardable()
         told, known = len(data.tokenizer), rows(self.net)
         if told > known:
             raise UserError(f"the tokenizer has {told} tokens, the model {known}; give data.base")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
 from parfait.regime.fields import INITIAL_VOLATILITY
@@ -151,12 +150,7 @@ class ScenarioModule(TrainedOnly):
             raise UserError(f"the tokenizer has {words} tokens, the model {rows}; give data.base")
         if data.packing and self.net.backbone is not None:
             self.net.require_packing()
-        types = {p.dtype for p in self.net.parameters()}
-        if isinstance(self.trainer.strategy, FSDPStrategy) and len(types) > 1:
-            raise UserError(
-                "trainer=fsdp shards weights of one type: give model.dtype=float32 and "
-                "model.quantization=null, or trainer=ddp with the whole base on every card"
-            )
+        self.require_shardable()
         if self.net.backbone is None and data.hidden:
             raise UserError(
                 f"data.hidden={data.hidden:g} hides words at every step, and a frozen base reads "

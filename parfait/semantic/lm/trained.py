@@ -1,9 +1,12 @@
-"""Checkpoints of what is trained: a base that stays as it is can be had again."""
+"""Training beside a base that stays as it is: checkpoints leave it out, for it can be had again."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import lightning
+from lightning.pytorch.strategies import FSDPStrategy
+
+from parfait.utils.errors import UserError
 
 
 class TrainedOnly(lightning.LightningModule):
@@ -25,6 +28,15 @@ class TrainedOnly(lightning.LightningModule):
                 k: v for k, v in state.items() if not k.startswith(self.base_prefix) or k in kept
             }
         return state
+
+    def require_shardable(self) -> None:
+        """Raises ``UserError`` where weights of several types would be sharded."""
+        types = {p.dtype for p in self.parameters()}
+        if isinstance(self.trainer.strategy, FSDPStrategy) and len(types) > 1:
+            raise UserError(
+                "trainer=fsdp shards weights of one type: give model.dtype=float32 and "
+                "model.quantization=null, or trainer=ddp with the whole base on every card"
+            )
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
