@@ -264,6 +264,8 @@ def _command(settings: Mapping[str, Any]) -> str:
     parts = [f"python -m parfait evaluate task={settings['task']} suite={settings['suite']}"]
     if settings["task"] == "semantic":
         given = [(k, settings[k]) for k in ("battery", "examples", "per_split", "catalogue")]
+        read = ("path", "options", "pattern", "asset", "bars_per_year")
+        given += [(f"data.{k}", settings["data"].get(k)) for k in read]
         given += [("semantic", settings["semantic"]["name"])]
         given += [(f"semantic.{k}", v) for k, v in settings["semantic"].items() if k != "name"]
         parts = ["python -m parfait evaluate task=semantic"]

@@ -174,6 +174,14 @@ def test_own_files_without_volume(tmp_path: Path) -> None:
     assert read(tmp_path / "out")["data"]["symbols"] == ["dead"]
 
 
+def test_the_command_of_readers_names_the_bars_they_were_judged_on(tmp_path: Path) -> None:
+    market(400).write_csv(tmp_path / "walk.csv")
+    own = [f"data.path={tmp_path / 'walk.csv'}", "data.asset=gold", "data.bars_per_year=250.0"]
+    more = [*own, f"paths.outputs={tmp_path}", "questions=[speed]"]
+    evaluate(config(tmp_path / "run", "task=semantic", *more))
+    assert " ".join(own) in (tmp_path / "run" / "evaluation.html").read_text()
+
+
 def test_legacy_suite_of_a_file(tmp_path: Path) -> None:
     market(200).write_csv(tmp_path / "one.csv")
     where = [f"data.path={tmp_path / 'one.csv'}", f"paths.outputs={tmp_path}", "suite=legacy"]
