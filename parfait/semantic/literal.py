@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 from parfait.regime import Component, MarketContext, RegimeDistribution, normalise_weights
-from parfait.semantic.ontology import UNSURE_BELOW, OntologyReader
+from parfait.semantic.ontology import OntologyReader
 from parfait.semantic.ontology.clauses import PROBABILITY, probability_of
 from parfait.semantic.ontology.compose import Present
 from parfait.semantic.ontology.directives import read_directives
-from parfait.semantic.ontology.naming import prior_component
 from parfait.semantic.ontology.normalise import normalise
 from parfait.semantic.ontology.overrides import apply_overrides
 
@@ -34,15 +33,13 @@ def obey(
     context: MarketContext | None,
     by_rules: RegimeDistribution,
     source: str,
-    belief: float = 1.0,
 ) -> RegimeDistribution:
     """A decoded mixture with what the text states literally and with the doubt it deserves.
 
     - The stated probability of one event is the weight of all scenarios in which something happens.
     - Explicit numbers replace their fields, targets and drawdowns become conditions of every
       scenario that is no baseline.
-    - The mixture is ``belief`` x model + (1 - belief) x prior. The confidence is at most that of
-      the rules, which know how much of the text they could read.
+    - The confidence is that of the rules, which know how much of the text they could read.
 
     Args:
         components: of the model, weights that sum to 1.
@@ -50,7 +47,6 @@ def obey(
         context: the present market.
         by_rules: ``rules(instruction, context)``.
         source: name of the reader.
-        belief: in [0, 1], how far the model is believed.
     """
     text = normalise(instruction)
     asset = by_rules.asset_class
@@ -65,18 +61,10 @@ def obey(
     directives = read_directives(text.clean, asset)
     weighed = _weighed(tuple(named), by_rules, text.clean)
     changed, overrides, _ = apply_overrides(weighed, directives, text, now)
-    if belief < 1:
-        kept = [replace(c, weight=c.weight * belief) for c in changed if c.weight * belief > 0]
-        changed = (*kept[:7], prior_component(now, 1 - belief))
-    confidence = min(by_rules.confidence, belief)
-    if confidence < UNSURE_BELOW <= by_rules.confidence:
-        warnings.append(
-            "The model has seen nothing like this text, so the reading leans on the prior."
-        )
     return RegimeDistribution(
         normalise_weights(changed),
         source,
-        confidence,
+        by_rules.confidence,
         overrides,
         tuple(warnings),
         asset,
