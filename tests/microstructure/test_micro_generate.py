@@ -21,7 +21,9 @@ def wild_model(max_horizon: int = 16, seed: int = 0) -> Microstructure:
     net = UNet1D(width=8, multipliers=(1, 2), embedding=16, heads=2, history_width=16)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return Microstructure(DenoiserModel(net.eval(), max_horizon=max_horizon))
+    # Without gradients, as a loaded one: torch may choose other kernels where weights have them.
+    net = net.eval().requires_grad_(False)
+    return Microstructure(DenoiserModel(net, max_horizon=max_horizon))
 
 
 def past_bars(n: int = 80, seed: int = 0) -> torch.Tensor:
