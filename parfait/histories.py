@@ -153,11 +153,7 @@ def market_contexts(
         UserError: bar frequencies that differ by more than a tenth.
     """
     classes = asset_classes(asset, pasts)
-    several = len(pasts) > 1
-    own = [
-        past.context(bars_per_year, name, settled=several)
-        for past, name in zip(pasts, classes, strict=True)
-    ]
+    own = [past.context(bars_per_year, n) for past, n in zip(pasts, classes, strict=True)]
     rates = [context.bars_per_year or 0.0 for context in own]
     said = []
     for past, rate in zip(pasts, rates, strict=True):
@@ -170,8 +166,5 @@ def market_contexts(
     if len(set(rates)) > 1:
         found = ", ".join(f"{p.symbol} {r:.6g}" for p, r in zip(pasts, rates, strict=True))
         said.append(f"Bars per year differ a little ({found}); {rates[0]:.6g} is used for all.")
-        own = [
-            past.context(rates[0], name, settled=several)
-            for past, name in zip(pasts, classes, strict=True)
-        ]
+        own = [past.context(rates[0], n) for past, n in zip(pasts, classes, strict=True)]
     return own, said

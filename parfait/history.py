@@ -131,9 +131,7 @@ class History:
             )
         return said
 
-    def context(
-        self, bars_per_year: float | None, asset: str | None, *, settled: bool = False
-    ) -> MarketContext:
+    def context(self, bars_per_year: float | None, asset: str | None) -> MarketContext:
         """Present total volatility, labelled on the most recent bars, their realised trend, and the
         outlook of the volatility from all of them.
 
@@ -143,14 +141,13 @@ class History:
         Args:
             bars_per_year: bar frequency; ``None`` estimates it from the timestamps.
             asset: asset class of the series, ``None`` when the sentence shall decide.
-            settled: the sentence shall not change ``asset``.
         """
         frequency = (
             estimate_bars_per_year(self.bars["timestamp"])
             if bars_per_year is None
             else bars_per_year
         )
-        known = MarketContext(asset_class=asset, bars_per_year=frequency, settled=settled)
+        known = MarketContext(asset_class=asset, bars_per_year=frequency)
         if self.bars.height < MIN_BARS_FOR_LABELS:
             return known
         recent = bars_to_tensor(self.bars.tail(CONTEXT_BARS)).unsqueeze(0)

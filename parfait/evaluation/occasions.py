@@ -148,7 +148,6 @@ def _gathered(
             float(past.total_volatility[i]),
             float(trend[i]),
             s.bars_per_year,
-            settled=True,
             outlook=outlook(s.bars[max(r - LOOK_BACK, 0) : r], s.bars_per_year),
         )
         for i, (s, r) in enumerate(places)

@@ -60,7 +60,7 @@ def neutral_paths(
             if found is None:
                 raise UserError(f"origin {origin}: too few bars before it moved to forecast from")
             context = MarketContext(
-                asset, found.present, bars_per_year=bars_per_year, settled=True, outlook=found
+                asset, found.present, bars_per_year=bars_per_year, outlook=found
             )
             told.append(reader.read("", context).resolve(found.present))
         parts.append(

@@ -62,14 +62,12 @@ class MarketContext:
 
     Args:
         asset_class: one of ``ASSET_CLASSES``; ``None`` lets the sentence decide (a broad equity
-            index if silent).
+            index if silent). Where it is given, the text tells the moves of other markets.
         volatility: present annualised volatility of the history [1/sqrt(year)]; ``None`` means the
             class's prior.
         trend: present annualised log drift of the history [1/year]; serves only "continues" and
             "reverses".
         bars_per_year: bar frequency of what will be generated; never a silent 252.
-        settled: the text is read for ``asset_class`` even where it leads with another market, as
-            it must be for each of several assets.
         outlook: the volatility to come where nothing happens; ``None`` without a history.
 
     Raises:
@@ -81,7 +79,6 @@ class MarketContext:
     volatility: float | None = None
     trend: float | None = None
     bars_per_year: float | None = None
-    settled: bool = False
     outlook: Outlook | None = None
 
     def __post_init__(self) -> None:

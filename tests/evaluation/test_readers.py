@@ -180,7 +180,7 @@ def test_the_market_before_an_event_is_that_of_a_simulation(
     for k in (0, 5, 9):
         past = frame.filter(pl.col("timestamp").cast(pl.Int64) < int(asked.date[k]))
         frequency = float(asked.bars_per_year[k])
-        usual = History(past, "SP500").context(frequency, "equity", settled=True)
+        usual = History(past, "SP500").context(frequency, "equity")
         mine = asked.contexts[k]
         assert mine.trend == pytest.approx(usual.trend)
         assert mine.volatility == pytest.approx(usual.volatility)
