@@ -262,8 +262,10 @@ def _sample(data: Mapping[str, Any]) -> str:
 def _command(settings: Mapping[str, Any]) -> str:
     """The command line of the run, without what only says where it is."""
     parts = [f"python -m parfait evaluate task={settings['task']} suite={settings['suite']}"]
+    some = [(k, _listed(settings[k])) for k in ("questions", "rows", "windows", "samples", "steps")]
     if settings["task"] == "semantic":
         given = [(k, settings[k]) for k in ("battery", "examples", "per_split", "catalogue")]
+        given += some
         read = ("path", "options", "pattern", "asset", "bars_per_year")
         given += [(f"data.{k}", settings["data"].get(k)) for k in read]
         given += [("semantic", settings["semantic"]["name"])]
@@ -273,6 +275,11 @@ def _command(settings: Mapping[str, Any]) -> str:
     if settings["run"] is not None:
         parts.append(shlex.quote(f"run={settings['run']}"))
     given = [(f"data.{k}", v) for k, v in settings["data"].items()]
-    given += [("every", settings["every"])]
+    given += [("every", settings["every"]), *some]
     parts += [shlex.quote(f"{k}={v}") for k, v in given if v is not None]
     return " ".join(parts)
+
+
+def _listed(value: Any) -> Any:
+    """A list as the command line takes it."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else value

@@ -88,9 +88,11 @@ def _weighed(
     events = [c for c in components if c.slot not in QUIET]
     if not events or not quiet:
         return components
-    rows = ((events, p), (quiet, 1 - p))
+    # The lightest events go before the rest is weighed, so that they leave the stated share whole.
+    spare = sorted(events, key=lambda c: c.weight)[: max(0, len(events) + len(quiet) - 8)]
+    rows = (([c for c in events if all(c is not one for one in spare)], p), (quiet, 1 - p))
     return tuple(
         replace(c, weight=c.weight / sum(x.weight for x in part) * share)
         for part, share in rows
         for c in part
-    )[:8]
+    )

@@ -96,6 +96,11 @@ def prepare(settings: EvaluateConfig) -> Task:
 
 def _semantic(settings: EvaluateConfig) -> Task:
     """Expectations, a teacher's examples, and dated events with the bars that followed them."""
+    for name in ("run", "rows", "windows", "samples", "steps"):
+        if getattr(settings, name) is not None:
+            raise UserError(
+                f"task=semantic has no {name}; leave it out, or ask for fewer questions"
+            )
     options = {str(k): plain(v) for k, v in settings.semantic.items()}
     reader = load_reader(**options)
     battery = load_battery(settings.battery)

@@ -1,5 +1,6 @@
 """A model and data in, every number beside its null out; interruptions and mistakes."""
 
+import html
 import json
 import os
 import re
@@ -177,9 +178,13 @@ def test_own_files_without_volume(tmp_path: Path) -> None:
 def test_the_command_of_readers_names_the_bars_they_were_judged_on(tmp_path: Path) -> None:
     market(400).write_csv(tmp_path / "walk.csv")
     own = [f"data.path={tmp_path / 'walk.csv'}", "data.asset=gold", "data.bars_per_year=250.0"]
-    more = [*own, f"paths.outputs={tmp_path}", "questions=[speed]"]
-    evaluate(config(tmp_path / "run", "task=semantic", *more))
-    assert " ".join(own) in (tmp_path / "run" / "evaluation.html").read_text()
+    more = [*own, f"paths.outputs={tmp_path}", "questions=[speed]", "rows=null", "steps=null"]
+    with pytest.raises(UserError, match="task=semantic has no windows"):
+        evaluate(config(tmp_path / "none", "task=semantic", *more))
+    evaluate(config(tmp_path / "run", "task=semantic", *more, "windows=null"))
+    page = html.unescape((tmp_path / "run" / "evaluation.html").read_text())
+    assert " ".join(own) in page
+    assert "questions=[speed]" in page
 
 
 def test_legacy_suite_of_a_file(tmp_path: Path) -> None:
