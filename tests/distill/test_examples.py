@@ -13,7 +13,7 @@ from parfait.utils.errors import UserError
 CONTEXTS = [
     MarketContext(),
     MarketContext("gold", 0.18, -0.1, 252.0),
-    MarketContext("equity", 0.2, None, 98280.0, True, Outlook(0.3, 0.2, 0.1, 0.05)),
+    MarketContext("equity", 0.2, None, 98280.0, Outlook(0.3, 0.2, 0.1, 0.05)),
 ]
 TEXTS = [
     "The central bank unexpectedly raises rates by 50 bps",
