@@ -59,7 +59,7 @@ def main() -> None:
         examples = read_examples(args.examples, split)
         if not examples:
             continue
-        known = Examples(tokenizer, examples)
+        known = Examples(tokenizer, examples, student.told_of)
         draws = draw(known.target, DRAWS, torch.Generator().manual_seed(0))
         rows: dict[str, Callable[[], Told]] = {
             "student": lambda k=known, d=draws: answers(student, k, d),

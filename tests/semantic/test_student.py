@@ -19,6 +19,7 @@ from parfait.semantic.lm.hidden import Hidden
 from parfait.semantic.lm.losses import draw, mixture_nll
 from parfait.semantic.lm.model import ScenarioModel
 from parfait.semantic.lm.module import ScenarioModule
+from parfait.semantic.lm.prompt import encode
 from parfait.semantic.lm.reader import STUDENT
 from parfait.semantic.lm.targets import INITIAL_VOLATILITY
 from parfait.semantic.lm.tokens import load_tokenizer
@@ -107,7 +108,9 @@ class Interruption(lightning.Callback):
             trainer.save_checkpoint(self.path)
 
 
-def trained(folder: Path, callbacks: list[Any], resume: Path | None = None) -> dict[str, Any]:
+def trained(
+    folder: Path, callbacks: list[Any], resume: Path | None = None, export: Path | None = None
+) -> dict[str, Any]:
     """Weights of a tiny student after two epochs with hidden words."""
     data = DistilledDataModule(str(folder), vocabulary=600, tokens=200, hidden=0.2)
     small = {"vocabulary": 600, "hidden": 16, "layers": 1, "heads": 2, "key_value_heads": 1}
@@ -125,6 +128,8 @@ def trained(folder: Path, callbacks: list[Any], resume: Path | None = None) -> d
     )
     trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     assert trainer.global_step == 2 * len(data.plan) > 4
+    if export is not None:
+        module.export(export)
     return {k: v.clone() for k, v in module.net.state_dict().items()}
 
 
@@ -148,6 +153,29 @@ def test_every_epoch_hides_other_words(examples: list[Example], tmp_path: Path) 
     assert not torch.equal(first, second)
     held = data.held.batch(plan(data.held, 10000, 0)[0])
     assert torch.equal(next(iter(data.val_dataloader())).ids, held.ids)
+
+
+def test_a_class_that_no_example_had_is_not_named(examples: list[Example], tokenizer: Any) -> None:
+    """What stands in the place of an unknown word moves an answer by chance."""
+    student = ScenarioModel.load(STUDENT)
+    assert student.classes is not None
+    assert [student.told_of(a) for a in ("gold", "commodity")] == ["gold", None]
+    named, told = (Examples(tokenizer, examples, f).ids for f in (str, student.told_of))
+    assert all(torch.equal(a, b) for a, b in zip(named, told, strict=True))  # equities were met
+    reader = load_reader("student")
+    asked: list[torch.Tensor] = []
+    reader.model.register_forward_pre_hook(lambda _, given: asked.append(given[0]))
+    for asset in ("gold", "commodity"):
+        reader.read("Prices fall", MarketContext(asset))
+    gold, nameless = (encode(tokenizer, "Prices fall", asset, None) for asset in ("gold", None))
+    assert [ids[0].tolist() for ids in asked] == [gold, nameless]
+    assert gold != nameless
+
+
+def test_what_classes_a_model_met_is_kept_with_it(examples: list[Example], tmp_path: Path) -> None:
+    write_examples(tmp_path / "examples", examples)
+    trained(tmp_path / "examples", [], export=tmp_path / "model")
+    assert ScenarioModel.load(tmp_path / "model").classes == ("equity",)
 
 
 def test_the_student_that_ships_is_small_and_says_how_it_was_made() -> None:

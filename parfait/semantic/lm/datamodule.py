@@ -139,6 +139,11 @@ class DistilledDataModule(lightning.LightningDataModule):
         """What a tokenizer is learnt from."""
         return (context_line(e.target.asset_class, e.context) + e.text for e in examples)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Asset classes of the training examples."""
+        return tuple(sorted({e.target.asset_class for e in self.examples.examples}))
+
     def encoded(self, examples: Sequence[Example]) -> Any:
         """The examples as ``plan`` and the loaders use them."""
         return Examples(self.tokenizer, examples)
@@ -172,15 +177,25 @@ def check_data(data: Any, target: str) -> None:
 class Examples:
     """Token ids and targets of examples, and which of them are pairs.
 
+    Args:
+        tokenizer: of the model.
+        examples: in any order.
+        told_of: how a prompt names an asset class; ``ScenarioModel.told_of``.
+
     Attributes:
         features: what a frozen base made of the prompts, (examples, d), once it has read them.
     """
 
-    def __init__(self, tokenizer: Any, examples: Sequence[Example]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        examples: Sequence[Example],
+        told_of: Callable[[str], str | None] = str,
+    ) -> None:
         self.examples = list(examples)
         self.features: Tensor | None = None
         self.ids = [
-            torch.tensor(encode(tokenizer, e.text, e.target.asset_class, e.context))
+            torch.tensor(encode(tokenizer, e.text, told_of(e.target.asset_class), e.context))
             for e in self.examples
         ]
         told = [e.target for e in self.examples]

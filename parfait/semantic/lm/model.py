@@ -42,6 +42,9 @@ class ScenarioModel(nn.Module):
         pretrained: load the base's weights; ``False`` for its architecture alone (weights follow),
             ``None`` for no base at all: features are given to ``answer``.
         restored: matrices of a quantized base become ordinary ones with the same entries.
+
+    Attributes:
+        classes: asset classes that prompts name to it; ``None`` for all.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class ScenarioModel(nn.Module):
     ) -> None:
         super().__init__()
         self.design = design
+        self.classes: tuple[str, ...] | None = None
         self.backbone: Any = None
         if pretrained is not None:
             self.backbone = backbone(design, pretrained, restored=restored)
@@ -61,6 +65,12 @@ class ScenarioModel(nn.Module):
             self.queries.requires_grad_(False)
             if self.backbone is not None:
                 self.backbone.requires_grad_(False)
+
+    def told_of(self, asset: str) -> str | None:
+        """The asset class as prompts name it. A model whose words are all learnt from examples can
+        make nothing of a class that none of them had: it is told none.
+        """
+        return asset if self.classes is None or asset in self.classes else None
 
     @property
     def features(self) -> int:
@@ -177,6 +187,7 @@ class ScenarioModel(nn.Module):
         told = {
             "format": FORMAT,
             "design": asdict(design),
+            "classes": self.classes,
             "provenance": provenance,
             "whole": whole,
         }
@@ -212,6 +223,8 @@ class ScenarioModel(nn.Module):
                 parts["base"] = str(folder / BASE)
             design = Design(**parts)
             model = cls(design, whole or design.tuning != "full", restored)
+            if told["classes"] is not None:
+                model.classes = tuple(map(str, told["classes"]))
             state = load_file(folder / HEAD)
             model.queries.data.copy_(state.pop("queries"))
             model.head.load_state_dict({k.removeprefix("head."): v for k, v in state.items()})

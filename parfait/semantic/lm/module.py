@@ -151,6 +151,8 @@ class ScenarioModule(TrainedOnly):
         if data.packing and self.net.backbone is not None:
             self.net.require_packing()
         self.require_shardable()
+        if self.net.design.base is None:
+            self.net.classes = data.classes
         if self.net.backbone is None and data.hidden:
             raise UserError(
                 f"data.hidden={data.hidden:g} hides words at every step, and a frozen base reads "

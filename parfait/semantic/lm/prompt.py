@@ -22,9 +22,9 @@ def asset_of(text: str, context: MarketContext | None) -> str:
     return subject_asset(normalise(text).clean, context, lexicon())[0]
 
 
-def context_line(asset: str, context: MarketContext | None) -> str:
-    """What the model is told of the market: asset class and trend. Volatility is told by the units
-    of the answer.
+def context_line(asset: str | None, context: MarketContext | None) -> str:
+    """What the model is told of the market: asset class (``None`` is silent) and trend. Volatility
+    is told by the units of the answer.
     """
     trend = None if context is None else context.trend
     way = (
@@ -36,11 +36,15 @@ def context_line(asset: str, context: MarketContext | None) -> str:
         if trend < -0.05
         else ""
     )
-    return f"[{asset}{way}] "
+    return f"[{asset or ''}{way}] "
 
 
 def encode(
-    tokenizer: Any, text: str, asset: str, context: MarketContext | None, limit: int = MAX_TOKENS
+    tokenizer: Any,
+    text: str,
+    asset: str | None,
+    context: MarketContext | None,
+    limit: int = MAX_TOKENS,
 ) -> list[int]:
     """Token ids of the prompt.
 

@@ -75,7 +75,8 @@ class LanguageModelReader:
         if not understood(by_rules):
             return replace(by_rules, source=self.source)
         said = plain_sentences(instruction)
-        ids = encode(self.tokenizer, said, by_rules.asset_class, context)
+        asset = self.model.told_of(by_rules.asset_class)
+        ids = encode(self.tokenizer, said, asset, context)
         with torch.no_grad():
             told = self.model(
                 torch.tensor([ids], device=self.device),
