@@ -214,13 +214,15 @@ def run_job(cfg: DictConfig) -> Any:
     # In a sweep every job has its own folder below the configured one.
     cfg.output_dir = hydra_cfg.runtime.output_dir
     sweeping = hydra_cfg.mode == RunMode.MULTIRUN
+
+    def task(cfg: DictConfig) -> Any:
+        return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)
+
     with _as_called():
         try:
-            if not sweeping:
-                _check_single(hydra_cfg.runtime.choices)
-            task = getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)
             if sweeping:
                 return run_once(task, cfg)
+            _check_single(hydra_cfg.runtime.choices)
             forget(Path(cfg.output_dir))
             return task(cfg)
         except Exception as error:

@@ -63,6 +63,8 @@ def explain(error: Exception, stage: str, overrides: Iterable[str] = ()) -> str 
             f"cannot write the output folder {error.filename} ({error.strerror}); "
             "choose another with output_dir="
         )
+    if isinstance(error, ValueError) and str(error).startswith("No trials are completed"):
+        return "no trial of the search succeeded"
     if isinstance(error, ValueError) and "can be specified" in str(error):
         return _one_line(error)
     return None

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import logging
 import math
 from collections.abc import Callable
 from io import StringIO
@@ -15,8 +14,6 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from parfait.utils.run_config import CONFIG_FOLDER, plain
-
-log = logging.getLogger("hydra.sweep")  # told like Hydra's own "Launching 2 jobs"
 
 TABLE = "sweep.csv"
 _DONE = "done.yaml"
@@ -34,7 +31,7 @@ def run_once(stage: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     key = _key(cfg)
     stored = _read(folder / CONFIG_FOLDER / _DONE)
     if stored and stored.get("key") == key:
-        log.info("%s is done already: skipped", folder)
+        print(f"{folder} is done already: skipped")
         return stored["value"]
     forget(folder)
     value = stage(cfg)
