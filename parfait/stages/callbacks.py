@@ -68,8 +68,8 @@ class SaveOnSignal(Callback):
 class RequeueOnSignal(Callback):
     """On SLURM: saves when time is nearly up (SIGUSR1) and puts the job back into the queue.
 
-    After the step in which the signal arrives. Lightning's own answer saves at once, in the middle
-    of a step, when some weights may have moved and others not.
+    Before the next step: Lightning's own answer saves at once, in the middle of a step, when some
+    weights may have moved and others not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,7 @@ class RequeueOnSignal(Callback):
     def _note(self, *_: Any) -> None:
         self.asked = True
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         """Save and requeue, once; SLURM ends the process."""
         if not self.asked:
             return

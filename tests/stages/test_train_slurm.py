@@ -13,13 +13,22 @@ from parfait.stages.train import train
 from tests.stages.test_train_stage import config, trained
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run of two epochs that nothing stopped, and its result."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    return folder, train(config(folder, "trainer.max_epochs=2"))
+
+
 @pytest.mark.parametrize(("array", "job"), [({}, "7"), ({"JOB": "7", "TASK": "2"}, "7_2")])
 def test_a_requeued_run_equals_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: dict[str, str], job: str
+    finished: tuple[Path, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    array: dict[str, str],
+    job: str,
 ) -> None:
     two = "trainer.max_epochs=2"
-    value = train(config(tmp_path / "whole", two))
-
     scontrol = tmp_path / "scontrol"
     scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
     scontrol.chmod(0o755)
@@ -34,7 +43,7 @@ def test_a_requeued_run_equals_an_uninterrupted_one(
     def nearly_up(self: Any, trainer: Any, *args: Any) -> None:
         if trainer.global_step == 4:
             os.kill(os.getpid(), signal.SIGUSR1)
-        if trainer.global_step == 5:
+        if trainer.global_step == 5:  # one more, and never validated
             raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
@@ -45,8 +54,8 @@ def test_a_requeued_run_equals_an_uninterrupted_one(
     assert (tmp_path / "run" / "checkpoints" / "00000004.ckpt").is_file()
 
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert train(config(tmp_path / "run", two)) == value
-    state = trained(tmp_path / "whole"), trained(tmp_path / "run")
+    assert train(config(tmp_path / "run", two)) == finished[1]
+    state = trained(finished[0]), trained(tmp_path / "run")
     assert all(torch.equal(state[0][name], state[1][name]) for name in state[0])
 
 

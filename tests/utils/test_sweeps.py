@@ -155,9 +155,7 @@ def test_a_search_in_a_file_goes_on(sweep: Sweep, tmp_path: Path) -> None:
     assert len({tuple(t.params.values()) for t in trials}) == 4
 
 
-def test_a_search_of_which_nothing_came(
-    sweep: Sweep, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_search_of_which_nothing_came(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     lost = ["hparams_search=unet1d_optuna", "hydra.sweeper.n_trials=2", "seed=1"]
     assert sweep(*lost)[0] == 2
     assert capsys.readouterr().err.splitlines()[-1] == "error: no trial of the search succeeded"
