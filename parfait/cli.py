@@ -223,7 +223,7 @@ def run_job(cfg: DictConfig) -> Any:
             if sweeping:
                 return run_once(task, cfg)
             _check_single(hydra_cfg.runtime.choices)
-            forget(Path(cfg.output_dir))
+            forget(cfg)
             return task(cfg)
         except Exception as error:
             _remove_if_empty(Path(cfg.output_dir))

@@ -93,7 +93,10 @@ class RequeueOnSignal(Callback):
             array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
             job = os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{task}"
             log.warning("Time is nearly up; step %d is saved.", trainer.global_step)
-            subprocess.run(["scontrol", "requeue", job], check=True)
+            try:
+                subprocess.run(["scontrol", "requeue", job], check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                log.error("It cannot be queued again (%s); ckpt_path=last continues.", error)
 
 
 class ResumableProgress(Callback):

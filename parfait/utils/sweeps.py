@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from parfait.utils.run_config import CONFIG_FOLDER, plain
+from parfait.utils.run_config import CONFIG_FOLDER, differences, plain, read
 
 TABLE = "sweep.csv"
 _DONE = "done.yaml"
@@ -30,10 +31,10 @@ def run_once(stage: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     folder = Path(cfg.output_dir)
     key = _key(cfg)
     stored = _read(folder / CONFIG_FOLDER / _DONE)
-    if stored and stored.get("key") == key:
+    if isinstance(stored, dict) and stored.get("key") == key:
         print(f"{folder} is done already: skipped")
         return stored["value"]
-    forget(folder)
+    forget(cfg)
     value = stage(cfg)
     if isinstance(value, float):
         value = math.inf if math.isnan(value) else float(value)
@@ -42,9 +43,15 @@ def run_once(stage: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     return value
 
 
-def forget(folder: Path) -> None:
-    """The job in ``folder`` is no longer done: it is about to run again."""
-    (folder / CONFIG_FOLDER / _DONE).unlink(missing_ok=True)
+def forget(cfg: DictConfig) -> None:
+    """The job in the folder of ``cfg`` is no longer done: it is about to run again, unless the
+    folder belongs to another configuration, whose mark stays.
+    """
+    folder = Path(cfg.output_dir)
+    stored = read(folder)
+    if stored is not None and not differences(stored, cfg):
+        with suppress(OSError):  # what cannot be written is told by the run
+            (folder / CONFIG_FOLDER / _DONE).unlink()
 
 
 class Summary(Callback):
@@ -64,7 +71,7 @@ def summarise(folder: Path) -> str | None:
     jobs: dict[str, tuple[Any, dict[str, str]]] = {}
     for done in folder.glob(f"*/{CONFIG_FOLDER}/{_DONE}"):
         stored, overrides = _read(done), _read(done.with_name("overrides.yaml"))
-        if stored is not None and overrides is not None:
+        if isinstance(stored, dict) and "value" in stored and isinstance(overrides, list):
             pairs = (override.partition("=") for override in overrides)
             jobs[done.parent.parent.name] = stored["value"], {k: v for k, _, v in pairs}
     if not jobs:

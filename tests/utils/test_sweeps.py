@@ -83,28 +83,33 @@ def test_what_is_done_is_skipped_and_what_is_not_runs(
 
 
 def config(folder: Path, **settings: Any) -> DictConfig:
-    return OmegaConf.create({"seed": 4, "output_dir": str(folder), **settings})
+    return OmegaConf.create({"seed": 4, "shard": "0/2", "output_dir": str(folder), **settings})
 
 
-def test_a_job_that_fails_is_no_longer_done(tmp_path: Path) -> None:
+def fail(cfg: DictConfig) -> float:
+    raise UserError("no")
+
+
+@pytest.mark.parametrize(("changed", "stays"), [({"shard": "1/2"}, False), ({"seed": 5}, True)])
+def test_a_job_that_fails_is_no_longer_done_unless_it_is_another(
+    tmp_path: Path, changed: dict[str, Any], stays: bool
+) -> None:
+    """A run may be continued with another shard; another seed is refused and touches nothing."""
     cfg = config(tmp_path / "0")
     assert run_once(value_of, cfg) == 2.0
-
-    def fail(cfg: DictConfig) -> float:
-        raise UserError("no")
-
     with pytest.raises(UserError):
-        run_once(fail, config(tmp_path / "0", shard="1/2"))
+        run_once(fail, config(tmp_path / "0", **changed))
     calls: list[int] = []
     run_once(lambda c: calls.append(c.seed), cfg)
-    assert calls == [4]
+    assert calls == ([] if stays else [4])
 
 
-@pytest.mark.parametrize("content", ["", "value: 1", "{", "key: 3\nvalue: 1"])
+@pytest.mark.parametrize("content", ["", "value: 1", "{", "text", "key: 3\nvalue: 1"])
 def test_a_broken_mark_is_no_mark(tmp_path: Path, content: str) -> None:
     cfg = config(tmp_path / "0")
     run_once(value_of, cfg)
     (tmp_path / "0" / ".hydra" / "done.yaml").write_text(content)
+    summarise(tmp_path)
     calls: list[int] = []
     run_once(lambda c: calls.append(c.seed), cfg)
     assert calls == [4]
