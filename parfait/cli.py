@@ -138,7 +138,7 @@ def _check_experiment(stage: str, arguments: list[str]) -> None:
 
 
 def _tell_sweep() -> None:
-    """After a sweep, its finished jobs, best first."""
+    """After a sweep, its finished jobs, best first; where nothing came out, nothing is left."""
     sweeps = sys.modules.get("parfait.utils.sweeps")
     if sweeps is None or sweeps.Summary.folder is None:
         return
@@ -146,6 +146,9 @@ def _tell_sweep() -> None:
     with suppress(UserError, OSError):
         if table := sweeps.summarise(folder):
             print(f"{table}\nSweep: {folder / sweeps.TABLE}")
+        elif [file.name for file in folder.iterdir()] == ["multirun.yaml"]:  # Hydra's
+            (folder / "multirun.yaml").unlink()
+            folder.rmdir()
 
 
 def _read_stdin() -> str:

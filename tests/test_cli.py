@@ -160,7 +160,7 @@ def test_help_lists_what_the_stage_can_choose(run: Run) -> None:
     assert "experiment: rolling\n" in out
     assert "launcher: joblib, local, ray, slurm, submitit\n" in out
     assert not any(f"\n{group}:" in out for group in ("sde", "model", "wandb_sweep", "hydra"))
-    assert run("label", "--help", "labels.n=7")[1].count("n: 7") == 1
+    assert run("label", "--help", "labels.stride=7")[1].count("stride: 7") == 1
 
 
 def test_standard_input_that_is_no_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

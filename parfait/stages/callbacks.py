@@ -83,7 +83,9 @@ class RequeueOnSignal(Callback):
     def _note(self, *_: Any) -> None:
         self.asked = True
 
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Save and requeue, once; SLURM ends the process."""
         if not self.asked:
             return

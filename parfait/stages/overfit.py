@@ -38,10 +38,12 @@ class OneBatch(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets the data module serve its first batch at every step of one long epoch."""
         data = trainer.datamodule
-        batch = next(iter(data.train_dataloader()))
-        data.train_dataloader = lambda: DataLoader([batch] * self.steps, batch_size=None)
+        batches: Any = [next(iter(data.train_dataloader()))] * self.steps
+        data.train_dataloader = lambda: DataLoader(batches, batch_size=None)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Compare the means."""
         self.losses.append(float(outputs["loss"] if isinstance(outputs, dict) else outputs))
         steps = len(self.losses)
