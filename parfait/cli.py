@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -243,7 +243,7 @@ def run_job(cfg: DictConfig) -> Any:
             raise SystemExit(1) from None
 
 
-def _check_single(choices: DictConfig) -> None:
+def _check_single(choices: Mapping[str, Any]) -> None:
     """``UserError`` for what only acts on the jobs of ``-m``."""
     for group, idle in (("hparams_search", None), ("launcher", "local")):
         choice = choices.get(group, idle)
