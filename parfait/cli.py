@@ -13,14 +13,14 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from parfait.utils.argv import rewrite
 from parfait.utils.errors import UserError
-from parfait.utils.paths import conf_dir, top_level_keys
+from parfait.utils.paths import conf_dir, experiment_stage, stage_groups, top_level_keys
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -63,6 +63,11 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
         command=command,
         read_stdin=_read_stdin,
     )
+    _check_experiment(stage, rewritten)
+    helping = {"--help", "-h"} & set(rewritten)
+    if helping:
+        print(_groups(stage))
+        rewritten = ["--cfg", "job", *(a for a in rewritten if a not in helping)]
     import hydra
 
     absent = _absent_parents(stage, rewritten)
@@ -90,12 +95,60 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
         print(f"error: {sentence}", file=sys.stderr)
         return 2
     finally:
+        _tell_sweep()
         _CALLED.clear()
         _set_process(called)
         for folder in absent:  # Hydra made them; without a result they are nobody's
             with suppress(OSError):
                 folder.rmdir()
+    if helping:
+        print(_FOOTER)
     return 0
+
+
+_FOOTER = """
+-m runs one job per combination of comma-separated values; --cfg job shows the configuration alone.
+"""
+
+
+def _groups(stage: str) -> str:
+    """The head of ``--help``: Hydra's own takes a second once launchers and sweepers are there."""
+    lines = [f"{group}: {', '.join(options)}" for group, options in stage_groups(stage).items()]
+    return "\n".join(
+        [
+            f"{stage}: settings are given as key=value; group=option selects a file of a group.",
+            "\n== Groups ==",
+            *sorted(lines),
+            "\n== Settings ==",
+        ]
+    )
+
+
+def _check_experiment(stage: str, arguments: list[str]) -> None:
+    """``UserError`` for an experiment of another stage."""
+    for argument in arguments:
+        name = argument.removeprefix("experiment=")
+        other = experiment_stage(name) if name != argument else None
+        if other not in (None, stage):
+            known = ", ".join(stage_groups(stage).get("experiment", [])) or "none"
+            raise UserError(
+                f"experiment={name} belongs to 'python -m parfait {other}'; those of {stage}: "
+                f"{known}"
+            )
+
+
+def _tell_sweep() -> None:
+    """After a sweep, its finished jobs, best first; where nothing came out, nothing is left."""
+    sweeps = sys.modules.get("parfait.utils.sweeps")
+    if sweeps is None or sweeps.Summary.folder is None:
+        return
+    folder, sweeps.Summary.folder = sweeps.Summary.folder, None
+    with suppress(UserError, OSError):
+        if table := sweeps.summarise(folder):
+            print(f"{table}\nSweep: {folder / sweeps.TABLE}")
+        elif [file.name for file in folder.iterdir()] == ["multirun.yaml"]:  # Hydra's
+            (folder / "multirun.yaml").unlink()
+            folder.rmdir()
 
 
 def _read_stdin() -> str:
@@ -157,16 +210,30 @@ def run_job(cfg: DictConfig) -> Any:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from parfait.utils.sweeps import forget, run_once
+
     hydra_cfg = HydraConfig.get()
     stage = str(hydra_cfg.job.config_name)
     # In a sweep every job has its own folder below the configured one.
     cfg.output_dir = hydra_cfg.runtime.output_dir
+    sweeping = hydra_cfg.mode == RunMode.MULTIRUN
+
+    def task(cfg: DictConfig) -> Any:
+        return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)
+
     with _as_called():
         try:
-            return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)
+            if sweeping:
+                return run_once(task, cfg)
+            _check_single(hydra_cfg.runtime.choices)
+            forget(cfg)
+            return task(cfg)
         except Exception as error:
             _remove_if_empty(Path(cfg.output_dir))
-            if hydra_cfg.mode == RunMode.MULTIRUN:  # Hydra runs the other jobs, then raises it
+            if sweeping:  # Hydra runs the other jobs, then raises it
+                if isinstance(error, UserError):
+                    print(f"error: job {hydra_cfg.job.num}: {error}", file=sys.stderr)
+                    vars(error)["told"] = True
                 raise
             if isinstance(error, UserError):
                 _report(error, os.environ.get(_TRACE) == "1")
@@ -174,6 +241,14 @@ def run_job(cfg: DictConfig) -> Any:
             if not vars(error).get("logged"):
                 logging.getLogger(__name__).exception("%s failed", stage)
             raise SystemExit(1) from None
+
+
+def _check_single(choices: Mapping[str, Any]) -> None:
+    """``UserError`` for what only acts on the jobs of ``-m``."""
+    for group, idle in (("hparams_search", None), ("launcher", "local")):
+        choice = choices.get(group, idle)
+        if choice != idle:
+            raise UserError(f"{group}={choice} is for sweeps; add -m")
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -185,7 +260,7 @@ def _remove_if_empty(folder: Path) -> None:
 def _report(error: UserError, trace: bool) -> None:
     if trace:
         traceback.print_exception(error)
-    else:
+    elif not vars(error).get("told"):
         print(f"error: {error}", file=sys.stderr)
 
 

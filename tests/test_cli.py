@@ -110,6 +110,17 @@ def test_an_unknown_stage_is_named(run: Run) -> None:
         (["sampler.name=???", "A calm market"], "'sampler.name' has no value"),
         (["--config-name", "nothing"], "no configuration 'nothing'"),
         (["instruction=???"], "no instruction"),
+        (["launcher=joblib", "A calm market"], "launcher=joblib is for sweeps; add -m"),
+        (["launcher=joblb", "A calm market"], "launcher has no option 'joblb'; it has: joblib"),
+        (["-m", "launcher=joblib", "hydra.launcher.n_job=2"], "nearest: hydra.launcher.n_jobs"),
+        (["-m", "launcher=joblib", "hydra.launcher.n_jobs=all"], "give a whole number"),
+        (["-m", "sde.guide.evry=1,2"], "nearest: sde.guide.every"),
+        (["-m", "sde=bates,hestn"], "sde has no option 'hestn'"),
+        (["-m", "sampler.stps=1,2"], "nearest: sampler.steps"),
+        (["hydra.sweep.dirr=x"], "nearest: hydra.sweep.dir"),
+        (["hparams_search=default"], "unknown setting 'hparams_search'"),
+        (["experiment=embedded", "A calm market"], "belongs to 'python -m parfait train'"),
+        (["experiment=stres", "A calm market"], "it has: stress, ticks"),
         ([""], "the instruction is empty"),
         ([], "no instruction"),
     ],
@@ -122,6 +133,34 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert expected in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())  # nothing was written
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit", "slurm", "ray"])
+def test_a_launcher_that_is_not_installed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    """Its plugin registers a configuration, which is taken away here."""
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    known: dict[str, object] = ConfigStore.instance().repo["hydra"]["launcher"]
+    kept = {name: node for name, node in known.items() if name == "basic.yaml"}
+    monkeypatch.setitem(ConfigStore.instance().repo["hydra"], "launcher", kept)
+    code, out, err = run("simulate", "-m", "A calm market", f"launcher={launcher}")
+    assert (code, out) == (2, "")
+    extra = "ray" if launcher == "ray" else "sweep"
+    assert err.endswith(f"is not installed; pip install 'parfait[{extra}]'\n")
+    assert err.count("\n") == 1
+
+
+def test_help_lists_what_the_stage_can_choose(run: Run) -> None:
+    code, out, _ = run("label", "--help")
+    assert code == 0
+    assert "experiment: rolling\n" in out
+    assert "launcher: joblib, local, ray, slurm, submitit\n" in out
+    assert not any(f"\n{group}:" in out for group in ("sde", "model", "wandb_sweep", "hydra"))
+    assert run("label", "--help", "labels.stride=7")[1].count("stride: 7") == 1
 
 
 def test_standard_input_that_is_no_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +242,8 @@ def test_a_mistake_in_one_job_of_a_sweep_lets_the_others_run(
     monkeypatch.setattr(module, "simulate", fail_first)
     code, _, err = run("simulate", "-m", "A calm market", "seed=1,2")
     assert (code, seen) == (2, [1, 2])
-    assert err.endswith("error: seed 1 is out of the question\n")
+    assert err.startswith("error: job 0: seed 1 is out of the question\n")
+    assert err.count("out of the question") == 1
 
 
 def test_a_failure_is_logged_with_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
 """Callbacks that every training run has, whatever the configuration says."""
 
 import logging
+import os
+import signal
+import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -59,6 +63,42 @@ class SaveOnSignal(Callback):
             file = self.folder / f"{trainer.global_step:08d}.ckpt"
             trainer.save_checkpoint(file)
             log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)
+
+
+class RequeueOnSignal(Callback):
+    """On SLURM: saves when time is nearly up (SIGUSR1) and puts the job back into the queue.
+
+    Before the next step: Lightning's own answer saves at once, in the middle of a step, when some
+    weights may have moved and others not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.asked = folder, False
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Listen, where SLURM may call."""
+        if "SLURM_JOB_ID" in os.environ and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self._note)
+
+    def _note(self, *_: Any) -> None:
+        self.asked = True
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and requeue, once; SLURM ends the process."""
+        if not self.asked:
+            return
+        self.asked = False
+        trainer.save_checkpoint(self.folder / f"{trainer.global_step:08d}.ckpt")
+        if trainer.is_global_zero:
+            array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+            job = os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{task}"
+            log.warning("Time is nearly up; step %d is saved.", trainer.global_step)
+            try:
+                subprocess.run(["scontrol", "requeue", job], check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                log.error("It cannot be queued again (%s); ckpt_path=last continues.", error)
 
 
 class ResumableProgress(Callback):

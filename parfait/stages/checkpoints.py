@@ -78,6 +78,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def wanted_checkpoint(given: str | None, folder: Path) -> str | None:
+    """``ckpt_path``, but ``last`` for a job that SLURM starts again with the words of its first
+    start, if it has saved anything.
+    """
+    restarted = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    return "last" if restarted and given is None and any(folder.glob(f"*{_SUFFIX}")) else given
+
+
 def find_checkpoint(wanted: str | None, folder: Path) -> Path | None:
     """The checkpoint to continue from.
 

@@ -17,11 +17,17 @@ from parfait.stages.callbacks import (
     EpochLog,
     FiniteLoss,
     KnownMetric,
+    RequeueOnSignal,
     ResumableProgress,
     SaveOnSignal,
     unknown_metric,
 )
-from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, sweep_temporaries
+from parfait.stages.checkpoints import (
+    AtomicCheckpointIO,
+    find_checkpoint,
+    sweep_temporaries,
+    wanted_checkpoint,
+)
 from parfait.stages.schema import TrainConfig, validate
 from parfait.utils.errors import UserError, require
 from parfait.utils.instantiate import instantiate
@@ -56,7 +62,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     _quiet_lightning()
     checkpoints = folder / "checkpoints"
     sweep_temporaries(checkpoints)
-    ckpt_path = find_checkpoint(cfg.ckpt_path, checkpoints)
+    ckpt_path = find_checkpoint(wanted_checkpoint(cfg.ckpt_path, checkpoints), checkpoints)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
 
     datamodule = instantiate(cfg.data)
@@ -79,6 +85,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
         KnownMetric(cfg.optimized_metric),
         ResumableProgress(),
         SaveOnSignal(checkpoints),
+        RequeueOnSignal(checkpoints),
         EpochLog(terminal=not watched),
     ]
     trainer: lightning.Trainer = instantiate(

@@ -18,7 +18,7 @@ from hydra.errors import (
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from parfait.utils.paths import conf_dir, config_groups
+from parfait.utils.paths import conf_dir, config_groups, stage_groups
 
 _UNMATCHED = re.compile(
     r"Could not override '\+?([^']+?)\.?'|Could not delete from config\. '([^']+)' does not exist"
@@ -29,6 +29,14 @@ _REFUSED = re.compile(
     r"(?P<kind>\w+)",
     re.DOTALL,
 )
+# What brings launchers and sweepers that Hydra itself has not.
+_PLUGINS = {
+    "joblib": "parfait[sweep]",
+    "submitit_local": "parfait[sweep]",
+    "submitit_slurm": "parfait[sweep]",
+    "optuna": "parfait[sweep]",
+    "ray": "parfait[ray]",
+}
 _KINDS = {"integer": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -38,15 +46,16 @@ def explain(error: Exception, stage: str, overrides: Iterable[str] = ()) -> str 
         key, _, value = error.override.partition("=")
         return f"cannot read the setting {key}={value}; put its value in quotes: \"{key}='...'\""
     if isinstance(error, MissingConfigException):
-        return _missing_option(error)
+        return _missing_option(error, stage)
     unmatched = _UNMATCHED.search(str(error))
     if isinstance(error, ConfigCompositionException) and unmatched:
         key = unmatched[1] or unmatched[2]
         value = next((o for o in overrides if o.lstrip("+~").startswith(f"{key}=")), key)
-        valid = [*config_groups(), *_valid_keys(stage, overrides)]
+        valid = [*stage_groups(stage), *_valid_keys(stage, overrides, key)]
         return f"unknown setting {key!r} in {value!r}{_nearest(key, valid)}"
-    if isinstance(error, OmegaConfBaseException):
-        return explain_value(error)
+    refused = error.__cause__ if isinstance(error, ConfigCompositionException) else error
+    if isinstance(refused, OmegaConfBaseException):
+        return explain_value(refused)
     if isinstance(error, HydraException):
         return _one_line(error)
     if isinstance(error, OSError) and error.filename:
@@ -54,6 +63,8 @@ def explain(error: Exception, stage: str, overrides: Iterable[str] = ()) -> str 
             f"cannot write the output folder {error.filename} ({error.strerror}); "
             "choose another with output_dir="
         )
+    if isinstance(error, ValueError) and str(error).startswith("No trials are completed"):
+        return "no trial of the search succeeded"
     if isinstance(error, ValueError) and "can be specified" in str(error):
         return _one_line(error)
     return None
@@ -85,18 +96,25 @@ def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
             yield from flat_keys(value, f"{prefix}{key}.")
 
 
-def _missing_option(error: MissingConfigException) -> str:
+def _missing_option(error: MissingConfigException, stage: str) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return f"there is no configuration {option!r}; see --help"
-    options = [str(name) for name in error.options or config_groups().get(group, [])]
+    found = [str(name) for name in error.options or config_groups().get(group, [])]
+    options = stage_groups(stage).get(group) or found
+    if group in ("hydra/launcher", "hydra/sweeper") and option in _PLUGINS:
+        kind = group.removeprefix("hydra/")
+        return f"the {kind} {option!r} is not installed; pip install '{_PLUGINS[option]}'"
     if not options:
-        return unknown_key(group, config_groups())
+        return unknown_key(group, stage_groups(stage))
     return f"{group} has no option {option!r}; it has: {', '.join(options)}"
 
 
-def _valid_keys(stage: str, overrides: Iterable[str]) -> list[str]:
-    """Keys of the stage's configuration, with the user's choice of groups where it composes."""
+def _valid_keys(stage: str, overrides: Iterable[str], key: str) -> list[str]:
+    """Keys of the stage's configuration, or those of Hydra's for a ``key`` of it, with the user's
+    choice of groups where it composes.
+    """
+    hydra = key.startswith("hydra.")
     groups, arguments = config_groups(), list(overrides)
     chosen = [o for o in arguments if o.partition("=")[0].lstrip("+") in groups and "," not in o]
     for flag, value in pairwise(arguments):
@@ -106,8 +124,12 @@ def _valid_keys(stage: str, overrides: Iterable[str]) -> list[str]:
         try:
             GlobalHydra.instance().clear()
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                cfg = compose(stage, selection)
-            return list(flat_keys(OmegaConf.to_container(cfg, resolve=False)))
+                cfg = compose(stage, selection, return_hydra_config=hydra)
+            return [
+                known
+                for known in flat_keys(OmegaConf.to_container(cfg, resolve=False))
+                if known.startswith("hydra.") == hydra
+            ]
         except (HydraException, OmegaConfBaseException):
             continue
     return []

@@ -57,7 +57,7 @@ def save(cfg: DictConfig, folder: Path) -> None:
 
     target = folder / CONFIG_FOLDER
     target.mkdir(exist_ok=True)
-    files: dict[str, Any] = {"config.yaml": _plain(cfg)}
+    files: dict[str, Any] = {"config.yaml": plain(cfg)}
     if HydraConfig.initialized():
         hydra_cfg = redact(
             OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
@@ -86,7 +86,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
     """``key: old -> new`` of every setting that differs and is not volatile."""
-    old, new = _flat(stored), _flat(_plain(cfg))
+    old, new = _flat(stored), _flat(plain(cfg))
     return [
         f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
         for key in sorted(old.keys() | new.keys())
@@ -94,7 +94,8 @@ def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
     ]
 
 
-def _plain(cfg: Any) -> dict[str, Any]:
+def plain(cfg: Any) -> dict[str, Any]:
+    """The settings as plain types, interpolations unresolved, secrets redacted."""
     return redact(OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))
 
 

@@ -1,13 +1,18 @@
 """Every option of every configuration group composes, and means what its targets understand."""
 
+import importlib.util
+import re
+import shlex
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra_plugins.hydra_optuna_sweeper import _impl
 from omegaconf import DictConfig, OmegaConf
 
 from parfait.microstructure.samplers import SAMPLERS
@@ -23,9 +28,17 @@ from parfait.stages.schema import (
     TrainConfig,
     validate,
 )
+from parfait.utils.argv import rewrite
+from parfait.utils.config_errors import flat_keys
 from parfait.utils.errors import UserError
 from parfait.utils.instantiate import FORBIDDEN_KEYS, check, walk
-from parfait.utils.paths import conf_dir, config_groups, top_level_keys
+from parfait.utils.paths import (
+    conf_dir,
+    config_groups,
+    experiment_stage,
+    stage_groups,
+    top_level_keys,
+)
 
 SCHEMAS = {
     "label": LabelConfig,
@@ -37,6 +50,10 @@ SCHEMAS = {
 }
 # Readers that cannot do without a setting of the user, and what they say.
 NEEDY = {"json_lm": "semantic.base", "openai": "semantic.model", "qwen2": "semantic.run"}
+RAY = pytest.mark.skipif(
+    importlib.util.find_spec("hydra_plugins.hydra_ray_launcher") is None,
+    reason="parfait[ray] is not installed",
+)
 GROUPS = {g: options for g, options in config_groups().items() if g not in ("hydra", "local")}
 
 
@@ -47,9 +64,15 @@ def defaults_of(stage: str) -> set[str]:
 
 def cases() -> Iterator[Any]:
     for stage in SCHEMAS:
-        for group in sorted(defaults_of(stage) & set(GROUPS)):
-            for option in GROUPS[group]:
-                yield pytest.param(stage, group, option, id=f"{stage}-{group}-{option}")
+        for group, options in stage_groups(stage).items():
+            for option in options:
+                yield pytest.param(
+                    stage,
+                    group,
+                    option,
+                    id=f"{stage}-{group}-{option}",
+                    marks=RAY if option == "ray" else (),
+                )
 
 
 def composed(stage: str, *overrides: str) -> DictConfig:
@@ -104,7 +127,10 @@ def test_defaults_lists_end_with_what_must_win(stage: str) -> None:
     entries = yaml.safe_load((conf_dir() / f"{stage}.yaml").read_text())["defaults"]
     assert entries[0] == "_self_"
     keys = [key for e in entries[1:] for key in e]
-    assert keys[-3:] == (["optional local", "launcher", "debug"] if stage == "train" else keys[-3:])
+    last = ["experiment", "hparams_search", "optional local", "launcher", "debug"]
+    assert [key for key in keys if key in last] == [key for key in last if key in keys]
+    assert keys[-1] == ("debug" if stage == "train" else "launcher")
+    assert ("experiment" in keys) == (stage != "merge")
 
 
 def test_a_local_configuration_is_optional_and_wins(tmp_path: Path) -> None:
@@ -116,15 +142,98 @@ def test_a_local_configuration_is_optional_and_wins(tmp_path: Path) -> None:
 
 
 def test_groups_are_two_levels_deep_at_most() -> None:
-    deep = [p for p in conf_dir().rglob("*.yaml") if len(p.relative_to(conf_dir()).parts) > 2]
-    assert [p.relative_to(conf_dir()).parts[0] for p in deep] == ["hydra"]
+    assert not [p for p in conf_dir().rglob("*.yaml") if len(p.relative_to(conf_dir()).parts) > 2]
 
 
-def test_an_experiment_begins_with_the_command_that_runs_it() -> None:
-    for file in sorted((conf_dir() / "experiment").glob("*.yaml")):
-        first, second = file.read_text().splitlines()[:2]
-        assert "# @package _global_" in (first, second)
-        assert f"experiment={file.stem}" in first + second
+EXPERIMENTS = sorted((conf_dir() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_an_experiment_begins_with_the_command_that_runs_it(file: Path) -> None:
+    package, command = file.read_text().splitlines()[:2]
+    assert package == "# @package _global_"
+    stage = experiment_stage(file.stem)
+    assert stage is not None
+    words = shlex.split(command.removeprefix("# ").partition(" && ")[0])
+    called = ["python", f"{stage}.py"], ["python", "-m", "parfait", stage]
+    assert (words[:2] == called[0]) or (words[:4] == called[1])
+    words = words[2:] if words[:2] == called[0] else words[4:]
+    known = top_level_keys(stage)
+    flags, overrides = [], []
+    for word in rewrite(words, known_keys=known, command="", read_stdin=str):
+        (flags if word.startswith("-") else overrides).append(word)
+    assert f"experiment={file.stem}" in overrides
+    if "-m" in flags:  # one job of the sweep
+        overrides = [re.sub(r"=(\w+),[\w,]+", r"=\1", word) for word in overrides]
+    cfg = composed(stage, *overrides)
+    validate(cfg, SCHEMAS[stage])
+    check(plain(cfg))
+    settings = yaml.safe_load(file.read_text())
+    for key in flat_keys({k: v for k, v in settings.items() if k != "defaults"}):
+        assert OmegaConf.select(cfg, key) is not None
+
+
+def test_every_stage_has_an_experiment() -> None:
+    assert {experiment_stage(file.stem) for file in EXPERIMENTS} == set(SCHEMAS) - {"merge"}
+
+
+@pytest.mark.parametrize("option", GROUPS["hparams_search"])
+def test_a_search_minimises_what_exists(option: str) -> None:
+    overrides = [f"hparams_search={option}"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra_cfg = compose("train", overrides, return_hydra_config=True).hydra
+    sweeper = hydra_cfg.sweeper
+    assert (sweeper.sampler.seed, sweeper.storage, sweeper.max_failure_rate) == (None, None, 1.0)
+    assert sweeper.study_name != "search" or option == "default"
+    assert sweeper.direction == "minimize"
+    space = search_space(option)
+    assert bool(space) == (option != "default")
+    cfg = composed("train", *overrides)
+    for key, distribution in space.items():
+        usual = OmegaConf.select(cfg, key)
+        assert distribution._contains(distribution.to_internal_repr(usual)), f"{key}={usual}"
+
+
+def search_space(option: str) -> dict[str, optuna.distributions.BaseDistribution]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra_cfg = compose("train", [f"hparams_search={option}"], return_hydra_config=True).hydra
+    words = [f"{key}={value}" for key, value in (hydra_cfg.sweeper.params or {}).items()]
+    return _impl.create_params_from_overrides(words)[0]
+
+
+def test_the_search_on_a_server_is_the_one_without() -> None:
+    """conf/wandb_sweep/unet1d.yaml is read by W&B: the same keys and ranges, and words that
+    compose.
+    """
+    twin = yaml.safe_load((conf_dir() / "wandb_sweep" / "unet1d.yaml").read_text())
+    assert {k: ranges(v) for k, v in twin["parameters"].items()} == {
+        key: (
+            tuple(d.choices)
+            if isinstance(d, optuna.distributions.CategoricalDistribution)
+            else (d.low, d.high, isinstance(d, optuna.distributions.LogUniformDistribution))  # type: ignore[attr-defined]
+        )
+        for key, d in search_space("unet1d_optuna").items()
+    }
+    env, interpreter, program, *words, arguments = twin["command"]
+    assert (env, interpreter, program) == ("${env}", "${interpreter}", "${program}")
+    assert arguments == "${args_no_hyphens}"  # key=value, as Hydra reads it
+    assert (conf_dir().parent / twin["program"]).is_file()
+    proposed = [f"{k}={v.get('values', [v.get('min')])[0]}" for k, v in twin["parameters"].items()]
+    cfg = composed("train", *words, *proposed)
+    validate(cfg, TrainConfig)
+    check(plain(cfg))
+    assert "wandb" in cfg.logger
+    assert twin["metric"] == {"name": cfg.optimized_metric, "goal": "minimize"}
+    search = composed("train", "hparams_search=unet1d_optuna")
+    assert (cfg.name, cfg.trainer.max_epochs) == (search.name, search.trainer.max_epochs)
+
+
+def ranges(parameter: dict[str, Any]) -> tuple[Any, ...]:
+    if "values" in parameter:
+        return tuple(parameter["values"])
+    logarithmic = parameter["distribution"] == "log_uniform_values"
+    assert logarithmic or parameter["distribution"] == "uniform"
+    return parameter["min"], parameter["max"], logarithmic
 
 
 def test_debug_runs_are_short_and_unrecorded() -> None:
@@ -133,7 +242,7 @@ def test_debug_runs_are_short_and_unrecorded() -> None:
         assert cfg.trainer.accelerator == "cpu"
         assert cfg.trainer.detect_anomaly
         assert not cfg.logger
-        assert not cfg.callbacks
+        assert list(cfg.callbacks) == (["one_batch"] if option == "overfit" else [])
         assert cfg.output_dir.startswith("outputs/debug/")
 
 
