@@ -1,7 +1,11 @@
 """``data`` of a stage that reads files: where they are, and how they are read."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from parfait.data.embedded import embedded_folder
+from parfait.data.sources import find_sources
 from parfait.stages.schema import plain
 from parfait.utils.errors import UserError
 
@@ -19,6 +23,21 @@ def data_path(value: Any) -> str | None:
             f"data.path={value} names no file; give a file, a folder or a glob in quotes"
         )
     return str(value)
+
+
+def data_files(value: Any) -> Any:
+    """The files that ``data.path`` names, for their fingerprint; those that ship where it is null.
+
+    What cannot be found stays as it was given: whoever reads it has a sentence for that.
+    """
+    if value is None:
+        return embedded_folder()
+    given = plain(value)
+    found = list[Path]()
+    with suppress(UserError, OSError):
+        for path in given if isinstance(given, list) else [given]:
+            found += find_sources(str(path))
+    return found or given
 
 
 def load_options(value: Any) -> dict[str, Any]:

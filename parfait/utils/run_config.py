@@ -35,16 +35,13 @@ _SECRET = re.compile(r"(?i)key|token|secret|password")
 _REDACTED = "<redacted>"
 
 
-def redact(plain: Any) -> Any:
-    """Replace every text whose key looks like that of a secret."""
+def redact(plain: Any, secret: bool = False) -> Any:
+    """Replace every text whose key, or one above it, looks like that of a secret."""
     if isinstance(plain, Mapping):
-        return {
-            k: _REDACTED if isinstance(v, str) and _SECRET.search(str(k)) else redact(v)
-            for k, v in plain.items()
-        }
+        return {k: redact(v, secret or bool(_SECRET.search(str(k)))) for k, v in plain.items()}
     if isinstance(plain, list):
-        return [redact(v) for v in plain]
-    return plain
+        return [redact(v, secret) for v in plain]
+    return _REDACTED if secret and isinstance(plain, str) else plain
 
 
 def save(cfg: DictConfig, folder: Path) -> None:
@@ -62,7 +59,7 @@ def save(cfg: DictConfig, folder: Path) -> None:
         hydra_cfg = redact(
             OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
         )
-        overrides = [_redact_override(o) for o in HydraConfig.get().overrides.task]
+        overrides = [redact_override(o) for o in HydraConfig.get().overrides.task]
         hydra_cfg["overrides"]["task"] = overrides
         hydra_cfg["job"]["override_dirname"] = None
         files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
@@ -98,9 +95,17 @@ def _plain(cfg: Any) -> dict[str, Any]:
     return redact(OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))
 
 
-def _redact_override(override: str) -> str:
-    key, separator, _ = override.partition("=")
-    return f"{key}{separator}{_REDACTED}" if _SECRET.search(key) and separator else override
+def redact_override(override: str) -> str:
+    """``key=value`` as it may be shown: without the value where its key, or one inside of it, looks
+    like that of a secret.
+    """
+    key, separator, value = override.partition("=")
+    inside = value.lstrip().startswith(("{", "[")) and _SECRET.search(value)
+    return (
+        f"{key}{separator}{_REDACTED}"
+        if separator and (_SECRET.search(key) or inside)
+        else override
+    )
 
 
 def _is_volatile(key: str) -> bool:
