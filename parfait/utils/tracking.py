@@ -1,6 +1,7 @@
 """What a job tells of itself: one run per logger, and how its results came to be."""
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -69,7 +70,7 @@ class Tracker:
 
         Args:
             metrics: numbers by name, or mappings of them, whose names are joined by "/"; what is no
-                number is left out.
+                finite number is left out.
             kind: of the W&B artifact that ``outputs`` become.
             outputs: files and folders below the run folder that later stages read, by name.
             tables: rows by name, with the same columns each.
@@ -132,11 +133,13 @@ def finish(exit_code: int) -> None:
 
 
 def flat_numbers(told: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """``a/b`` -> number of nested mappings; flags, texts and what is not known are left out."""
+    """``a/b`` -> finite number of nested mappings; flags, texts and the unknown are left out."""
     for name, value in told.items():
         if isinstance(value, Mapping):
             yield from flat_numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        elif math.isfinite(value):
             yield f"{prefix}{name}", value
 
 

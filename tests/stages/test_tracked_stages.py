@@ -1,12 +1,7 @@
 """Every stage tells W&B what it did, and what its results were made of."""
 
-import os
-import pty
-import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,9 @@
 """W&B is offline unless it can be online, and never asks."""
 
-import json
 import os
+import pty
+import re
+import select
 import socket
 import subprocess
 import sys
@@ -12,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from parfait.utils.errors import UserError
-from parfait.utils.tracking import answers, has_key, resolve_mode
-
-CANARY = "c0ffee" * 6 + "abcd"
+from parfait.utils.wandb_runs import answers, has_key, resolve_mode
+from tests.utils.wandb_files import CANARY, leaks
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ def test_the_mode(
     environment |= {"WANDB_API_KEY": CANARY} if key else {}
     environment |= {"WANDB_MODE": variable} if variable else {}
     wanted = explicit or variable
-    if wanted == "online" and not key:
-        with pytest.raises(UserError, match="WANDB_API_KEY"):
+    if wanted == "online" and not (key and reachable):
+        with pytest.raises(UserError, match="does not answer" if key else "WANDB_API_KEY"):
             resolve_mode(explicit, environment)
         return
     expected = {"dryrun": "offline", None: "online" if key and reachable else "offline"}
@@ -83,62 +84,83 @@ def test_a_server_that_does_not_answer_costs_two_seconds_at_most(silent: str) ->
     assert time.monotonic() - start < 3
 
 
-JOBS = """
-import sys
-from pathlib import Path
+# What is set, exit code, what is said, runs that lie there afterwards.
+TABLE = {
+    "online without a key": ({"WANDB_MODE": "online"}, 2, "WANDB_API_KEY", 0),
+    "online without a network": ({"WANDB_MODE": "online", "WANDB_API_KEY": CANARY}, 2, "answer", 0),
+    "offline": ({"WANDB_MODE": "offline"}, 0, "", 1),
+    "disabled": ({"WANDB_MODE": "disabled"}, 0, "", 0),
+    "unset": ({}, 0, "", 1),
+    "unset, key without a network": ({"WANDB_API_KEY": CANARY}, 0, "", 1),
+}
+JOB = """
+import sys, time
+import lightning.pytorch.loggers, wandb
 from omegaconf import OmegaConf
+from parfait.utils import tracking
+from parfait.utils.errors import UserError
 from parfait.utils.run_guard import run_guard
-from parfait.utils.tracking import wandb_logger
 
-for job in range(2):
-    cfg = OmegaConf.create({{"output_dir": f"{folder}/{{job}}", "api_key": "{canary}"}})
-    try:
-        with run_guard(cfg, "train") as place:
-            logger = wandb_logger(str(place), group="trial", job_type="train", tags=["a", "b"])
-            logger.log_hyperparams({{"model": {{"width": 8 + job}}}})
-            logger.log_metrics({{"val/loss": 1.0 + job}}, step=1)
-            if job == 1:
-                raise ZeroDivisionError("a defect")
-    except ZeroDivisionError:
-        pass
+cfg = OmegaConf.create({"output_dir": "run", "name": "trial", "tags": []})
+cfg.logger = {"wandb": {"_target_": "parfait.utils.wandb_runs.wandb_logger", "job_type": None}}
+cfg.logger.wandb.folder = "${output_dir}"
+start = time.monotonic()
+try:
+    with run_guard(cfg, "label") as folder:
+        (folder / "result.txt").touch()
+        tracker = tracking.start(cfg, "label", folder, {})
+        tracker.report({"windows": 1}, outputs={"result": folder / "result.txt"})
+except UserError as error:
+    print("error:", error)
+    sys.exit(2)
+finally:
+    print(f"took {time.monotonic() - start:.1f} s")
 """
 
 
-def test_two_jobs_of_one_process_are_two_offline_runs(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("case", TABLE)
+def test_no_mode_asks_or_hangs(case: str, terminal: bool, tmp_path: Path) -> None:
+    given, code, said, count = TABLE[case]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    environment |= {"HOME": str(tmp_path), "WANDB_CACHE_DIR": str(tmp_path / "cache")}
-    environment |= {"PYTHONPATH": str(Path(__file__).parents[2])}
-    code = JOBS.format(folder=tmp_path, canary=CANARY)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+    environment |= {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment |= {"WANDB_BASE_URL": "http://127.0.0.1:9", **given}  # nobody listens there
+    keyboard, screen = pty.openpty()
+    shown = screen if terminal else subprocess.PIPE
+    job = subprocess.Popen(
+        [sys.executable, "-c", JOB],
         cwd=tmp_path,
         env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        stdin=screen if terminal else subprocess.DEVNULL,
+        stdout=shown,
+        stderr=subprocess.STDOUT,
     )
-    assert done.returncode == 0, done.stderr
-    for job in range(2):
-        (log,) = (tmp_path / str(job) / "wandb").glob("offline-run-*/run-*.wandb")
-        records = _inspect(log, environment)
-        (run,) = [r["run"] for r in records if "run" in r]
-        assert (run["run_group"], run["job_type"]) == ("trial", "train")
-        assert run["tags"] == ["a", "b"]
-        assert run["run_id"] == (tmp_path / str(job) / "wandb_id.txt").read_text().strip()
-        text = json.dumps(records)
-        assert str(8 + job) in text
-        assert "val/loss" in text
-        (end,) = [r["exit"] for r in records if "exit" in r]
-        assert end.get("exit_code", 0) == job  # the second job failed
-    written = [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert not [p for p in written if CANARY.encode() in p.read_bytes()]
+    os.close(screen)
+    try:
+        text = _read(keyboard if terminal else job.stdout.fileno())  # type: ignore[union-attr]
+        assert job.wait(timeout=10) == code, text
+    finally:
+        job.kill()
+        os.close(keyboard)
+    assert said in text
+    assert float(text.split("took ")[1].split()[0]) < 30, text
+    assert not re.search(r"(?i)enter your choice|paste an api key|\(y/n\)|^wandb: \(1\)", text)
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == count
+    assert CANARY not in text
+    assert not leaks(tmp_path)
 
 
-def _inspect(log: Path, environment: dict[str, str]) -> list[dict]:
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=True
-    )
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+def _read(source: int, seconds: float = 240.0) -> str:
+    """All that is written until the end; a process that waits for an answer fails the test."""
+    said, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end:
+        if select.select([source], [], [], 1.0)[0]:
+            try:
+                more = os.read(source, 65536)
+            except OSError:  # a terminal whose other side is closed
+                more = b""
+            if not more:
+                return said.decode()
+            said += more
+    pytest.fail(f"it waits: {said.decode()[-500:]}")

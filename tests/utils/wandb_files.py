@@ -26,7 +26,8 @@ def inspect(log: Path, *options: str) -> list[dict[str, Any]]:
     from wandb.util import get_core_path
 
     command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", *options]
-    done = subprocess.run([*command, str(log)], capture_output=True, text=True, check=True)
+    place = ["--run-file", str(log), str(log.parents[1])] if log.is_file() else [str(log)]
+    done = subprocess.run([*command, *place], capture_output=True, text=True, check=True)
     if options:
         return [json.loads(done.stdout)]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
