@@ -157,10 +157,14 @@ def run_job(cfg: DictConfig) -> Any:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from parfait.utils.run_config import redact_sweep
+
     hydra_cfg = HydraConfig.get()
     stage = str(hydra_cfg.job.config_name)
     # In a sweep every job has its own folder below the configured one.
     cfg.output_dir = hydra_cfg.runtime.output_dir
+    if hydra_cfg.mode == RunMode.MULTIRUN:
+        redact_sweep(Path(hydra_cfg.sweep.dir))
     with _as_called():
         try:
             return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)

@@ -56,19 +56,24 @@ def save(cfg: DictConfig, folder: Path) -> None:
     target.mkdir(exist_ok=True)
     files: dict[str, Any] = {"config.yaml": _plain(cfg)}
     if HydraConfig.initialized():
-        hydra_cfg = redact(
-            OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
-        )
-        overrides = [redact_override(o) for o in HydraConfig.get().overrides.task]
-        hydra_cfg["overrides"]["task"] = overrides
-        hydra_cfg["job"]["override_dirname"] = None
+        plain: Any = OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
+        hydra_cfg = _redact_hydra(plain)
+        overrides = hydra_cfg["overrides"]["task"]
         files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
     for name, content in files.items():
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        # Renamed into place: a shard of the same run may be reading it.
-        sibling = target / f".{name}.{os.getpid()}.tmp"
-        sibling.write_text(text, encoding="utf-8")
-        sibling.replace(target / name)
+        _write(target / name, content)
+
+
+def redact_sweep(folder: Path) -> None:
+    """Take secrets out of ``multirun.yaml``, in which Hydra keeps the command of a sweep."""
+    file = folder / "multirun.yaml"
+    try:
+        told = yaml.safe_load(file.read_text(encoding="utf-8"))
+        hidden = redact(told) | {"hydra": _redact_hydra(told["hydra"])}
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return
+    if hidden != told:
+        _write(file, hidden)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -89,6 +94,22 @@ def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
         for key in sorted(old.keys() | new.keys())
         if old.get(key, ...) != new.get(key, ...) and not _is_volatile(key)
     ]
+
+
+def _write(file: Path, content: Any) -> None:
+    """As plain YAML; renamed into place, because another job of the same run may be reading it."""
+    sibling = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    sibling.write_text(text, encoding="utf-8")
+    sibling.replace(file)
+
+
+def _redact_hydra(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Hydra's own settings, which hold the command line."""
+    told = redact(plain)
+    told["overrides"]["task"] = [redact_override(o) for o in plain["overrides"]["task"]]
+    told["job"]["override_dirname"] = None
+    return told
 
 
 def _plain(cfg: Any) -> dict[str, Any]:

@@ -164,6 +164,11 @@ def test_from_scenarios_back_to_the_data_by_hashes(
             run(stage, *mistake, f"output_dir={folder}", kept)
     ends = {r["run"]["job_type"]: r["exit"] for r in runs(tmp_path / "failed")}
     assert ends == dict.fromkeys(MISTAKES, 2)
+    monkeypatch.setattr("parfait.stages.tasks.prepare", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("evaluate", *MISTAKES["evaluate"], f"output_dir={tmp_path / 'crashed' / 'run'}")
+    assert [r["exit"] for r in runs(tmp_path / "crashed")] == [1]
+    assert "ZeroDivisionError" in (tmp_path / "crashed" / "run" / "evaluate.log").read_text()
     assert not leaks(tmp_path)
 
 

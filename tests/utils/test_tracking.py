@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from parfait import __version__
-from parfait.utils import lineage, tracking
+from parfait.utils import lineage, run_config, tracking
 from parfait.utils.errors import UserError
 from parfait.utils.run_guard import run_guard
 from tests.utils.wandb_files import CANARY, leaks, offline, runs
@@ -216,3 +217,16 @@ def test_what_w_and_b_refuses_costs_no_result(
     job(config(tmp_path / "run", logger=None), data, None)
     assert "took no artifact" in (tmp_path / "run" / "label.log").read_text()
     assert (tmp_path / "run" / "lineage.json").is_file()
+
+
+def test_what_hydra_keeps_of_a_sweep_holds_no_secret(tmp_path: Path) -> None:
+    task = [f"data.options={{access_token: {CANARY}}}", f"api_key={CANARY}", "seed=1,2"]
+    hydra = {"overrides": {"task": task}, "job": {"override_dirname": ",".join(task)}}
+    told = {"hydra": hydra, "seed": 1, "nested": {"secrets": [CANARY]}}
+    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(told))
+    run_config.redact_sweep(tmp_path)
+    kept = yaml.safe_load((tmp_path / "multirun.yaml").read_text())
+    assert not leaks(tmp_path)
+    assert (kept["hydra"]["overrides"]["task"][2], kept["seed"]) == ("seed=1,2", 1)
+    (tmp_path / "multirun.yaml").write_text("no: [yaml")
+    run_config.redact_sweep(tmp_path)  # not ours: left as it is
