@@ -13,6 +13,7 @@ from parfait.utils import lineage
 from parfait.utils.files import json_bytes
 from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
+from parfait.utils.wandb_runs import begin
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,9 @@ class Tracker:
         for node in (moved.get("logger") or {}).values():
             tracked = "job_type" in node
             self.loggers.append(instantiate(node, **(place if tracked else {})))
-            if tracked:  # told at once, so that a run that fails is known by its settings
+            if tracked:
                 self._wandb.append(self.loggers[-1])
-                self._wandb[-1].log_hyperparams(self._settings)
+                begin(self.loggers[-1], self._settings)
         for run in self._runs():
             for key, told in about["inputs"].items() if not run.offline else ():
                 _try(run.use_artifact, lambda key=key, told=told: _input_artifact(key, told))

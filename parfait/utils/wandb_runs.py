@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from parfait.utils.errors import UserError
@@ -101,7 +101,8 @@ def wandb_logger(
     name: str | None = None,
     part: str = "",
 ) -> "WandbLogger":
-    """A Lightning logger of one W&B run, which is continued where ``folder`` holds its id.
+    """A Lightning logger of one W&B run, which is continued where ``folder`` holds its id; see
+    ``begin``.
 
     Args:
         folder: run folder.
@@ -113,12 +114,11 @@ def wandb_logger(
         part: tells processes apart that share ``folder``; each is a W&B run.
 
     Raises:
-        UserError: see ``resolve_mode``; or W&B gets no answer from the server.
+        UserError: see ``resolve_mode``.
     """
     import wandb
     from lightning.pytorch.loggers import WandbLogger
     from lightning.pytorch.utilities import rank_zero_only
-    from wandb.errors import CommError
 
     if not hasattr(wandb, "init"):  # a folder called wandb is importable, too
         raise UserError(
@@ -141,15 +141,29 @@ def wandb_logger(
     )
     # Lightning always passes this retired setting on, and W&B answers with a warning.
     logger._wandb_init.pop("anonymous", None)
+    return logger
+
+
+def begin(logger: "WandbLogger", settings: Mapping[str, Any]) -> None:
+    """Starts the W&B run of ``logger``; its settings are known from the first record on.
+
+    Raises:
+        UserError: W&B gets no answer from the server.
+    """
+    from wandb.errors import CommError
+
+    logger._wandb_init["config"] = dict(settings)
     try:
         with _redacted_arguments():
-            logger.experiment.define_metric("val/*", summary="min")
+            run = logger.experiment
+        run.define_metric("val/*", summary="min")
+        if run.resumed is True:  # W&B goes on with the old ones
+            logger.log_hyperparams(dict(settings))
     except CommError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"W&B cannot start a run ({reason}); use logger.wandb.mode=offline"
         ) from error
-    return logger
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def test_from_scenarios_back_to_the_data_by_hashes(
     run("train", *TINY, *NETWORK, bars, out["network"], kept)
     taught = [*TINY, f"data.path={at['distill']}", kept]
     small = ["model.small.hidden=16", "model.small.layers=1", "model.small.intermediate=16"]
-    run("train", "model=student", *small, "data.vocabulary=400", *taught, out["student"])
+    run("train", "model=student", *small, "data.vocabulary=512", *taught, out["student"])
     write_base(tmp_path / "base", read_examples(at["distill"]))
     run("train", *LORA, f"model.base={tmp_path / 'base'}", *taught, out["lora"])
     run("merge", f"run={at['lora']}", out["merge"])
