@@ -7,6 +7,7 @@ from typing import Any
 from parfait.data.embedded import embedded_folder
 from parfait.data.sources import find_sources
 from parfait.stages.schema import plain
+from parfait.utils import lineage
 from parfait.utils.errors import UserError
 
 
@@ -28,7 +29,8 @@ def data_path(value: Any) -> str | None:
 def data_files(value: Any) -> Any:
     """The files that ``data.path`` names, for their fingerprint; those that ship where it is null.
 
-    What cannot be found stays as it was given: whoever reads it has a sentence for that.
+    The folder of a run stays one, since its ``lineage.json`` names what it made; what cannot be
+    found stays as it was given, since whoever reads it has a sentence for that.
     """
     if value is None:
         return embedded_folder()
@@ -36,7 +38,8 @@ def data_files(value: Any) -> Any:
     found = list[Path]()
     with suppress(UserError, OSError):
         for path in given if isinstance(given, list) else [given]:
-            found += find_sources(str(path))
+            run = Path(str(path))
+            found += [run] if lineage.read(run) else find_sources(run)
     return found or given
 
 

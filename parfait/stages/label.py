@@ -91,7 +91,7 @@ def label(cfg: DictConfig) -> None:
         tracker.report(
             **label_findings(summary, done.reports.values(), made, bars),
             figures=sorted((folder / FIGURES).glob("*.png")),
-            outputs={"bars": data_files(folder / BARS), "labels": folder / LABELS},
+            outputs={"bars": folder / BARS / "*.parquet", "labels": folder / LABELS},
         )
     console.print(Text(table), soft_wrap=True)
     console.print(f"{told} {time.perf_counter() - start:.1f} s.", highlight=False)

@@ -36,7 +36,7 @@ def fingerprint(given: Given) -> dict[str, Any]:
     roots = list(_roots(given))
     told: dict[str, Any] = {"path": _shown(roots), "files": 0, "bytes": 0, "method": None}
     try:
-        found = [(name, file, file.stat()) for name, file in files_of(roots)]
+        found = [(name, file, file.stat()) for name, file in files_of(given)]
         size = sum(stat.st_size for _, _, stat in found)
         told |= {"files": len(found), "bytes": size}
         if size > READ_AT_MOST:
@@ -57,13 +57,14 @@ def fingerprint(given: Given) -> dict[str, Any]:
 def describe_input(given: Given) -> dict[str, Any]:
     """``fingerprint``, and as ``made_by`` the lineage of the run that made these very bytes, if one
     did; it holds the inputs of that run, and so on back to the first data.
+
+    A run made files that lie in outputs which still have the hash that its ``lineage.json`` tells.
     """
     told = fingerprint(given)
+    files = [file.resolve() for _, file in files_of(given)]
     for folder in _homes(given):
         lineage = read(folder)
-        if lineage is None:
-            continue
-        if told["sha256"] and told["sha256"] in {o["sha256"] for o in lineage["outputs"].values()}:
+        if lineage is not None and files and _made(folder, lineage["outputs"], files):
             return told | {"made_by": {"folder": str(folder), **lineage}}
     return told
 
@@ -75,7 +76,9 @@ def describe_code() -> dict[str, Any]:
     return {"version": __version__, **known}
 
 
-def write(folder: Path, about: Mapping[str, Any], outputs: Mapping[str, Given]) -> dict[str, Any]:
+def write(
+    folder: Path, about: Mapping[str, Any], outputs: Mapping[str, str | Path]
+) -> dict[str, Any]:
     """Writes ``lineage.json``, ``about`` and a fingerprint of every output; returns what it says.
 
     Again while outputs change, so that of processes that share a folder the last one tells of all.
@@ -133,7 +136,8 @@ def _roots(given: Given) -> Iterator[Path]:
     path = Path(str(given))
     lineage = read(path)
     if lineage is not None:
-        yield from (path / told["path"] for told in lineage["outputs"].values())
+        for told in lineage["outputs"].values():
+            yield from _roots(path / told["path"])
     elif path.exists():
         yield path
     else:
@@ -141,9 +145,9 @@ def _roots(given: Given) -> Iterator[Path]:
         yield from map(Path, found or [str(path)])
 
 
-def files_of(roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Names and files, in no order; a root that does not exist has none."""
-    for root in roots:
+def files_of(given: Given) -> Iterator[tuple[str, Path]]:
+    """Every file of ``given`` and its name below what was given, in no order."""
+    for root in _roots(given):
         if root.is_file():
             yield root.name, root
         for file in root.rglob("*") if root.is_dir() else ():
@@ -161,8 +165,14 @@ def _sha256(file: str, size: int, changed: int) -> str:
 
 def _homes(given: Given) -> list[Path]:
     """Folders whose ``lineage.json`` may tell of ``given``: of its files, and two above each."""
-    above = {p for root in _roots(given) for p in (root, *root.absolute().parents[:2])}
-    return sorted(p.absolute() for p in above)
+    roots = [root.resolve() for root in _roots(given)]
+    return sorted({folder for root in roots for folder in (root, *root.parents[:2])})
+
+
+def _made(folder: Path, outputs: Mapping[str, Any], files: Sequence[Path]) -> bool:
+    places = [(folder / told["path"], told["sha256"]) for told in outputs.values()]
+    intact = [p for p, sha256 in places if sha256 and fingerprint(p)["sha256"] == sha256]
+    return {file.resolve() for _, file in files_of(intact)}.issuperset(files)
 
 
 def _shown(roots: Sequence[Path]) -> str:
@@ -174,7 +184,6 @@ def _shown(roots: Sequence[Path]) -> str:
     return str(common.relative_to(_PACKAGE.parent) if inside else common)
 
 
-def _below(folder: Path, given: Given) -> dict[str, Any]:
+def _below(folder: Path, given: str | Path) -> dict[str, Any]:
     """The fingerprint with the path as seen from ``folder``."""
-    told = fingerprint(given)
-    return told | {"path": os.path.relpath(told["path"], folder.absolute())}
+    return fingerprint(given) | {"path": os.path.relpath(given, folder)}

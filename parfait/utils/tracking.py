@@ -62,7 +62,7 @@ class Tracker:
         metrics: Mapping[str, Any],
         *,
         kind: str = "dataset",
-        outputs: Mapping[str, lineage.Given] | None = None,
+        outputs: Mapping[str, str | Path] | None = None,
         tables: Mapping[str, Rows] | None = None,
         figures: Sequence[Path] = (),
         step: int | None = None,
@@ -73,7 +73,7 @@ class Tracker:
             metrics: numbers by name, or mappings of them, whose names are joined by "/"; what is no
                 finite number is left out.
             kind: of the W&B artifact that ``outputs`` become.
-            outputs: files and folders below the run folder that later stages read, by name.
+            outputs: files, folders and globs below the run folder that later stages read, by name.
             tables: rows by name, with the same columns each.
             figures: PNG files.
             step: of training.
@@ -86,7 +86,8 @@ class Tracker:
         for logger in self._wandb:
             for name, rows in (tables or {}).items():
                 columns = list(rows[0]) if rows else []
-                logger.log_table(name, columns, [[_cell(r.get(c)) for c in columns] for r in rows])
+                data = [[_cell(row.get(column)) for column in columns] for row in rows]
+                logger.log_table(f"tables/{name}", columns, data)
             for file in figures[:FIGURES_AT_MOST]:
                 name = file.relative_to(self._folder).with_suffix("").as_posix()
                 logger.log_image(f"figures/{name.removeprefix('figures/')}", [str(file)])
@@ -169,7 +170,7 @@ def _artifact(folder: Path, told: Mapping[str, Any]) -> Any:
         file.write(json_bytes(hashes))
     if sum(output["bytes"] for output in told["outputs"].values()) <= UPLOAD_AT_MOST:
         for name, output in told["outputs"].items():
-            for below, file in lineage.files_of([folder / output["path"]]):
+            for below, file in lineage.files_of(folder / output["path"]):
                 made.add_file(
                     str(file), name if file == folder / output["path"] else f"{name}/{below}"
                 )

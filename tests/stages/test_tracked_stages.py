@@ -75,10 +75,12 @@ def test_a_simulation_tells_what_a_dashboard_compares(
         assert 0 <= told["confidence"] <= 1
         assert told["checks/alignment/volatility/recovered"] > 0
         assert {"seconds/read", "seconds/bars", "risk/VaR95", "n_paths"} <= set(told)
-        assert told["regimes"]["nrows"] >= 4  # drift and volatility, of a scenario and of all
-        assert told["candles"]["nrows"] % 12 == 0
+        assert (
+            told["tables/regimes"]["nrows"] >= 4
+        )  # drift and volatility, of a scenario and of all
+        assert told["tables/candles"]["nrows"] % 12 == 0
         assert (found["run"]["job_type"], found["run"]["run_group"]) == ("simulate", "simulate")
-    assert two["summary"]["instructions"] == two["summary"]["by_instruction"]["nrows"] == 2
+    assert two["summary"]["instructions"] == two["summary"]["tables/by_instruction"]["nrows"] == 2
     lines = lineage.read(tmp_path / "two")
     assert lines is not None
     assert {"001/paths.parquet", "002/paths.parquet"} <= set(lines["outputs"])
@@ -137,21 +139,21 @@ def test_from_scenarios_back_to_the_data_by_hashes(
     told = {name: r["summary"] for name, r in found.items()}
     assert told["label"]["windows"] > 0
     assert told["label"]["quality/kept"] == 1
-    assert (told["distill"]["examples"], told["distill"]["hashes"]["nrows"]) == (60, 4)
+    assert (told["distill"]["examples"], told["distill"]["tables/hashes"]["nrows"]) == (60, 4)
     assert told["distill"]["split/train"] > 0
     assert told["network"]["best/val/loss"] == pytest.approx(told["network"]["val/loss"]["min"])
     assert told["merge"]["largest_difference"] < 0.02
     assert any(key.startswith("validity/") for key in told["evaluate"])
 
-    given = {name: r["config"]["inputs"] for name, r in found.items()}
+    given = {name: r["config"].get("inputs") for name, r in found.items()}
     assert given["student"]["data"]["sha256"] == sha256(at["distill"], "examples")
-    assert given["network"]["data"]["sha256"] == sha256(at["label"], "bars")
     assert given["merge"]["model"]["sha256"] == sha256(at["lora"], "model")
     assert given["lora"]["base"]["sha256"] == lineage.fingerprint(tmp_path / "base")["sha256"]
     way = given["simulate"]
     assert way["model"]["sha256"] == sha256(at["network"], "model")
     learnt = way["model"]["made_by"]["inputs"]["data"]
-    assert learnt["sha256"] == sha256(at["label"], "bars")
+    assert learnt["sha256"] == given["network"]["data"]["sha256"]
+    assert learnt["made_by"]["outputs"]["bars"]["sha256"] == sha256(at["label"], "bars")
     raw = lineage.fingerprint(tmp_path / "in" / "AAA.csv")["sha256"]
     assert learnt["made_by"]["inputs"]["data"]["sha256"] == raw == way["history"]["sha256"]
     read_by = way["reader"]["made_by"]["inputs"]["data"]

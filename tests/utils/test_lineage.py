@@ -75,7 +75,13 @@ def test_a_result_names_the_run_that_made_these_bytes_and_no_other(tmp_path: Pat
     model = written(first / "model", weights="w", config="c")
     inputs = {"data": lineage.describe_input(data)}
     lineage.write(first, {"stage": "train", "inputs": inputs}, {"model": model})
-    for given in (first, model, str(model), [model / "weights", model / "config"]):
+    for given in (
+        first,
+        model,
+        str(model),
+        [model / "weights", model / "config"],
+        model / "config",
+    ):
         made_by = lineage.describe_input(given)["made_by"]
         assert made_by["stage"] == "train"
         assert made_by["inputs"]["data"]["sha256"] == lineage.fingerprint(data)["sha256"]

@@ -105,9 +105,9 @@ def test_what_is_reported_arrives_everywhere(data: Path, tmp_path: Path) -> None
     numbers = {"windows": 3, "quality/kept": 0.5}
     assert {k: found["summary"][k] for k in numbers} == numbers
     assert not {"quality/unknown", "quality/note", "quality/flag", "limit"} & set(found["summary"])
-    assert found["summary"]["candles"]["nrows"] == 2
+    assert found["summary"]["tables/candles"]["nrows"] == 2
     media = tmp_path / "wandb" / f"{_folder(tmp_path)}" / "files" / "media"
-    (table,) = media.glob("table/*.json")
+    (table,) = media.rglob("*.table.json")
     told = json.loads(table.read_text())
     assert (told["columns"], told["data"]) == (["close", "at"], [[1.0, None], [2.0, "[1, 2]"]])
     (image,) = media.rglob("*.png")
