@@ -156,7 +156,9 @@ def begin(logger: "WandbLogger", settings: Mapping[str, Any]) -> None:
     try:
         with _redacted_arguments():
             run = logger.experiment
-        run.define_metric("val/*", summary="min")
+        metric = settings.get("optimized_metric")
+        if metric is not None:  # by name: of patterns any may win, and Lightning has one for all
+            run.define_metric(metric, step_metric="trainer/global_step", summary="min")
         if run.resumed is True:  # W&B goes on with the old ones
             logger.log_hyperparams(dict(settings))
     except CommError as error:

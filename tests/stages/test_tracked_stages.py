@@ -97,7 +97,7 @@ def sha256(folder: Path, name: str) -> str:
 def test_from_scenarios_back_to_the_data_by_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All stages in one process, each of them one run; then one of each that fails."""
+    """All stages in one process, each of them one run."""
     offline(monkeypatch, tmp_path)
     (tmp_path / "in").mkdir()
     market(1200, 1).write_csv(tmp_path / "in" / "AAA.csv")
@@ -160,6 +160,15 @@ def test_from_scenarios_back_to_the_data_by_hashes(
     assert read_by["sha256"] == sha256(at["distill"], "examples")
     assert lineage.read(at["simulate"]) is not None
 
+    assert not leaks(tmp_path)
+
+
+@pytest.mark.slow
+def test_what_fails_is_known_and_tells_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline(monkeypatch, tmp_path)
+    kept = f"paths.outputs={tmp_path}"
     for stage, mistake in MISTAKES.items():
         folder = tmp_path / "failed" / stage
         with pytest.raises(UserError):
