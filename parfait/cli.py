@@ -210,6 +210,7 @@ def run_job(cfg: DictConfig) -> Any:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from parfait.utils.run_config import redact_sweep
     from parfait.utils.sweeps import forget, run_once
 
     hydra_cfg = HydraConfig.get()
@@ -221,6 +222,8 @@ def run_job(cfg: DictConfig) -> Any:
     def task(cfg: DictConfig) -> Any:
         return getattr(importlib.import_module(f"parfait.stages.{stage}"), stage)(cfg)
 
+    if sweeping:
+        redact_sweep(Path(hydra_cfg.sweep.dir))
     with _as_called():
         try:
             if sweeping:

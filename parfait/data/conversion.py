@@ -20,6 +20,7 @@ from parfait.data.options import LoadOptions
 from parfait.data.report import LoadReport
 from parfait.data.rows import file_symbol
 from parfait.data.sources import (
+    SUMMARY,
     content_key,
     file_name,
     find_sources,
@@ -34,7 +35,6 @@ from parfait.utils.shards import Shard
 Progress = Callable[[str, int, int], None]
 _PARTS = ".parts"
 _INDEX = "index.json"
-SUMMARY = "summary.txt"
 
 
 @dataclass

@@ -24,6 +24,7 @@ from parfait.utils.errors import UserError
 FORMAT = 2  # raised when the same file and options give other bars
 _KINDS = (".csv", ".txt", ".tsv", ".parquet")
 _ENDINGS = (*_KINDS, ".gz", ".zip")
+SUMMARY = "summary.txt"  # what a conversion tells beside its bars
 _LONGEST = 150  # bytes of a file name, endings left out
 _SAFE = frozenset("-_.+=^@ ")
 _HEAD = 1 << 16  # bytes of a file that are enough to see its header
@@ -33,8 +34,8 @@ _HEAD_LINES = 12
 def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     """A file itself, the data files below a folder, or those that match a glob, in order.
 
-    Below a folder, hidden files and folders and those that hold the results of a run are left out;
-    a link that leads nowhere is not, so that it is told.
+    Below a folder, hidden files and folders, those that hold the results of a run and the summary
+    of a conversion are left out; a link that leads nowhere is not, so that it is told.
 
     Args:
         path: file, folder or glob ("data/**/*.csv.gz").
@@ -66,7 +67,8 @@ def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
 
 
 def _is_data(file: Path, below: Path) -> bool:
-    if any(part.startswith(".") for part in file.relative_to(below).parts):
+    hidden = any(part.startswith(".") for part in file.relative_to(below).parts)
+    if hidden or file.name == SUMMARY:
         return False
     return file.is_file() or (file.is_symlink() and not file.exists())
 

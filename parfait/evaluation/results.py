@@ -2,9 +2,7 @@
 
 import math
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from parfait.evaluation.candidates import NEUTRAL
@@ -96,28 +94,3 @@ def objective(told: Mapping[str, Any]) -> float:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.|%]+", "_", text.lower()).strip("_")
-
-
-def commit() -> str | None:
-    """The commit of the checkout that the package lies in, with "+" where files were changed."""
-    here = Path(__file__)
-    known = _git(here.parent, "ls-files", "--error-unmatch", here.name)
-    head = _git(here.parent, "rev-parse", "--short=12", "HEAD") if known else None
-    if head is None:
-        return None
-    return head + ("+" if _git(here.parent, "status", "--porcelain", "-uno") else "")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; ``None`` without git, a repository or an answer."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return (done.stdout.strip() or None) if done.returncode == 0 else None

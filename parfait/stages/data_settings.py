@@ -1,8 +1,13 @@
 """``data`` of a stage that reads files: where they are, and how they are read."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from parfait.data.embedded import embedded_folder
+from parfait.data.sources import find_sources
 from parfait.stages.schema import plain
+from parfait.utils import lineage
 from parfait.utils.errors import UserError
 
 
@@ -19,6 +24,23 @@ def data_path(value: Any) -> str | None:
             f"data.path={value} names no file; give a file, a folder or a glob in quotes"
         )
     return str(value)
+
+
+def data_files(value: Any) -> Any:
+    """The files that ``data.path`` names, for their fingerprint; those that ship where it is null.
+
+    The folder of a run stays one, since its ``lineage.json`` names what it made; what cannot be
+    found stays as it was given, since whoever reads it has a sentence for that.
+    """
+    if value is None:
+        return embedded_folder()
+    given = plain(value)
+    found = list[Path]()
+    with suppress(UserError, OSError):
+        for path in given if isinstance(given, list) else [given]:
+            run = Path(str(path))
+            found += [run] if lineage.read(run) else find_sources(run)
+    return found or given
 
 
 def load_options(value: Any) -> dict[str, Any]:

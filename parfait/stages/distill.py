@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from dataclasses import asdict
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -11,9 +12,12 @@ from rich.text import Text
 
 from parfait.distill.card import write_data_set
 from parfait.semantic.examples import FILE
+from parfait.stages.data_settings import data_files
+from parfait.stages.findings import distill_findings
 from parfait.stages.progress import progress_bar
-from parfait.stages.schema import DistillConfig, validate
+from parfait.stages.schema import DistillConfig, plain, validate
 from parfait.stages.teaching import Teacher
+from parfait.utils import tracking
 from parfait.utils.errors import require
 from parfait.utils.files import sweep_temporaries, write_files
 from parfait.utils.run_guard import run_guard
@@ -56,6 +60,7 @@ def distill(cfg: DictConfig) -> None:
         console.print(Text(f"teacher={teacher.name}: {told}. Nothing was asked."), soft_wrap=True)
         return
     with run_guard(cfg, "distill") as folder, one_thread():
+        tracker = tracking.start(cfg, "distill", folder, _inputs(settings))
         sweep_temporaries(folder)
         with progress_bar(console, _STEPS) as progress:
             taught = teacher.teach(progress)
@@ -66,6 +71,7 @@ def distill(cfg: DictConfig) -> None:
             folder, taught.frame, taught.settings, taught.sources, taught.lost, taught.effects
         )
         log.info("%d examples", card["examples"], extra={"file_only": True})
+        tracker.report(**distill_findings(card, taught.frame), outputs={"examples": folder / FILE})
     splits = ", ".join(f"{k} {v}" for k, v in card["counts"]["split"].items())
     took = time.perf_counter() - start
     console.print(Text(f"{card['examples']} examples ({splits}); {took:.1f} s."), soft_wrap=True)
@@ -73,3 +79,15 @@ def distill(cfg: DictConfig) -> None:
         what = f"{len(taught.rejected)} answers did not validate: {folder / REJECTED}"
         console.print(Text(what), soft_wrap=True)
     console.print(Text(f"Examples: {folder / FILE}"), soft_wrap=True)
+
+
+def _inputs(settings: DistillConfig) -> dict[str, Any]:
+    """The files that the teacher learns from: bars where windows teach, a catalogue, a model."""
+    teacher = plain(settings.teacher)
+    reader = teacher.get("reader") or {}
+    bars = teacher.get("name") == "windows" or teacher.get("texts") == "catalogue"
+    return {
+        "data": data_files(settings.data.path) if bars else None,
+        "catalogue": teacher.get("catalogue"),
+        "reader": reader.get("run") or reader.get("base"),
+    }

@@ -2,18 +2,18 @@
 
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
+from parfait.stages.data_settings import data_files
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import EvaluateConfig, validate
+from parfait.utils import lineage, tracking
 from parfait.utils.errors import UserError, require
 from parfait.utils.files import json_bytes, write_files
-from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
 from parfait.utils.run_guard import run_guard
 from parfait.utils.threads import one_thread, processors
@@ -44,12 +44,13 @@ def evaluate(cfg: DictConfig) -> float:
     console = Console()
     with run_guard(cfg, "evaluate") as folder, one_thread():
         from parfait.evaluation.cells import compute_cells
-        from parfait.evaluation.results import commit, document, objective
+        from parfait.evaluation.results import document, flat_scores, objective
         from parfait.report.evaluation import write_report
         from parfait.report.scores import show
         from parfait.stages.tasks import prepare
         from parfait.stages.workers import compute_apart
 
+        tracker = tracking.start(cfg, "evaluate", folder, _inputs(settings))
         task = prepare(settings)
         ingredients = task.ingredients
         with progress_bar(console, task.steps) as progress:
@@ -60,13 +61,19 @@ def evaluate(cfg: DictConfig) -> float:
             _lasting(cfg),
             task=settings.task,
             suite=settings.suite,
-            commit=commit(),
+            commit=lineage.commit(),
             model=task.model,
             data=task.data,
         )
         write_files(folder, {RESULT: json_bytes(told)})
         pictures = write_report(told, folder)
-        _log(cfg, told, pictures)
+        tracker.report(
+            flat_scores(told["scores"]) | {"objective": objective(told)},
+            kind="evaluation",
+            outputs={"evaluation": folder / RESULT},
+            tables={"evaluation": told["scores"]},
+            figures=[file for file in pictures if file.suffix == ".png"],
+        )
         show(told, console)
     console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
     console.print(Text(f"Report: {folder / 'evaluation.html'}"), soft_wrap=True)
@@ -86,28 +93,18 @@ def _lasting(cfg: DictConfig) -> dict[str, Any]:
     return {k: v for k, v in plain.items() if k not in ("logger", "output_dir", "paths", "workers")}
 
 
-def _log(cfg: DictConfig, told: dict[str, Any], pictures: list[Path]) -> None:
-    """Every score, the table of them and the figures, to each logger of the configuration."""
-    from parfait.evaluation.results import flat_scores
+def _inputs(settings: EvaluateConfig) -> dict[str, Any]:
+    """The files that are judged, and those they are judged by."""
+    from parfait.microstructure.model import EMBEDDED
 
-    for node in (cfg.logger or {}).values():
-        logger = instantiate(node, **({"job_type": "evaluate"} if "job_type" in node else {}))
-        known = {name: told[name] for name in ("model", "data", "commit", "settings")}
-        logger.log_hyperparams(known)
-        logger.log_metrics(flat_scores(told["scores"]))
-        if hasattr(logger, "log_table"):
-            columns = list(told["scores"][0])
-            rows = [[_entry(score[column]) for column in columns] for score in told["scores"]]
-            logger.log_table("evaluation", columns=columns, data=rows)
-            images = [str(file) for file in pictures if file.suffix == ".png"]
-            if images:
-                logger.log_image("figures", images)
-        logger.finalize("success")
-
-
-def _entry(value: Any) -> Any:
-    """A cell of a table whose columns have one type each."""
-    return str(value) if isinstance(value, list) else value
+    reads = settings.task == "semantic"
+    return {
+        "model": None if reads else settings.run or EMBEDDED,
+        "reader": settings.semantic.get("run") or settings.semantic.get("base") if reads else None,
+        "data": data_files(settings.data.path),
+        "examples": settings.examples,
+        "catalogue": settings.catalogue,
+    }
 
 
 def _check(settings: EvaluateConfig) -> None:

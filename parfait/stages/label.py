@@ -26,9 +26,11 @@ from parfait.labelling.store import (
     stored,
     write_labels,
 )
-from parfait.stages.data_settings import data_path, load_options
+from parfait.stages.data_settings import data_files, data_path, load_options
+from parfait.stages.findings import label_findings
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import LabelConfig, plain, validate
+from parfait.utils import tracking
 from parfait.utils.errors import UserError, require
 from parfait.utils.files import sweep_temporaries
 from parfait.utils.run_guard import run_guard
@@ -66,6 +68,8 @@ def label(cfg: DictConfig) -> None:
     console = Console()
     name = "label" if shard.whole else f"label.{shard}"
     with run_guard(cfg, name) as folder, one_thread():
+        part = "" if shard.whole else str(shard)
+        tracker = tracking.start(cfg, "label", folder, {"data": data_files(data.path)}, part)
         for place in (folder, folder / BARS, folder / LABELS, folder / FAILED, folder / FIGURES):
             sweep_temporaries(place)
         with progress_bar(console, _STEPS) as progress:
@@ -83,6 +87,12 @@ def label(cfg: DictConfig) -> None:
                 f"has {summary['longest_segment']}; give more data, or smaller labels.n or "
                 "labels.before"
             )
+        bars = [folder / BARS / f"{file_name(symbol)}.parquet" for symbol in sorted(done.reports)]
+        tracker.report(
+            **label_findings(summary, done.reports.values(), made, bars),
+            figures=sorted((folder / FIGURES).glob("*.png")),
+            outputs={"bars": folder / BARS / "*.parquet", "labels": folder / LABELS},
+        )
     console.print(Text(table), soft_wrap=True)
     console.print(f"{told} {time.perf_counter() - start:.1f} s.", highlight=False)
     console.print(Text(f"Labels: {folder / LABELS}"), soft_wrap=True)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from parfait.stages.schema import MergeConfig, validate
+from parfait.utils import tracking
 from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
 
@@ -29,6 +30,7 @@ def merge(cfg: DictConfig) -> float:
     require("tolerance", settings.tolerance, 0.0)
     console = Console()
     with run_guard(cfg, "merge") as folder:
+        tracker = tracking.start(cfg, "merge", folder, {"model": settings.run})
         from parfait.semantic.lm.json_merge import merge_speaker
         from parfait.semantic.lm.merge import merge_run
         from parfait.semantic.lm.reader import model_folder
@@ -38,6 +40,9 @@ def merge(cfg: DictConfig) -> float:
         make, unit = (merge_speaker, "in a logit") if speaks else (merge_run, "prior sd")
         apart = make(settings.run, folder / "model", settings.tolerance)
         log.info("largest difference %.3g %s", apart, unit, extra={"file_only": True})
+        tracker.report(
+            {"largest_difference": apart}, kind="model", outputs={"model": folder / "model"}
+        )
     console.print(f"Both answer alike within {apart:.2g} {unit}.", highlight=False)
     console.print(Text(f"Model: {folder / 'model'}"), soft_wrap=True)
     return apart

@@ -102,6 +102,9 @@ class SimulateConfig:
     seed: int = MISSING
     run: str | None = None
     batch_size: int = MISSING
+    logger: Any = MISSING
+    name: str = MISSING
+    tags: list[str] = field(default_factory=list)
     output_dir: str = MISSING
     semantic: dict[str, Any] = field(default_factory=dict)
     sde: dict[str, Any] = field(default_factory=dict)
@@ -118,6 +121,9 @@ class LabelConfig:
     labels: LabelSettings = field(default_factory=LabelSettings)
     shard: str = MISSING
     figures: int = MISSING
+    logger: Any = MISSING
+    name: str = MISSING
+    tags: list[str] = field(default_factory=list)
     output_dir: str = MISSING
     paths: PathSettings = field(default_factory=PathSettings)
 
@@ -142,6 +148,9 @@ class MergeConfig:
 
     run: str | None = None
     tolerance: float = MISSING
+    logger: Any = MISSING
+    name: str = MISSING
+    tags: list[str] = field(default_factory=list)
     output_dir: str = MISSING
     paths: PathSettings = field(default_factory=PathSettings)
 
@@ -196,6 +205,9 @@ class DistillConfig:
     workers: int | None = None
     dry_run: bool = MISSING
     cache: str = MISSING
+    logger: Any = MISSING
+    name: str = MISSING
+    tags: list[str] = field(default_factory=list)
     output_dir: str = MISSING
     paths: PathSettings = field(default_factory=PathSettings)
 

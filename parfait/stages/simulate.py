@@ -14,6 +14,7 @@ from rich.text import Text
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import SimulateConfig, plain, validate
 from parfait.stages.ticks import refined, tick_options
+from parfait.utils import tracking
 from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
 
@@ -45,6 +46,10 @@ def simulate(cfg: DictConfig) -> None:
     with run_guard(cfg, "simulate", staged=True) as folder:
         from parfait import report
         from parfait.pipeline import Pipeline
+        from parfait.stages.findings import joined, simulation_findings
+
+        tracker = tracking.start(cfg, "simulate", folder, _inputs(settings))
+        found, outputs, figures = [], dict[str, Path](), list[Path]()
 
         reader, reader_options = _name_and_options(cfg, "semantic")
         process, process_options = _name_and_options(cfg, "sde")
@@ -67,15 +72,33 @@ def simulate(cfg: DictConfig) -> None:
             simulation = _run(pipeline, instruction, settings, console)
             if ticks is not None:
                 simulation = refined(simulation, ticks)
-            simulation.save(folder / place)
+            saved = simulation.save(folder / place)
             drawn = time.perf_counter()
-            report.write(simulation, folder / place)
+            figures += [f for f in report.write(simulation, folder / place) if f.suffix == ".png"]
             drawn = time.perf_counter() - drawn
+            outputs |= {file.relative_to(folder).as_posix(): file for file in saved}
+            found.append(simulation_findings(simulation, {"load": loaded, "report": drawn}))
             show(simulation, console)
             log.info("%s", _sentence(simulation, loaded, drawn), extra={"file_only": True})
             console.print(_sentence(simulation, loaded, drawn), style="dim", highlight=False)
             console.print(Text(f"Report: {final / place / 'report.html'}"), soft_wrap=True)
+        tracker.report(**joined(found), kind="scenarios", outputs=outputs, figures=figures)
     console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
+
+
+def _inputs(settings: SimulateConfig) -> dict[str, Any]:
+    """The files that the bars are made of."""
+    from parfait.data.embedded import embedded_folder
+    from parfait.microstructure.model import EMBEDDED
+
+    history, correlation = plain(settings.history, text=True), plain(settings.correlation)
+    return {
+        "model": settings.run or EMBEDDED,
+        "history": embedded_folder() / "SP500.parquet" if history is None else history,
+        "correlation": correlation if isinstance(correlation, str) else None,
+        "reader": settings.semantic.get("run") or settings.semantic.get("base"),
+        "instructions": settings.instruction_file,
+    }
 
 
 def _check(settings: SimulateConfig) -> None:

@@ -3,6 +3,7 @@
 import logging
 import math
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
+from parfait.microstructure.model import EMBEDDED
 from parfait.stages.callbacks import (
     EpochLog,
     FiniteLoss,
@@ -28,7 +30,9 @@ from parfait.stages.checkpoints import (
     sweep_temporaries,
     wanted_checkpoint,
 )
+from parfait.stages.data_settings import data_files
 from parfait.stages.schema import TrainConfig, validate
+from parfait.utils import tracking
 from parfait.utils.errors import UserError, require
 from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
@@ -60,9 +64,11 @@ def train(cfg: DictConfig) -> float:
 
 def _train(cfg: DictConfig, folder: Path) -> float:
     _quiet_lightning()
+    start = time.perf_counter()
     checkpoints = folder / "checkpoints"
     sweep_temporaries(checkpoints)
     ckpt_path = find_checkpoint(wanted_checkpoint(cfg.ckpt_path, checkpoints), checkpoints)
+    tracker = tracking.start(cfg, "train", folder, _inputs(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
 
     datamodule = instantiate(cfg.data)
@@ -73,9 +79,8 @@ def _train(cfg: DictConfig, folder: Path) -> float:
         _check_architecture(module, checkpoint, ckpt_path)
         _check_remaining(checkpoint, ckpt_path, cfg.trainer.get("max_epochs"))
     datamodule.setup("fit")
-    loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values()]
-    if not loggers:
+    if not tracker.loggers:
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
     watched = sys.stderr.isatty() and bool(cfg.trainer.get("enable_progress_bar", True))
     if not watched:
@@ -90,15 +95,13 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     ]
     trainer: lightning.Trainer = instantiate(
         cfg.trainer,
-        logger=loggers or False,
+        logger=tracker.loggers or False,
         callbacks=[*callbacks, *always],
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=watched,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
     )
-    parameters = redact(OmegaConf.to_container(cfg, resolve=True))
-    for logger in loggers:
-        logger.log_hyperparams(parameters)
+    tracker.log_settings()
 
     if ckpt_path is not None:
         log.info("Continuing from %s.", ckpt_path)
@@ -115,11 +118,27 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     value = _optimized(trainer, best, cfg.optimized_metric)
     quick = bool(cfg.trainer.get("fast_dev_run"))  # one batch: a model that nobody wants
     if trainer.is_global_zero and not quick:
+        parameters = redact(OmegaConf.to_container(cfg, resolve=True))
         made_by = {name: parameters[name] for name in ("seed", "data", "model")}
         metrics = {cfg.optimized_metric: value if math.isfinite(value) else None}
         module.export(folder / "model", config=made_by, metrics=metrics)
         log.info("%s = %.5g; the model is in %s.", cfg.optimized_metric, value, folder / "model")
+        numbers = {
+            "best": metrics,
+            "epochs": trainer.current_epoch,
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "seconds": {"train": time.perf_counter() - start},
+        }
+        made, step = {"model": folder / "model"}, trainer.global_step
+        tracker.report(numbers, kind="model", outputs=made, step=step)
     return value
+
+
+def _inputs(cfg: DictConfig) -> dict[str, Any]:
+    """The files that the model learns from, and weights that it starts from."""
+    ckpt = EMBEDDED if cfg.ckpt == "embedded" else cfg.ckpt
+    data = data_files(cfg.data.path) if "path" in cfg.data else None
+    return {"data": data, "weights": ckpt, "base": cfg.model.get("base")}
 
 
 def _check_limit(name: str, value: Any) -> None:

@@ -35,16 +35,13 @@ _SECRET = re.compile(r"(?i)key|token|secret|password")
 _REDACTED = "<redacted>"
 
 
-def redact(plain: Any) -> Any:
-    """Replace every text whose key looks like that of a secret."""
+def redact(plain: Any, secret: bool = False) -> Any:
+    """Replace every text whose key, or one above it, looks like that of a secret."""
     if isinstance(plain, Mapping):
-        return {
-            k: _REDACTED if isinstance(v, str) and _SECRET.search(str(k)) else redact(v)
-            for k, v in plain.items()
-        }
+        return {k: redact(v, secret or bool(_SECRET.search(str(k)))) for k, v in plain.items()}
     if isinstance(plain, list):
-        return [redact(v) for v in plain]
-    return plain
+        return [redact(v, secret) for v in plain]
+    return _REDACTED if secret and isinstance(plain, str) else plain
 
 
 def save(cfg: DictConfig, folder: Path) -> None:
@@ -59,19 +56,24 @@ def save(cfg: DictConfig, folder: Path) -> None:
     target.mkdir(exist_ok=True)
     files: dict[str, Any] = {"config.yaml": plain(cfg)}
     if HydraConfig.initialized():
-        hydra_cfg = redact(
-            OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
-        )
-        overrides = [_redact_override(o) for o in HydraConfig.get().overrides.task]
-        hydra_cfg["overrides"]["task"] = overrides
-        hydra_cfg["job"]["override_dirname"] = None
+        given: Any = OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
+        hydra_cfg = _redact_hydra(given)
+        overrides = hydra_cfg["overrides"]["task"]
         files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
     for name, content in files.items():
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        # Renamed into place: a shard of the same run may be reading it.
-        sibling = target / f".{name}.{os.getpid()}.tmp"
-        sibling.write_text(text, encoding="utf-8")
-        sibling.replace(target / name)
+        _write(target / name, content)
+
+
+def redact_sweep(folder: Path) -> None:
+    """Take secrets out of ``multirun.yaml``, in which Hydra keeps the command of a sweep."""
+    file = folder / "multirun.yaml"
+    try:
+        told = yaml.safe_load(file.read_text(encoding="utf-8"))
+        hidden = redact(told) | {"hydra": _redact_hydra(told["hydra"])}
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return
+    if hidden != told:
+        _write(file, hidden)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -94,14 +96,38 @@ def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
     ]
 
 
+def _write(file: Path, content: Any) -> None:
+    """As plain YAML; renamed into place, because another job of the same run may be reading it."""
+    sibling = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    sibling.write_text(text, encoding="utf-8")
+    sibling.replace(file)
+
+
+def _redact_hydra(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Hydra's own settings, which hold the command line."""
+    told = redact(given)
+    told["overrides"]["task"] = [redact_override(o) for o in given["overrides"]["task"]]
+    told["job"]["override_dirname"] = None
+    return told
+
+
 def plain(cfg: Any) -> dict[str, Any]:
     """The settings as plain types, interpolations unresolved, secrets redacted."""
     return redact(OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))
 
 
-def _redact_override(override: str) -> str:
-    key, separator, _ = override.partition("=")
-    return f"{key}{separator}{_REDACTED}" if _SECRET.search(key) and separator else override
+def redact_override(override: str) -> str:
+    """``key=value`` as it may be shown: without the value where its key, or one inside of it, looks
+    like that of a secret.
+    """
+    key, separator, value = override.partition("=")
+    inside = value.lstrip().startswith(("{", "[")) and _SECRET.search(value)
+    return (
+        f"{key}{separator}{_REDACTED}"
+        if separator and (_SECRET.search(key) or inside)
+        else override
+    )
 
 
 def _is_volatile(key: str) -> bool:

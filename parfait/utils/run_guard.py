@@ -16,6 +16,7 @@ from parfait.utils import tracking
 from parfait.utils.errors import UserError
 from parfait.utils.files import is_alive
 from parfait.utils.run_config import CONFIG_FOLDER, differences, read, save
+from parfait.utils.wandb_runs import ID_FILE
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,10 @@ def _discard(folder: Path, *, existed: bool) -> None:
 
 def _only_bookkeeping(folder: Path) -> bool:
     """Whether there are no results: a run that failed early, or one that starts this moment."""
-    return all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in folder.iterdir())
+    return all(
+        p.name == CONFIG_FOLDER or p.suffix == ".log" or p.name.endswith(ID_FILE)
+        for p in folder.iterdir()
+    )
 
 
 def _sweep(final: Path) -> None:

@@ -1,125 +1,130 @@
-"""Weights & Biases without surprises: its mode is decided first, so it never asks or hangs."""
+"""What a job tells of itself: one run per logger, and how its results came to be."""
 
-import netrc
-import os
-import socket
+import logging
+import math
 import sys
-import threading
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import Any
 
-from parfait.utils.errors import UserError
+from omegaconf import DictConfig, OmegaConf
 
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import WandbLogger
+from parfait.utils import lineage
+from parfait.utils.files import json_bytes
+from parfait.utils.instantiate import instantiate
+from parfait.utils.run_config import redact
+from parfait.utils.wandb_runs import begin
 
-DEFAULT_SERVER = "https://api.wandb.ai"
-MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "dryrun": "offline"}
-INIT_TIMEOUT = 20.0  # seconds; the server answered a moment ago, so this is a safety net
-CONNECT_TIMEOUT = 2.0  # seconds
+log = logging.getLogger(__name__)
+
+UPLOAD_AT_MOST = 100 * 2**20  # bytes; W&B knows larger outputs by their hashes alone
+FIGURES_AT_MOST = 20
+Rows = Sequence[Mapping[str, Any]]
 
 
-def resolve_mode(explicit: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Decide how W&B runs.
+class Tracker:
+    """The loggers of a job; see ``start``.
 
-    In this order: ``explicit``; ``WANDB_MODE``; online if a key is set and the server answers;
-    offline.
+    Attributes:
+        loggers: of Lightning; none where ``logger=none``.
+    """
+
+    def __init__(self, cfg: DictConfig, folder: Path, about: dict[str, Any], part: str) -> None:
+        self._folder, self._about, self._name = folder, about, str(cfg.name)
+        settings: Any = redact(OmegaConf.to_container(cfg, resolve=True))
+        self._settings = settings | {name: about[name] for name in ("inputs", "parfait")}
+        # A stage may work in a folder that is renamed at its end: files of loggers go along.
+        moved: Any = OmegaConf.merge(cfg, {"output_dir": str(folder)})
+        final = Path(cfg.output_dir).absolute()
+        numbered = final.name.isdigit()  # the jobs of a sweep lie in folders 0, 1, ...
+        name = f"{final.parent.name}/{final.name}" if numbered else final.name
+        place = {"job_type": about["stage"], "name": name, "part": part}
+        self.loggers: list[Any] = []
+        self._wandb: list[Any] = []
+        for node in (moved.get("logger") or {}).values():
+            tracked = "job_type" in node
+            self.loggers.append(instantiate(node, **(place if tracked else {})))
+            if tracked:
+                self._wandb.append(self.loggers[-1])
+                begin(self.loggers[-1], self._settings)
+        for run in self._runs():
+            for key, told in about["inputs"].items() if not run.offline else ():
+                _try(run.use_artifact, lambda key=key, told=told: _input_artifact(key, told))
+
+    def log_settings(self) -> None:
+        """Tells the loggers that write into the run folder; earlier, a mistake leaves no folder."""
+        for logger in self.loggers:
+            if logger not in self._wandb:
+                logger.log_hyperparams(self._settings)
+
+    def report(
+        self,
+        metrics: Mapping[str, Any],
+        *,
+        kind: str = "dataset",
+        outputs: Mapping[str, str | Path] | None = None,
+        tables: Mapping[str, Rows] | None = None,
+        figures: Sequence[Path] = (),
+        step: int | None = None,
+    ) -> None:
+        """Tells every logger the results; writes ``lineage.json`` where there are outputs.
+
+        Args:
+            metrics: numbers by name, or mappings of them, whose names are joined by "/"; what is no
+                finite number is left out.
+            kind: of the W&B artifact that ``outputs`` become.
+            outputs: files, folders and globs below the run folder that later stages read, by name.
+            tables: rows by name, with the same columns each.
+            figures: PNG files.
+            step: of training.
+        """
+        self.log_settings()
+        numbers = dict(flat_numbers(metrics))
+        for logger in self.loggers:
+            logger.log_metrics(numbers, step)
+            logger.save()
+        for logger in self._wandb:
+            for name, rows in (tables or {}).items():
+                columns = list(rows[0]) if rows else []
+                data = [[_cell(row.get(column)) for column in columns] for row in rows]
+                logger.log_table(f"tables/{name}", columns, data)
+            for file in figures[:FIGURES_AT_MOST]:
+                name = file.relative_to(self._folder).with_suffix("").as_posix()
+                logger.log_image(f"figures/{name.removeprefix('figures/')}", [str(file)])
+        if outputs:
+            artifact = {"name": f"{self._name}-{kind}", "type": kind}
+            told = lineage.write(self._folder, self._about | {"artifact": artifact}, outputs)
+            for run in self._runs():
+                _try(run.log_artifact, lambda: _artifact(self._folder, told))
+
+    def _runs(self) -> list[Any]:
+        """W&B runs that take artifacts: not those of other ranks, nor disabled ones."""
+        runs = [logger.experiment for logger in self._wandb]
+        return [run for run in runs if run.disabled is False]
+
+
+def start(
+    cfg: DictConfig,
+    stage: str,
+    folder: Path,
+    inputs: Mapping[str, lineage.Given | None],
+    part: str = "",
+) -> Tracker:
+    """Starts the loggers of ``cfg.logger`` and tells them what the job is made of.
 
     Args:
-        explicit: ``online``, ``offline``, ``disabled`` or ``None``.
-        environment: defaults to that of the process.
+        cfg: the composed configuration; ``name`` becomes the group.
+        stage: becomes the job type.
+        folder: where the stage writes.
+        inputs: files that it reads, by name; ``None`` where there are none.
+        part: tells jobs apart that share the folder.
 
     Raises:
-        UserError: an unknown mode, or ``online`` without a key (W&B would ask for one and wait).
+        UserError: a logger cannot be made.
     """
-    env = os.environ if environment is None else environment
-    server = env.get("WANDB_BASE_URL") or DEFAULT_SERVER
-    wanted = explicit or env.get("WANDB_MODE")
-    if wanted:
-        if wanted not in MODES:
-            raise UserError(f"the W&B mode {wanted!r} is none of online, offline, disabled")
-        if wanted == "online" and not has_key(server, env):
-            raise UserError(
-                "W&B mode online needs a key: set WANDB_API_KEY, or use logger.wandb.mode=offline"
-            )
-        return MODES[wanted]
-    return "online" if has_key(server, env) and answers(server) else "offline"
-
-
-def has_key(server: str, environment: Mapping[str, str]) -> bool:
-    """Whether a key is in the environment or in the netrc file for ``server``."""
-    if environment.get("WANDB_API_KEY"):
-        return True
-    home = Path(environment.get("HOME") or Path.home())
-    file = Path(environment.get("NETRC") or home / ".netrc")
-    try:
-        return netrc.netrc(str(file)).authenticators(urlsplit(server).hostname or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def answers(server: str, timeout: float = CONNECT_TIMEOUT) -> bool:
-    """Whether ``server`` accepts a connection within ``timeout`` seconds, name lookup included."""
-    parts = urlsplit(server)
-    address = (parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443))
-    connected = threading.Event()
-
-    def connect() -> None:
-        try:
-            socket.create_connection(address, timeout=timeout).close()
-            connected.set()
-        except OSError:
-            pass
-
-    # A thread, because the resolver of the system ignores socket timeouts.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return connected.is_set()
-
-
-def wandb_logger(
-    folder: str,
-    project: str = "parfait",
-    group: str | None = None,
-    job_type: str | None = None,
-    tags: Sequence[str] = (),
-    mode: str | None = None,
-) -> "WandbLogger":
-    """A Lightning logger that writes below ``folder`` and continues the run it already holds.
-
-    Args:
-        folder: run folder; its name becomes the name of the W&B run.
-        project, group, job_type, tags: as in W&B.
-        mode: see ``resolve_mode``.
-    """
-    import wandb
-    from lightning.pytorch.loggers import WandbLogger
-
-    if not hasattr(wandb, "init"):  # a folder called wandb is importable, too
-        raise UserError(
-            "a folder named 'wandb' hides the W&B package; rename it or start elsewhere"
-        )
-    resolved = resolve_mode(mode)
-    logger = WandbLogger(
-        name=Path(folder).name,
-        save_dir=folder,
-        id=_run_id(Path(folder)),
-        project=project,
-        group=group,
-        job_type=job_type,
-        tags=list(tags),
-        mode=resolved,
-        resume="allow" if resolved == "online" else None,
-        settings=wandb.Settings(init_timeout=INIT_TIMEOUT, save_code=False, silent=True),
-    )
-    # Lightning always passes this retired setting on, and W&B answers with a warning.
-    logger._wandb_init.pop("anonymous", None)
-    logger.experiment.define_metric("val/*", summary="min")
-    return logger
+    found = {k: lineage.describe_input(v) for k, v in inputs.items() if v is not None}
+    about = {"stage": stage, "parfait": lineage.describe_code(), "inputs": found}
+    return Tracker(cfg, folder, about, part)
 
 
 def finish(exit_code: int) -> None:
@@ -129,10 +134,58 @@ def finish(exit_code: int) -> None:
         wandb.finish(exit_code=exit_code)
 
 
-def _run_id(folder: Path) -> str:
-    """The W&B id of the run in ``folder``, kept there so that a continued run is the same run."""
-    file = folder / "wandb_id.txt"
-    if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(uuid.uuid4().hex[:12] + "\n", encoding="utf-8")
-    return file.read_text(encoding="utf-8").strip()
+def flat_numbers(told: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """``a/b`` -> finite number of nested mappings; flags, texts and the unknown are left out."""
+    for name, value in told.items():
+        if isinstance(value, Mapping):
+            yield from flat_numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        elif math.isfinite(value):
+            yield f"{prefix}{name}", value
+
+
+def _cell(value: Any) -> Any:
+    """An entry of a table whose columns have one type each."""
+    return value if value is None or isinstance(value, int | float) else str(value)
+
+
+def _try(call: Callable[[Any], Any], make: Callable[[], Any]) -> None:
+    """``call(make())``; what W&B refuses is told, and costs no result."""
+    try:
+        call(make())
+    except Exception as error:
+        log.warning("W&B took no artifact: %s", " ".join(str(error).split()))
+
+
+def _artifact(folder: Path, told: Mapping[str, Any]) -> Any:
+    """The outputs of the run in ``folder``: equal runs give equal digests, wherever it is made."""
+    import wandb
+
+    hashes = {name: output["sha256"] for name, output in told["outputs"].items()}
+    inputs = {name: given["sha256"] for name, given in told["inputs"].items()}
+    about: dict[str, Any] = {"sha256": hashes, "inputs": inputs, **told["parfait"]}
+    made = wandb.Artifact(**told["artifact"], metadata=about)
+    with made.new_file("hashes.json", mode="wb") as file:
+        file.write(json_bytes(hashes))
+    if sum(output["bytes"] for output in told["outputs"].values()) <= UPLOAD_AT_MOST:
+        for name, output in told["outputs"].items():
+            for below, file in lineage.files_of(folder / output["path"]):
+                made.add_file(
+                    str(file), name if file == folder / output["path"] else f"{name}/{below}"
+                )
+    return made
+
+
+def _input_artifact(name: str, told: Mapping[str, Any]) -> Any:
+    """That of the run that made it, else the hashes alone: a user's data are not uploaded."""
+    import wandb
+
+    made_by = told.get("made_by")
+    if made_by is not None:
+        return _artifact(Path(made_by["folder"]), made_by)
+    known = {key: told[key] for key in ("files", "bytes", "method", "sha256")}
+    made = wandb.Artifact(f"parfait-{name}", "dataset", metadata=dict(told))
+    with made.new_file("hashes.json", mode="wb") as file:
+        file.write(json_bytes(known))
+    return made

@@ -22,6 +22,7 @@ from parfait.utils.paths import conf_dir
 SENTENCE = 'A liquidity crisis, then "calm": it\'s 50% ${over} {soon} 🚀 恐慌'
 FILES = {"paths.parquet", "guides.parquet", "scenarios.json", "summary.json"}
 FIGURES = {"report.html", "fan.png", "candles.png"}
+BESIDE = {".hydra", "simulate.log", "lineage.json"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_everything_is_written_and_shown(
     simulate(config(SENTENCE))
     folder = tmp_path / "out"
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
-    assert {p.name for p in folder.iterdir()} == FILES | FIGURES | {".hydra", "simulate.log"}
+    assert {p.name for p in folder.iterdir()} == FILES | FIGURES | BESIDE
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["instruction"], summary["n_paths"], summary["horizon"]) == (SENTENCE, 6, 8)
     assert summary["checks"]["valid_bars"] == 1

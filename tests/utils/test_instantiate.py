@@ -79,6 +79,6 @@ def test_mistakes_name_the_key(node: dict[str, Any], message: str) -> None:
 
 
 def test_a_mistake_found_by_the_target_comes_through_unwrapped() -> None:
-    node = {"_target_": "parfait.utils.tracking.wandb_logger", "folder": "x", "mode": "sideways"}
+    node = {"_target_": "parfait.utils.wandb_runs.wandb_logger", "folder": "x", "mode": "sideways"}
     with pytest.raises(UserError, match=r"^the W&B mode 'sideways'"):
         build(node)

@@ -222,7 +222,7 @@ def test_wandb_and_csv_are_told_of_calibration(folder: Path, base: Path, tmp_pat
     header = csv.read_text().splitlines()[0].split(",")
     told = {"val/coverage_50", "val/coverage_80", "val/coverage_95", "val/pit_error"}
     assert told | {"val/weight_error"} <= set(header)
-    assert list(run.glob("wandb/offline-run-*/files/media/images/val/calibration*.png"))
+    assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/val/calibration*.png"))
 
 
 @pytest.mark.slow
