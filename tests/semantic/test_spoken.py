@@ -30,6 +30,7 @@ from parfait.semantic.spoken.schema import (
     whole_bounds,
 )
 from parfait.utils.errors import UserError
+from tests.fuzzing import examples
 from tests.semantic.server import Raw, dripping, failed, said, serving, torn
 
 KEY = "sk-secret-0123456789"
@@ -380,7 +381,7 @@ _ANSWERS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.one_of(st.text(), _JSON.map(json.dumps), _ANSWERS.map(json.dumps)))
 def test_any_answer_is_a_valid_distribution_or_one_sentence(text: str) -> None:
     try:
