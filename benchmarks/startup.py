@@ -83,7 +83,7 @@ def installation(pip_args: list[str]) -> Table:
         step("parfait", str(ROOT))
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         for extra in sorted(extras["optional-dependencies"]):
-            new = step(f"parfait[{extra}]", f"{ROOT}[{extra}]") - {"parfait"}
+            new = step(f"extra {extra}", f"{ROOT}[{extra}]") - {"parfait"}
             if new:
                 subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", *new], check=True)
     return table
