@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import itertools
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from parfait.utils.argv import rewrite
 from parfait.utils.errors import UserError
-from parfait.utils.paths import conf_dir, top_level_keys
+from parfait.utils.paths import conf_dir, config_groups, top_level_keys
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,6 +35,17 @@ STAGES = {
     "evaluate": "judge generated bars: do they hold against nulls and rivals",
 }
 _TRACE = "HYDRA_FULL_ERROR"
+_HELP = {"--help", "-h"}
+_HELP_TEXT = """\
+{stage}: settings are given as key=value; group=option selects a file of a group.
+
+== Groups ==
+{groups}
+
+== Settings ==
+{settings}
+-m runs one job per combination of comma-separated values; --cfg job shows the configuration \
+without running."""
 
 
 def main(stage: str | None = None) -> NoReturn:
@@ -69,11 +81,16 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
     called = {"argv": sys.argv, "trace": os.environ.get(_TRACE)}
     # With this variable Hydra raises its own errors instead of printing them and exiting with 1.
     os.environ[_TRACE] = "1"
-    sys.argv = [sys.argv[0], *rewritten]
+    helps = not _HELP.isdisjoint(rewritten)
+    shown = ["--cfg", "job"] if helps else []
+    sys.argv = [sys.argv[0], *shown, *(a for a in rewritten if a not in _HELP)]
     _CALLED.update(called)
     try:
         entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=stage)
-        entry(run_job)()
+        if helps:
+            _show_help(stage, entry(run_job))
+        else:
+            entry(run_job)()
     except UserError as error:  # from one job of a sweep; the others have run
         _report(error, called["trace"] == "1")
         return 2
@@ -96,6 +113,15 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
             with suppress(OSError):
                 folder.rmdir()
     return 0
+
+
+def _show_help(stage: str, show_settings: Callable[[], object]) -> None:
+    """Groups and settings. Hydra's own help reads every file of every group twice, for a second."""
+    settings = io.StringIO()
+    with redirect_stdout(settings):
+        show_settings()
+    groups = [f"{k}: {', '.join(v)}" for k, v in config_groups().items() if k != "hydra"]
+    print(_HELP_TEXT.format(stage=stage, groups="\n".join(groups), settings=settings.getvalue()))
 
 
 def _read_stdin() -> str:

@@ -70,6 +70,18 @@ def test_help_and_configuration_answer_at_once(stage: str, arguments: list[str])
     assert "output_dir: ${paths.outputs}" in done.stdout
 
 
+def test_help_shows_groups_and_the_settings_that_are_asked_for(run: Run) -> None:
+    code, out, err = run("simulate", "n_paths=7", "-h", "sde=bates")
+    assert (code, err) == (0, "")
+    assert "sde: bates, fgbm" in out
+    assert "n_paths: 7" in out
+    assert "hydra" not in out
+    assert out.index("== Groups ==") < out.index("== Settings ==") < out.index("-m runs one job")
+    code, out, err = run("simulate", "--help", "n_path=7")
+    assert (code, out) == (2, "")
+    assert "nearest: n_paths" in err
+
+
 def test_stages_are_listed(run: Run) -> None:
     code, out, _ = run(None, "--help")
     assert code == 0
