@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from parfait.utils.argv import rewrite
 from parfait.utils.errors import UserError
 from parfait.utils.paths import conf_dir, config_groups, top_level_keys
+from parfait.utils.printable import printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -104,7 +105,7 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
             return 1
         if called["trace"] == "1":
             traceback.print_exc()
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {printable(sentence)}", file=sys.stderr)
         return 2
     finally:
         _CALLED.clear()
@@ -212,7 +213,7 @@ def _report(error: UserError, trace: bool) -> None:
     if trace:
         traceback.print_exception(error)
     else:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
 def _command(stage: str | None) -> str:

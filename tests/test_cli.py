@@ -136,6 +136,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert not list(tmp_path.iterdir())  # nothing was written
 
 
+def test_words_of_others_do_not_steer_the_terminal(run: Run) -> None:
+    for setting in ("run=\x1b[2Jno\u202ewhere\x07", "run='\x1b[2Jno\u202ewhere\x07'"):
+        code, _, err = run("simulate", "A calm market", setting)
+        assert code == 2
+        assert "[2Jno where" in err
+        assert err.removesuffix("\n").isprintable()
+
+
 def test_standard_input_that_is_no_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for errors in ("strict", "surrogateescape"):
         stdin = io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8", errors=errors)
