@@ -140,5 +140,42 @@ def test_json_that_is_too_deep_or_too_long_is_one_sentence(text: str) -> None:
             kind.from_json(text)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"drift": "", "volatility": []},
+        {"drift": HUGE, "volatility": []},
+        {"drift": [None] * 11},
+        {"volatility": None, "vol_of_vol": None},
+        {"jump_intensity": None},
+    ],
+)
+def test_numbers_that_are_none_are_one_sentence(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="Regime"):
+        Regime.from_dict(REGIME.to_dict() | change)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("components", 0, "mean", 0), HUGE),
+        (("components", 0, "mean", 1), 1e308),
+        (("components", 0, "cholesky", 0, 0), 1e308),
+        (("components", 0, "name"), "\ud800"),
+        (("components", 0, "conditions", 0, "quote"), "\ud800"),
+        (("overrides", 0, "new"), math.inf),
+        (("reading", "events", 0, "magnitude"), math.inf),
+    ],
+)
+def test_what_could_not_be_drawn_or_saved_is_one_sentence(where: Any, value: Any) -> None:
+    data = copy.deepcopy(WHOLE)
+    node: Any = data
+    for key in where[:-1]:
+        node = node[key]
+    node[where[-1]] = value
+    with pytest.raises(UserError):
+        RegimeDistribution.from_dict(data)
+
+
 def test_the_untouched_mixture_is_read() -> None:
     check(RegimeDistribution.from_dict(WHOLE))

@@ -117,7 +117,7 @@ def test_a_local_configuration_is_optional_and_wins(tmp_path: Path) -> None:
 
 def test_groups_are_two_levels_deep_at_most() -> None:
     deep = [p for p in conf_dir().rglob("*.yaml") if len(p.relative_to(conf_dir()).parts) > 2]
-    assert [p.relative_to(conf_dir()).parts[0] for p in deep] == ["hydra"]
+    assert {p.relative_to(conf_dir()).parts[0] for p in deep} <= {"hydra"}  # groups of Hydra's own
 
 
 def test_an_experiment_begins_with_the_command_that_runs_it() -> None:
