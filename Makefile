@@ -23,8 +23,9 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check -q -c .ci/constraints.txt $(PIP_ARGS)
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
+AUDIT := $(VENV)/.audit/bin/python
 
-.PHONY: help setup simulate train test test-slow lint type bench clean
+.PHONY: help setup simulate train test test-slow lint type audit bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -51,6 +52,9 @@ lint: $(DEV) ## check style and formatting
 type: $(DEV) ## check types
 	@$(RUN) -m basedpyright --level error
 
+audit: $(AUDIT) ## look for known vulnerabilities of the pinned versions; needs the network
+	@$(AUDIT) scripts/audit.py .ci/constraints.txt
+
 bench: $(DEV) ## one table of Parfait beside installed peers: speed in ratios, and quality
 	@OMP_NUM_THREADS=1 $(RUN) benchmarks/bench.py $(ARGS)
 
@@ -74,3 +78,7 @@ $(DEV): pyproject.toml .ci/constraints.txt | $(RUN)
 	@echo "installing parfait and its development tools into $(VENV) (a few minutes the first time)"
 	@$(INSTALL) -e '.[dev]'
 	@touch $@ $(CORE)
+
+$(AUDIT): | $(RUN) # an environment of its own, so that what the tool needs is not part of the answer
+	@$(RUN) -m venv $(VENV)/.audit
+	@$(AUDIT) -m pip install --disable-pip-version-check -q $(PIP_ARGS) 'pip-audit>=2.9,<3' || { rm -rf $(VENV)/.audit; exit 1; }

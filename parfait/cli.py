@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import itertools
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from parfait.utils.argv import rewrite
 from parfait.utils.errors import UserError
 from parfait.utils.paths import conf_dir, experiment_stage, stage_groups, top_level_keys
+from parfait.utils.printable import printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,6 +36,17 @@ STAGES = {
     "evaluate": "judge generated bars: do they hold against nulls and rivals",
 }
 _TRACE = "HYDRA_FULL_ERROR"
+_HELP = {"--help", "-h"}
+_HELP_TEXT = """\
+{stage}: settings are given as key=value; group=option selects a file of a group.
+
+== Groups ==
+{groups}
+
+== Settings ==
+{settings}
+-m runs one job per combination of comma-separated values; --cfg job shows the configuration \
+without running."""
 
 
 def main(stage: str | None = None) -> NoReturn:
@@ -64,24 +77,27 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
         read_stdin=_read_stdin,
     )
     _check_experiment(stage, rewritten)
-    helping = {"--help", "-h"} & set(rewritten)
-    if helping:
-        print(_groups(stage))
-        rewritten = ["--cfg", "job", *(a for a in rewritten if a not in helping)]
     import hydra
 
     absent = _absent_parents(stage, rewritten)
     called = {"argv": sys.argv, "trace": os.environ.get(_TRACE)}
     # With this variable Hydra raises its own errors instead of printing them and exiting with 1.
     os.environ[_TRACE] = "1"
-    sys.argv = [sys.argv[0], *rewritten]
+    helps = not _HELP.isdisjoint(rewritten)
+    shown = ["--cfg", "job"] if helps else []
+    sys.argv = [sys.argv[0], *shown, *(a for a in rewritten if a not in _HELP)]
     _CALLED.update(called)
     try:
         entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=stage)
-        entry(run_job)()
+        if helps:
+            _show_help(stage, entry(run_job))
+        else:
+            entry(run_job)()
     except UserError as error:  # from one job of a sweep; the others have run
         _report(error, called["trace"] == "1")
         return 2
+    except BrokenPipeError:  # "| head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         from parfait.utils.config_errors import explain
 
@@ -92,7 +108,7 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
             return 1
         if called["trace"] == "1":
             traceback.print_exc()
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {printable(sentence)}", file=sys.stderr)
         return 2
     finally:
         _tell_sweep()
@@ -101,27 +117,18 @@ def _run(stage: str, arguments: list[str], command: str) -> int:
         for folder in absent:  # Hydra made them; without a result they are nobody's
             with suppress(OSError):
                 folder.rmdir()
-    if helping:
-        print(_FOOTER)
     return 0
 
 
-_FOOTER = """
--m runs one job per combination of comma-separated values; --cfg job shows the configuration alone.
-"""
-
-
-def _groups(stage: str) -> str:
-    """The head of ``--help``: Hydra's own takes a second once launchers and sweepers are there."""
-    lines = [f"{group}: {', '.join(options)}" for group, options in stage_groups(stage).items()]
-    return "\n".join(
-        [
-            f"{stage}: settings are given as key=value; group=option selects a file of a group.",
-            "\n== Groups ==",
-            *sorted(lines),
-            "\n== Settings ==",
-        ]
-    )
+def _show_help(stage: str, show_settings: Callable[[], object]) -> None:
+    """Groups and settings. Hydra's own help reads every file of every group of every plugin twice,
+    for a second.
+    """
+    settings = io.StringIO()
+    with redirect_stdout(settings):
+        show_settings()
+    groups = sorted(f"{k}: {', '.join(v)}" for k, v in stage_groups(stage).items())
+    print(_HELP_TEXT.format(stage=stage, groups="\n".join(groups), settings=settings.getvalue()))
 
 
 def _check_experiment(stage: str, arguments: list[str]) -> None:
@@ -235,7 +242,8 @@ def run_job(cfg: DictConfig) -> Any:
             _remove_if_empty(Path(cfg.output_dir))
             if sweeping:  # Hydra runs the other jobs, then raises it
                 if isinstance(error, UserError):
-                    print(f"error: job {hydra_cfg.job.num}: {error}", file=sys.stderr)
+                    told = f"error: job {hydra_cfg.job.num}: {printable(str(error))}"
+                    print(told, file=sys.stderr)
                     vars(error)["told"] = True
                 raise
             if isinstance(error, UserError):
@@ -264,7 +272,7 @@ def _report(error: UserError, trace: bool) -> None:
     if trace:
         traceback.print_exception(error)
     elif not vars(error).get("told"):
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
 def _command(stage: str | None) -> str:

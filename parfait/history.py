@@ -141,6 +141,9 @@ class History:
         Args:
             bars_per_year: bar frequency; ``None`` estimates it from the timestamps.
             asset: asset class of the series, ``None`` when the sentence shall decide.
+
+        Raises:
+            UserError: the recent prices do not move.
         """
         frequency = (
             estimate_bars_per_year(self.bars["timestamp"])
@@ -152,9 +155,15 @@ class History:
             return known
         recent = bars_to_tensor(self.bars.tail(CONTEXT_BARS)).unsqueeze(0)
         label, n = label_windows(recent, frequency), recent.shape[1]
+        volatility = float(label.total_volatility[0])
+        if not volatility > 0:
+            raise UserError(
+                f"the prices of {self.name} do not move in the last {n} bars, so there is nothing "
+                "to continue; give bars that were traded"
+            )
         return replace(
             known,
-            volatility=float(label.total_volatility[0]),
+            volatility=volatility,
             trend=float((recent[0, -1, 3] / recent[0, 0, 3]).log()) * frequency / (n - 1),
             outlook=outlook(bars_to_tensor(self.bars.tail(LOOK_BACK)), frequency),
         )

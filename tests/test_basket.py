@@ -26,6 +26,7 @@ from parfait.report.basket import (
 from parfait.report.content import Content
 from parfait.simulation import parquet_bytes
 from parfait.utils.errors import UserError
+from tests.report.pages import faults
 
 SIZE = {"n_paths": 70, "horizon": 12, "seed": 7}
 SPREAD = {"drift": 0.2, "volatility": 0.3}
@@ -276,6 +277,7 @@ def page_of(basket: Basket) -> str:
 def test_the_page_escapes_symbols_and_shows_correlations(pipeline, frames):
     given = {ODD: frames["SP500"], "B": frames["NASDAQ"]}
     page = page_of(pipeline.run("War", given, correlation=0.4, n_paths=30, horizon=8))
+    assert faults(page) == []
     assert "<b>&'" not in page
     assert "{{x}}" in page  # shown, never evaluated
     assert "&lt;b&gt;&amp;" in page

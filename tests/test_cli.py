@@ -70,6 +70,18 @@ def test_help_and_configuration_answer_at_once(stage: str, arguments: list[str])
     assert "output_dir: ${paths.outputs}" in done.stdout
 
 
+def test_help_shows_groups_and_the_settings_that_are_asked_for(run: Run) -> None:
+    code, out, err = run("simulate", "n_paths=7", "-h", "sde=bates")
+    assert (code, err) == (0, "")
+    assert "sde: bates, fgbm" in out
+    assert "n_paths: 7" in out
+    assert "hydra" not in out
+    assert out.index("== Groups ==") < out.index("== Settings ==") < out.index("-m runs one job")
+    code, out, err = run("simulate", "--help", "n_path=7")
+    assert (code, out) == (2, "")
+    assert "nearest: n_paths" in err
+
+
 def test_stages_are_listed(run: Run) -> None:
     code, out, _ = run(None, "--help")
     assert code == 0
@@ -161,6 +173,14 @@ def test_help_lists_what_the_stage_can_choose(run: Run) -> None:
     assert "launcher: joblib, local, ray, slurm, submitit\n" in out
     assert not any(f"\n{group}:" in out for group in ("sde", "model", "wandb_sweep", "hydra"))
     assert run("label", "--help", "labels.stride=7")[1].count("stride: 7") == 1
+
+
+def test_words_of_others_do_not_steer_the_terminal(run: Run) -> None:
+    for setting in ("run=\x1b[2Jno\u202ewhere\x07", "run='\x1b[2Jno\u202ewhere\x07'"):
+        code, _, err = run("simulate", "A calm market", setting)
+        assert code == 2
+        assert "[2Jno where" in err
+        assert err.removesuffix("\n").isprintable()
 
 
 def test_standard_input_that_is_no_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ _ENDINGS = (*_KINDS, ".gz", ".zip")
 SUMMARY = "summary.txt"  # what a conversion tells beside its bars
 _LONGEST = 150  # bytes of a file name, endings left out
 _SAFE = frozenset("-_.+=^@ ")
+# Names that Windows keeps for itself, whatever ending follows.
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{p}{n}" for p in ("COM", "LPT") for n in range(1, 10))}
 _HEAD = 1 << 16  # bytes of a file that are enough to see its header
 _HEAD_LINES = 12
 
@@ -42,7 +44,7 @@ def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
         exclude: folder that is left out, because results lie in it.
 
     Raises:
-        UserError: nothing is found.
+        UserError: nothing is found, or a name is no text.
     """
     given = Path(path)
     if given.is_dir():
@@ -63,6 +65,10 @@ def find_sources(path: str | Path, exclude: Path | None = None) -> list[Path]:
     if not found:
         kinds = ", ".join(_ENDINGS)
         raise UserError(f"{path} holds no file of bars ({kinds}); give another path")
+    for file in found:
+        shown = os.fsencode(file.name).decode("utf-8", "backslashreplace")
+        if shown != file.name:  # no table, log or page could name it
+            raise UserError(f"{path} holds a file named {shown}, which is not UTF-8; rename it")
     return found
 
 
@@ -143,13 +149,21 @@ def joint_key(keys: list[str]) -> str:
 
 def file_name(symbol: str) -> str:
     """The symbol as a file name: other symbols get other names, none leaves its folder."""
-    safe = "".join(
-        c if c.isalnum() or c in _SAFE else "".join(f"%{b:02X}" for b in c.encode()) for c in symbol
-    )
-    safe = "%2E" + safe[1:] if safe.startswith(".") else safe or "%"
+    safe = "".join(c if c.isalnum() or c in _SAFE else _escaped(c) for c in symbol) or "%"
+    if safe.startswith(".") or safe.partition(".")[0].strip().upper() in _RESERVED:
+        safe = _escaped(safe[0]) + safe[1:]
     if len(safe.encode()) > _LONGEST:
-        safe = f"{safe[:30]}%{hashlib.sha256(symbol.encode()).hexdigest()[:32]}"
+        safe = f"{safe[:30]}%{hashlib.sha256(_bytes(symbol)).hexdigest()[:32]}"
     return safe
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in _bytes(character))
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8, half characters included: names of files need not be text."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def symbol_from_name(path: Path, pattern: str) -> str:

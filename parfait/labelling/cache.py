@@ -1,9 +1,7 @@
 """What was made of data, kept under a hash of all that it was made of."""
 
 import hashlib
-import io
 import json
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,15 @@ from typing import Any
 import polars as pl
 import torch
 from jaxtyping import Float64
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from parfait.data import convert, load_bars
 from parfait.data.sources import file_name, find_sources, symbol_from_name
 from parfait.labelling.store import code_key
 from parfait.labels import Labels, label_windows
-from parfait.utils.errors import UserError
+from parfait.utils.errors import MISFITS, UserError
 from parfait.utils.files import write_files
 
 
@@ -104,17 +104,24 @@ def cached_labels(
     digest = hashlib.sha256(json.dumps([list(bars.shape), settings, code_key()]).encode())
     for tensor in (bars, torch.as_tensor(bars_per_year, dtype=torch.float64)):
         digest.update(tensor.contiguous().numpy().tobytes())
-    name = f"{digest.hexdigest()}.pt"
+    name = f"{digest.hexdigest()}.safetensors"
     try:
-        return Labels(**torch.load(folder / name, weights_only=True))
-    except (OSError, RuntimeError, TypeError, EOFError, ValueError, pickle.UnpicklingError):
+        return _read(folder / name)
+    except (SafetensorError, *MISFITS):
         pass  # absent, cut short, or of another shape
     labels = label_windows(bars, bars_per_year, **settings)
     write_files(folder, {name: _bytes(labels)})
     return labels
 
 
+def _read(file: Path) -> Labels:
+    with safe_open(file, "pt") as kept:
+        told = kept.metadata()
+        tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+    return Labels(**tensors, method=told["method"], coordinates=int(told["coordinates"]))
+
+
 def _bytes(labels: Labels) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(dict(vars(labels)), buffer)
-    return buffer.getvalue()
+    told = {"method": labels.method, "coordinates": str(labels.coordinates)}
+    tensors = {n: v.contiguous() for n, v in vars(labels).items() if isinstance(v, Tensor)}
+    return save(tensors, told)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from parfait.labels.features import Summary
 from parfait.regime import FIELD_NAMES
-from parfait.utils.errors import UserError
+from parfait.utils.errors import MISFITS, UserError, first_line
 from parfait.utils.files import write_files
+from parfait.utils.strict_json import read_object
 
 FORMAT = 2
 BLOCK = 128  # windows of one product
@@ -160,11 +161,11 @@ class LabelerModel:
         """
         folder = EMBEDDED if path is None else Path(path)
         try:
-            config = json.loads((folder / CONFIG).read_text())
+            config = read_object(folder / CONFIG)
             state = load_file(folder / WEIGHTS)
-        except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        except (OSError, UserError, SafetensorError) as error:
             raise UserError(f"the labeler in {folder} cannot be read: {error}") from error
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
+        if config.get("format") != FORMAT:
             raise UserError(f"{folder / CONFIG} is not a format {FORMAT} labeler; train it again")
         try:
             if tuple(config["targets"]) != TARGETS:
@@ -183,8 +184,8 @@ class LabelerModel:
                 **constants,
                 **small,
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+        except MISFITS as error:
+            reason = first_line(error)
             raise UserError(f"the files of the labeler in {folder} do not fit: {reason}") from error
 
 

@@ -17,8 +17,9 @@ from parfait.microstructure.diffusion import EDM
 from parfait.microstructure.familiarity import Familiarity
 from parfait.microstructure.features import RegimeScaling
 from parfait.microstructure.unet1d import UNet1D
-from parfait.utils.errors import UserError
+from parfait.utils.errors import MISFITS, UserError, first_line
 from parfait.utils.files import write_files
+from parfait.utils.strict_json import read_object
 
 FORMAT = 3
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
@@ -97,11 +98,11 @@ class DenoiserModel:
         """
         folder = EMBEDDED if path is None else _model_folder(Path(path))
         try:
-            config = json.loads((folder / CONFIG).read_text())
+            config = read_object(folder / CONFIG)
             state = load_file(folder / WEIGHTS)
-        except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        except (OSError, UserError, SafetensorError) as error:
             raise UserError(f"the model in {folder} cannot be read: {error}") from error
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
+        if config.get("format") != FORMAT:
             raise UserError(f"{folder / CONFIG} is not a format {FORMAT} model; train it again")
         try:
             net = UNet1D(**config["net"])
@@ -118,8 +119,8 @@ class DenoiserModel:
                 Familiarity(**{k: tuple(v) for k, v in config["familiarity"].items()}),
                 config.get("provenance", {}),
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+        except MISFITS as error:
+            reason = first_line(error)
             raise UserError(
                 f"{folder / WEIGHTS} holds another architecture than {CONFIG} beside it: {reason}"
             ) from error

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from parfait.regime.fields import FIELD_NAMES, INITIAL_VOLATILITY, N_FIELDS, from_coordinate
 from parfait.regime.regime import Regime
-from parfait.utils.errors import UserError
+from parfait.utils.errors import MISFITS, UserError
 
 SLOTS = (
     "crash",
@@ -24,6 +24,8 @@ SLOTS = (
     "baseline",
     "prior",
 )
+
+_FARTHEST = 1e6  # coordinates; no field's bounds are near, and far beyond it sums overflow
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Condition:
             raise UserError(
                 f"Condition.kind = {self.kind!r} must be terminal, waypoint or drawdown"
             )
+        if not isinstance(self.absolute, bool) or not isinstance(self.quote, str):
+            raise UserError("Condition: absolute must be true or false, and quote a text")
         if not math.isfinite(self.level) or (self.absolute and self.level <= 0) or self.level <= -1:
             raise UserError(
                 f"Condition.level = {self.level} must be a move above -1, or a price above 0"
@@ -68,6 +72,12 @@ class Override:
     old: float | None
     new: float
     quote: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.field, str) or not isinstance(self.quote, str):
+            raise UserError("Override: field and quote must be texts")
+        if not math.isfinite(self.new) or not math.isfinite(self.old or 0.0):
+            raise UserError(f"Override of {self.field}: {self.old} and {self.new} must be finite")
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +249,7 @@ class Component:
             return cls(*texts, *gaussian, why, conditions, phases)
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except MISFITS as error:
             raise UserError(f"scenario JSON does not fit: {error!r}") from error
 
 
@@ -286,10 +296,10 @@ def _check_gaussian(where: str, mean: Tensor, cholesky: Tensor) -> None:
         raise UserError(
             f"{where}: mean must have {N_FIELDS} entries and cholesky {N_FIELDS} x {N_FIELDS}"
         )
-    infinite = bool(torch.isinf(mean).any())
-    if infinite or not bool(torch.isfinite(mean[:INITIAL_VOLATILITY]).all()):
-        raise UserError(f"{where}: mean must be finite")
-    if not bool(torch.isfinite(cholesky).all()) or bool(cholesky.triu(1).any()):
+    far = mean.abs() > _FARTHEST
+    if bool(far.any()) or bool(torch.isnan(mean[:INITIAL_VOLATILITY]).any()):
+        raise UserError(f"{where}: mean must be finite, and within {_FARTHEST:g}")
+    if not bool((cholesky.abs() <= _FARTHEST).all()) or bool(cholesky.triu(1).any()):
         raise UserError(f"{where}: cholesky must be finite and lower triangular")
 
 

@@ -18,8 +18,9 @@ from parfait.regime.fields import (
     N_FIELDS,
     to_coordinate,
 )
-from parfait.regime.regime import Regime, parse_json_object
-from parfait.utils.errors import UserError
+from parfait.regime.regime import Regime
+from parfait.utils.errors import MISFITS, UserError
+from parfait.utils.strict_json import parse_object
 
 MAX_COMPONENTS = 8
 _MIN_SD = 1e-6  # density floor of a coordinate that is known exactly
@@ -247,7 +248,7 @@ class RegimeDistribution:
                 f"coordinates_version {version!r} is not {COORDINATES_VERSION}; read the text again"
             )
         try:
-            return cls(
+            told = cls(
                 tuple(Component.from_dict(c) for c in data["components"]),
                 source=str(data.get("source", "user")),
                 confidence=float(data.get("confidence", 1.0)),
@@ -256,10 +257,24 @@ class RegimeDistribution:
                 asset_class=str(data.get("asset_class", "equity")),
                 reading=dict(data.get("reading", {})),
             )
+            told._check_words()
+            return told
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MISFITS as error:
             raise UserError(f"distribution JSON does not fit: {error!r}") from error
+
+    def _check_words(self) -> None:
+        """``ValueError`` for what no strict JSON in UTF-8 can hold: half a character, an infinite
+        number.
+        """
+        words = [
+            [c.name, c.rationale, [x.quote for x in c.conditions], [p.name for p in c.phases]]
+            for c in self.components
+        ]
+        overrides = [asdict(o) for o in self.overrides]
+        told = [words, overrides, self.source, self.warnings, self.asset_class, self.reading]
+        json.dumps(told, allow_nan=False, ensure_ascii=False).encode()
 
     def to_json(self) -> str:
         """Strict JSON (no NaN or Infinity)."""
@@ -268,7 +283,7 @@ class RegimeDistribution:
     @classmethod
     def from_json(cls, text: str) -> "RegimeDistribution":
         """Inverse of ``to_json``; malformed text raises ``UserError``."""
-        return cls.from_dict(parse_json_object(text, "distribution"))
+        return cls.from_dict(parse_object(text, "distribution JSON"))
 
 
 def systematic_counts(

@@ -22,8 +22,10 @@ from parfait.regime.fields import (
 )
 from parfait.regime.rows import mean_of_rows
 from parfait.utils.errors import UserError
+from parfait.utils.strict_json import parse_object
 
 Value = float | Tensor
+_OPTIONAL = ("variance_reversion", "vol_of_vol", "leverage", "initial_volatility")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +97,14 @@ class Regime:
         for name in FIELD_NAMES:
             value = getattr(self, name)
             if value is None:
+                if name not in _OPTIONAL:
+                    raise UserError(f"Regime.{name} has no value; give a number")
                 continue
             if shape is None:
                 object.__setattr__(self, name, _plain_float(name, value))
             else:
-                tensor = torch.as_tensor(value, dtype=torch.float64)
+                given = value if isinstance(value, Tensor) else _plain_float(name, value)
+                tensor = torch.as_tensor(given, dtype=torch.float64)
                 object.__setattr__(self, name, tensor.expand(shape))
 
     def _values(self) -> list[Value | None]:
@@ -279,11 +284,7 @@ class Regime:
             )
         if missing:
             raise UserError(f"Regime needs the field {missing[0]!r}")
-        columns = {
-            n: torch.tensor(v, dtype=torch.float64) if isinstance(v, list) else v
-            for n, v in data.items()
-        }
-        return cls(**columns)
+        return cls(**{n: _tensor(n, v) if isinstance(v, list) else v for n, v in data.items()})
 
     def to_json(self) -> str:
         """Strict JSON (no NaN or Infinity)."""
@@ -292,26 +293,7 @@ class Regime:
     @classmethod
     def from_json(cls, text: str) -> "Regime":
         """Inverse of ``to_json``; malformed text raises ``UserError``."""
-        return cls.from_dict(parse_json_object(text, "Regime"))
-
-
-def parse_json_object(text: str, what: str) -> dict[str, Any]:
-    """``json.loads`` of an object, refusing NaN and Infinity, with one sentence for whatever is
-    wrong.
-    """
-
-    def refuse(constant: str) -> None:
-        raise UserError(
-            f"{what} JSON holds {constant}, which is not a number; use a finite value or null"
-        )
-
-    try:
-        data = json.loads(text, parse_constant=refuse)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{what} JSON cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{what} JSON must be an object, not {type(data).__name__}")
-    return data
+        return cls.from_dict(parse_object(text, "Regime JSON"))
 
 
 def _plain_float(name: str, value: Any) -> float:
@@ -321,6 +303,13 @@ def _plain_float(name: str, value: Any) -> float:
         return float(value)
     except OverflowError as error:
         raise UserError(f"Regime.{name} has more digits than a number here can hold") from error
+
+
+def _tensor(name: str, values: list[Any]) -> Tensor:
+    try:
+        return torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(f"Regime.{name} is no table of numbers: {error}") from error
 
 
 def _check_bounds(name: str, value: Value, low: float, high: float) -> None:

@@ -16,6 +16,7 @@ from parfait.stages.schema import SimulateConfig, plain, validate
 from parfait.stages.ticks import refined, tick_options
 from parfait.utils import tracking
 from parfait.utils.errors import UserError, require
+from parfait.utils.printable import printable
 from parfait.utils.run_guard import run_guard
 
 if TYPE_CHECKING:
@@ -183,11 +184,11 @@ def show(result: "Simulation | Basket", console: Console) -> None:
     from parfait.report.content import distinct_labels
 
     if result.instruction:
-        words = result.instruction
+        words = printable(result.instruction)
         shown = words if len(words) <= 300 else words[:297] + "..."
         console.print(Text(shown, style="bold"))
     for warning in result.warnings:
-        console.print(Text(f"! {warning}", style="yellow"))
+        console.print(Text(f"! {printable(warning)}", style="yellow"))
     several = isinstance(result, Basket)
     simulations = result.simulations if several else {"": result}
     confidence = min(s.scenarios.confidence for s in simulations.values())
@@ -204,7 +205,7 @@ def show(result: "Simulation | Basket", console: Console) -> None:
         if all(phases == later[0] for phases in later) and len(later) > 1:
             shared += [f"{symbol} continues {phase}".lstrip() for phase in later[0]]
             later = [[] for _ in later]
-        labels = distinct_labels([record["name"] for record in records])
+        labels = distinct_labels([printable(record["name"]) for record in records])
         for number, (record, label, phases) in enumerate(zip(records, labels, later, strict=True)):
             params = record["params"]
             table.add_row(

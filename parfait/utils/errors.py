@@ -13,6 +13,18 @@ class UnwritableError(UserError):
     """Results cannot be written: no loop that leaves out bad files may go on to the next."""
 
 
+# What files raise that do not fit each other, whether torn, of another version or made by an enemy.
+MISFITS = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError),
+    *(OSError, RuntimeError, TypeError, ValueError),
+)
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of what an error says, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def require(name: str, value: float, low: float, high: float | None = None) -> None:
     """``UserError`` naming the setting unless ``low <= value`` (and ``<= high``, if given)."""
     if not (value >= low and (high is None or value <= high)):

@@ -13,6 +13,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from parfait.utils.errors import UserError
 
 ALLOWED = ("parfait.", "torch.nn.", "torch.optim.", "lightning.", "torchmetrics.")
+# Of functions these alone: others write files or start things with what they are given.
+FUNCTIONS = frozenset(
+    {
+        "parfait.semantic.lm.target.language_data",
+        "parfait.semantic.lm.target.language_module",
+        "parfait.utils.wandb_runs.wandb_logger",
+    }
+)
+FORBIDDEN_MODULES = ("lightning.pytorch.cli.",)  # it imports whatever classes it is told of
 FORBIDDEN_KEYS = frozenset({"trust_remote_code"})
 _BAD_VALUE = (TypeError, ValueError, InstantiationException)
 _META_KEYS = frozenset({"_target_", "_args_", "_partial_", "_convert_", "_recursive_"})
@@ -21,11 +30,9 @@ _META_KEYS = frozenset({"_target_", "_args_", "_partial_", "_convert_", "_recurs
 def instantiate(cfg: DictConfig | ListConfig | Mapping[str, Any], **kwargs: Any) -> Any:
     """Build the object that ``cfg._target_`` names, with plain dicts and lists as arguments.
 
-    The whole tree is checked first: every target must *resolve* to something defined in an
-        allowed package (a
-    prefix of the name is not enough: ``torch.optim.optimizer.torch.load`` is ``torch.load``),
-        outside Parfait only
-    classes are allowed, and every key must be a parameter of its target.
+    The whole tree is checked first: every target must *resolve* to a class defined in an allowed
+    package (a prefix of the name is not enough: ``torch.optim.optimizer.torch.load`` is
+    ``torch.load``) or to one of ``FUNCTIONS``, and every key must be a parameter of its target.
 
     Args:
         cfg: a node with ``_target_``.
@@ -82,7 +89,7 @@ def resolve(target: Any, key: str = "") -> Any:
     where = _join(key, "_target_")
     refusal = (
         f"the setting {where}={target} is not allowed: it must be a class of "
-        f"{', '.join(p[:-1] for p in ALLOWED)}, or a function of parfait"
+        f"{', '.join(p[:-1] for p in ALLOWED)}, or one of {', '.join(sorted(FUNCTIONS))}"
     )
     if not (isinstance(target, str) and target.startswith(ALLOWED)):
         raise UserError(refusal)
@@ -91,10 +98,8 @@ def resolve(target: Any, key: str = "") -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"the setting {where}={target} names nothing: {error}") from error
     home = f"{getattr(found, '__module__', None)}."
-    allowed = home.startswith(ALLOWED) and (
-        inspect.isclass(found) or (inspect.isfunction(found) and home.startswith("parfait."))
-    )
-    if not allowed:
+    allowed = home.startswith(ALLOWED) and not home.startswith(FORBIDDEN_MODULES)
+    if not allowed or not (inspect.isclass(found) or target in FUNCTIONS):
         raise UserError(refusal)
     return found
 

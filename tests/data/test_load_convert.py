@@ -1,18 +1,23 @@
 """Conversion: the same bars as the loader gives, once, whatever interrupts it."""
 
 import json
+import os
+import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import parfait.data.conversion as module
 from parfait.bars import BAR_COLUMNS
 from parfait.data import convert, load_bars
 from parfait.data.sources import file_name
 from parfait.utils.errors import UserError
+from tests.fuzzing import examples
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 
@@ -179,6 +184,36 @@ def test_parts_adjusted_to_different_days_join_without_a_jump(tmp_path: Path) ->
         np.testing.assert_allclose(merged[name], whole[name], rtol=1e-12)
 
 
+@given(st.lists(st.text(st.characters(codec=None), max_size=200), min_size=2, unique=True))
+@settings(max_examples=examples(200), deadline=None, derandomize=True)
+def test_any_symbol_has_a_file_name_of_its_own_in_its_folder(symbols: list[str]) -> None:
+    names = [file_name(s) for s in symbols]
+    assert len(set(names)) == len(symbols)
+    for name in names:
+        assert (Path("/folder") / f"{name}.parquet").resolve().parent == Path("/folder")
+        assert not name.startswith(".")
+        assert name.isprintable()
+        assert 0 < len(name.encode()) <= 200
+
+
+def test_a_file_name_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    save(tmp_path / "good.csv", rows(1))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")).write_text("x")
+    with pytest.raises(UserError, match=r"a file named \\xff\.csv, which is not UTF-8; rename it"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_a_member_of_an_archive_names_no_place(tmp_path: Path) -> None:
+    for number, member in enumerate(("../../up.csv", "/abs.csv", "a/../../b.csv")):
+        packed = tmp_path / "in" / str(number) / "x.zip"
+        packed.parent.mkdir(parents=True)
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(member, "\n".join([HEADER, *rows(1)]))
+        made = convert(packed, tmp_path / "in" / "out" / str(number))
+        assert made.written == ["x"]
+    assert {f.name for f in tmp_path.iterdir()} == {"in"}
+
+
 def test_mistakes_are_told(tmp_path: Path) -> None:
     source = tmp_path / "in"
     save(source / "d" / "x.csv", rows(1))
@@ -211,6 +246,12 @@ def test_symbols_never_leave_the_folder(tmp_path: Path) -> None:
         "a/b",
         "a%2Fb",
         "CON\x00",
+        "CON",
+        "com1.x",
+        "..",
+        "",
+        "\udcff",
+        "C:\\up",
         "上证 50",
         "x" * 300,
         "BRK.B",
@@ -218,6 +259,7 @@ def test_symbols_never_leave_the_folder(tmp_path: Path) -> None:
     names = [file_name(s) for s in symbols]
     assert len(set(names)) == len(names)
     assert all("/" not in n and not n.startswith(".") and len(n.encode()) < 200 for n in names)
+    assert not {n.partition(".")[0].upper() for n in names} & {"CON", "COM1"}  # of Windows
     assert file_name("BRK.B") == "BRK.B"
     lines = [f"{s},{r}" for s in ("../../up", "a/b") for r in rows(1)]
     convert(save(tmp_path / "in" / "x.csv", lines, "Ticker," + HEADER), tmp_path / "in" / "out")

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from parfait.bars import bar_violations
 from parfait.data import load_bars
 from parfait.utils.errors import UserError
+from tests.fuzzing import examples
 
 FUZZ = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

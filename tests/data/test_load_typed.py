@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from parfait.data import clean, load_bars, rows
 from parfait.utils.errors import UserError
+from tests.fuzzing import examples
 
 PRICES = ("open", "high", "low", "close")
 MOMENTS = {
@@ -109,7 +110,7 @@ def outcome(path: Path, options: dict[str, Any]) -> tuple[pl.DataFrame | None, A
 
 
 @settings(
-    max_examples=100,
+    max_examples=examples(100),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -14,6 +14,7 @@ from parfait.microstructure.codec import (
     BarCodec,
     window_scale,
 )
+from tests.fuzzing import examples
 
 
 def random_bars(n: int, t: int, seed: int = 0, zeros: bool = True) -> torch.Tensor:
@@ -75,7 +76,7 @@ def test_zero_zones_do_not_depend_on_the_draw() -> None:
     assert bool(zero.any())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     size=st.sampled_from([1e-3, 1.0, 30.0, 1e4, 1e30]),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from parfait.microstructure.codec import RETURN
 from parfait.microstructure.constraint import Segments, close_path, guide_increments
 from parfait.microstructure.training import draw_anchors, regular_anchors
+from tests.fuzzing import examples
 
 anchor_sets = st.lists(st.lists(st.booleans(), min_size=12, max_size=12), min_size=1, max_size=4)
 
@@ -32,7 +33,7 @@ def as_matrix(segments: Segments) -> torch.Tensor:
     return repeated.project(basis)[:, RETURN].T
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(anchor_sets)
 def test_projector_laws(sets: list[list[bool]]) -> None:
     for row in sets:
@@ -55,7 +56,7 @@ def test_projected_noise_has_variance_one_minus_one_over_k() -> None:
     assert torch.equal(segments.project(noise)[:, 1:], noise[:, 1:])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(anchor_sets, st.integers(0, 10_000), st.sampled_from([1e-4, 0.01, 1.0, 50.0]))
 def test_close_equals_guide_bit_for_bit(sets: list[list[bool]], seed: int, scale: float) -> None:
     anchored = torch.tensor(sets)

@@ -28,6 +28,7 @@ from parfait.report.html import (
 from parfait.report.style import SCENARIO_COLOURS, drawable, inline_svg, png_bytes
 from parfait.report.ticks import tick_figure
 from parfait.simulation import Simulation
+from tests.report.pages import faults
 
 ATTACK = '<script>alert("x")</script> \'"><img src=x onerror=alert(1)> {{ 7*7 }} $x^2$ & 流动性 😀'
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -210,6 +211,8 @@ def test_every_text_from_outside_is_escaped(simulation, drawn):
     assert "<img" not in text
     assert "{{ 7*7 }}" in text  # shown, never evaluated
     assert text.count("&lt;script&gt;") > 8
+    assert faults(text) == []
+    assert faults(text.replace("&lt;img", "<img")) != []  # as one slip would leave it
     assert 'aria-label="x&quot;&lt;' in inline_svg(drawn[1]["obedience"], 'x"<')
 
 

@@ -25,6 +25,7 @@ from parfait.sde import (
 )
 from parfait.sde.checks import MOST_JUMPS
 from parfait.utils.errors import UserError
+from tests.fuzzing import examples
 
 VALUES = {
     GBM: {"mu": 0.1, "sigma": 0.2},
@@ -190,7 +191,7 @@ def models(draw):
     return process(**values), n, steps, years
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(models(), st.integers(0, 99), st.sampled_from([torch.float32, torch.float64]))
 def test_all_that_is_allowed_stays_finite(case, seed, dtype):
     assert_finite(*case, seed, dtype)
@@ -211,7 +212,7 @@ def regimes(draw):
     return Regime(**columns), n, steps, years
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=examples(40), deadline=None, derandomize=True)
 @given(
     regimes(),
     st.sampled_from(sorted(PROCESSES)),

@@ -15,6 +15,7 @@ from parfait.regime import FIELD_NAMES, MarketContext, RegimeDistribution
 from parfait.regime.fields import FIELDS
 from parfait.semantic import UNSURE_BELOW, Reader, load_reader
 from parfait.semantic.spoken.schema import to_text
+from tests.fuzzing import examples
 from tests.semantic.server import said, serving
 
 READERS = ["ontology", "student", "openai"]  # the last: a server that always tells of a war
@@ -73,7 +74,7 @@ _TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(_TEXTS)
 def test_no_text_breaks_the_rules(text: str) -> None:
     check(load_reader().read(text))

@@ -17,6 +17,7 @@ from parfait.regime import MarketContext, RegimeDistribution
 from parfait.semantic import load_reader
 from parfait.semantic.ontology.normalise import MAX_BYTES, normalise
 from parfait.utils.errors import UserError
+from tests.fuzzing import examples
 
 READER = load_reader()
 FRAGMENTS = st.sampled_from(
@@ -69,7 +70,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.one_of(
         st.text(max_size=300),

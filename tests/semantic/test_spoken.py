@@ -30,6 +30,7 @@ from parfait.semantic.spoken.schema import (
     whole_bounds,
 )
 from parfait.utils.errors import UserError
+from tests.fuzzing import examples
 from tests.semantic.server import Raw, dripping, failed, said, serving, torn
 
 KEY = "sk-secret-0123456789"
@@ -357,6 +358,15 @@ def test_the_reading_of_the_rules_comes_back_from_its_answer() -> None:
             assert float(b.sd[j]) == pytest.approx(float(a.sd[j]), rel=slack, abs=0.021)
 
 
+def test_names_in_answers_do_not_steer_a_terminal() -> None:
+    told = json.loads(to_text(load_reader("ontology").read("War breaks out")))
+    told["scenarios"][0] |= {"name": "\x1b[31mred\u202e\n", "rationale": "a\x07b"}
+    told["scenarios"][1] |= {"name": "\x00"}
+    first, second = components(parse(json.dumps(told)), "equity", None)[:2]
+    assert (first.name, first.rationale) == ("[31mred", "a b")
+    assert second.name == second.slot
+
+
 _NUMBERS = st.integers(-2000, 2000)
 _RANGES = st.tuples(_NUMBERS, _NUMBERS, _NUMBERS).map(
     lambda t: dict(zip(("low", "mid", "high"), sorted(t), strict=True))
@@ -380,7 +390,7 @@ _ANSWERS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.one_of(st.text(), _JSON.map(json.dumps), _ANSWERS.map(json.dumps)))
 def test_any_answer_is_a_valid_distribution_or_one_sentence(text: str) -> None:
     try:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from parfait.semantic.lm import attention
 from parfait.semantic.lm.design import Design
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, first_line
 
 
 def backbone(
@@ -89,6 +90,7 @@ def _bare(design: Design, pretrained: bool, speaks: bool) -> Any:
     try:
         return auto.from_pretrained(
             design.base,
+            config=base_config(design),
             use_safetensors=True,
             dtype=dtype,
             revision=design.revision or "main",
@@ -135,24 +137,32 @@ def base_config(design: Design) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             str(design.base), revision=design.revision or "main", trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         raise _no_base(design, error) from error
+    kernel = str(config._attn_implementation)
+    if "/" in kernel:  # transformers would fetch it and run it
+        raise UserError(
+            f"model.base={design.base} asks for the attention {kernel}; no downloaded code is ever "
+            "run"
+        )
+    return config
 
 
 def _no_base(design: Design, error: Exception) -> UserError:
     return UserError(
-        f"model.base={design.base} cannot be loaded ({str(error).splitlines()[0]}); give a name or "
+        f"model.base={design.base} cannot be loaded ({first_line(error)}); give a name or "
         "a folder of a causal language model with safetensors"
     )
 
 
 def load_adapter(backbone: Any, folder: Path) -> None:
     """Reads the weights of adapters; ``ValueError`` when they are of another model."""
-    from peft import load_peft_weights, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
 
-    told = set_peft_model_state_dict(backbone, load_peft_weights(str(folder), device="cpu"))
+    # By hand, for peft would take a pickle where there are no safetensors, or ask the network.
+    told = set_peft_model_state_dict(backbone, load_file(folder / "adapter_model.safetensors"))
     if told.unexpected_keys:
         raise ValueError(f"the adapter holds {told.unexpected_keys[0]}, which the model lacks")

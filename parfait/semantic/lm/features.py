@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from parfait.semantic.lm.design import Design
 from parfait.semantic.lm.model import ScenarioModel
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, first_line
 from parfait.utils.files import write_files
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _folder(design: Design) -> Path:
         )
     except (OSError, ValueError) as error:
         raise UserError(
-            f"model.base={design.base} cannot be loaded ({str(error).splitlines()[0]}); give a "
+            f"model.base={design.base} cannot be loaded ({first_line(error)}); give a "
             "name or a folder of a causal language model with safetensors"
         ) from error
     return Path(found)

@@ -1,6 +1,5 @@
 """``ScenarioModel``: a causal language model whose query tokens are read out as a mixture."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from parfait.semantic.lm.design import Design, Small
 from parfait.semantic.lm.head import Mixture, MixtureHead
 from parfait.semantic.lm.packing import Packed
 from parfait.semantic.lm.targets import N_SLOTS
-from parfait.utils.errors import UserError
+from parfait.utils.errors import MISFITS, UserError, first_line
 from parfait.utils.files import json_bytes, write_files
+from parfait.utils.strict_json import read_object
 
 FORMAT = 1
 CONFIG, HEAD, BACKBONE, ADAPTER = (
@@ -206,13 +206,13 @@ class ScenarioModel(nn.Module):
         """
         folder = Path(folder)
         try:
-            told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            told = read_object(folder / CONFIG)
+        except UserError as error:
             raise UserError(
-                f"{folder} holds no language model of Parfait ({type(error).__name__}); train one "
+                f"{folder} holds no language model of Parfait ({error}); train one "
                 "with train.py model=student or model=qwen2_lora"
             ) from error
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
+        if told.get("format") != FORMAT:
             raise UserError(f"{folder / CONFIG} is not a format {FORMAT} model; train it again")
         try:
             parts = dict(told["design"])
@@ -234,8 +234,8 @@ class ScenarioModel(nn.Module):
                 load_adapter(model.backbone, folder / ADAPTER)
         except UserError:
             raise
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+        except (SafetensorError, *MISFITS) as error:
+            reason = first_line(error)
             raise UserError(f"the files of the model in {folder} do not fit: {reason}") from error
         return model.eval().requires_grad_(False)
 

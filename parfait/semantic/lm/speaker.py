@@ -1,7 +1,6 @@
 """Causal language models that answer in words: a base, or one trained on scenario JSON."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from parfait.semantic.lm.model import (
 )
 from parfait.semantic.lm.tokens import load_tokenizer
 from parfait.semantic.spoken.prompt import TRAINED
-from parfait.utils.errors import UserError
+from parfait.utils.errors import MISFITS, UserError, first_line
 from parfait.utils.files import json_bytes, write_files
+from parfait.utils.strict_json import read_object
 
 FORMAT = 1
 MARKER = "json_lm.json"  # what makes a folder one of a model trained on scenario JSON
@@ -116,8 +116,8 @@ def load_speaker(
         return Speaker(_still(model), load_tokenizer(folder / TOKENIZER), design, str(told["task"]))
     except UserError as error:
         raise UserError(f"{where} needs what it was trained on: {error}") from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (SafetensorError, *MISFITS) as error:
+        reason = first_line(error)
         raise UserError(f"the files of the model in {folder} do not fit: {reason}") from error
 
 
@@ -154,11 +154,8 @@ def positions(design: Design) -> int | None:
 def _marker(folder: Path) -> dict[str, Any] | None:
     if not is_speaker(folder):
         return None
-    try:
-        told = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / MARKER} cannot be read; train the model again") from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    told = read_object(folder / MARKER)
+    if told.get("format") != FORMAT:
         raise UserError(f"{folder / MARKER} is not of format {FORMAT}; train the model again")
     return told
 

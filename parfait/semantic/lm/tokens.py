@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, first_line
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 # The user's message alone: a small model needs no roles, and pays for every token.
@@ -67,6 +67,6 @@ def load_tokenizer(base: str | Path, revision: str | None = None) -> Any:
         )
     except (OSError, ValueError) as error:
         raise UserError(
-            f"the tokenizer of {base} cannot be loaded ({str(error).splitlines()[0]}); give a name "
+            f"the tokenizer of {base} cannot be loaded ({first_line(error)}); give a name "
             "or a folder of a causal language model"
         ) from error

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from parfait.semantic.spoken.schema import UNITS, json_schema, whole_bounds
-from parfait.utils.errors import UserError
+from parfait.utils.errors import UserError, first_line
 
 _RANGE = re.compile(
     rb'"(\w+)":\{"low":(-?\d+),"mid":(-?\d*)(,(?:"high":(-?\d*)(\}?))?)?'  # what is told of a field
@@ -53,7 +53,7 @@ class Grammar:
             self.tokens = from_tokenizer(tokenizer, n_vocab=rows)
         except ValueError as error:
             raise UserError(
-                f"this tokenizer cannot be held to a grammar ({str(error).splitlines()[0]}); set "
+                f"this tokenizer cannot be held to a grammar ({first_line(error)}); set "
                 "semantic.grammar=false"
             ) from error
         self.rows = rows

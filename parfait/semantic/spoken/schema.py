@@ -20,6 +20,7 @@ from parfait.regime.fields import FIELD_NAMES, field_named, from_coordinate, to_
 from parfait.semantic.ontology.compose import Present
 from parfait.semantic.ontology.naming import prior_component
 from parfait.utils.errors import UserError
+from parfait.utils.printable import printable
 
 MAX_BYTES = 32_768  # of an answer
 MAX_SCENARIOS = 7  # and the prior
@@ -191,7 +192,8 @@ def components(answer: Answer, asset: str, context: MarketContext | None) -> tup
             sd[j] = ((high - low) / (2 * _Z80)).clamp(min=_LEAST_SD)
         root = torch.diag(sd)
         weight = told.probability / 100
-        found.append(Component(told.slot, told.name, weight, mean, root, told.rationale))
+        name, why = printable(told.name) or told.slot, printable(told.rationale)
+        found.append(Component(told.slot, name, weight, mean, root, why))
     return normalise_weights([c for c in found if c.weight > 0])
 
 
