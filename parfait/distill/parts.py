@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 import polars as pl
 
+import parfait.distill
 import parfait.regime
 import parfait.semantic.ontology
 from parfait.semantic.examples import Example, examples_frame
 from parfait.utils.children import end_with_parent, parent_id
+from parfait.utils.code import code_hash
 from parfait.utils.files import json_bytes, parquet_bytes, sweep_temporaries, write_files
 
 FORMAT = 1  # raised when the same examples are written in another form
@@ -53,12 +55,7 @@ class Job(Protocol):
 @cache
 def code_key() -> str:
     """SHA-256 of the files that examples are made by: teachers, grammars, lexicons, regimes."""
-    digest = hashlib.sha256()
-    packages = [Path(__file__).parent, *map(_folder, (parfait.semantic.ontology, parfait.regime))]
-    for folder in packages:
-        for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix != ".pyc"):
-            digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
+    return code_hash((parfait.distill, parfait.semantic.ontology, parfait.regime))
 
 
 def part_key(job: Job) -> str:
@@ -148,7 +145,3 @@ def _load(folder: Path, job: Job) -> tuple[pl.DataFrame, list[dict[str, Any]], d
         account = _account(folder, job)
     assert account is not None
     return pl.read_parquet(io.BytesIO(account["data"])), account["told"], account["lost"]
-
-
-def _folder(package: Any) -> Path:
-    return Path(package.__path__[0])

@@ -54,7 +54,7 @@ def label(cfg: DictConfig) -> None:
     """
     start = time.perf_counter()
     settings = validate(cfg, LabelConfig)
-    shard = Shard.parse(settings.shard)
+    shard = Shard.of(settings.shard)
     require("figures", settings.figures, 0)
     rolling = _rolling(settings)
     data = settings.data
@@ -65,7 +65,7 @@ def label(cfg: DictConfig) -> None:
     path = data_path(data.path) or embedded_folder()
     console = Console()
     name = "label" if shard.whole else f"label.{shard}"
-    with run_guard(cfg, name) as folder, one_thread():
+    with run_guard(cfg, name, shared=True) as folder, one_thread():
         for place in (folder, folder / BARS, folder / LABELS, folder / FAILED, folder / FIGURES):
             sweep_temporaries(place)
         with progress_bar(console, _STEPS) as progress:

@@ -102,6 +102,10 @@ class SimulateConfig:
     seed: int = MISSING
     run: str | None = None
     batch_size: int = MISSING
+    stream: bool | None = None
+    part_paths: int = MISSING
+    workers: int | None = None
+    shard: str | None = None
     output_dir: str = MISSING
     semantic: dict[str, Any] = field(default_factory=dict)
     sde: dict[str, Any] = field(default_factory=dict)
@@ -116,7 +120,7 @@ class LabelConfig:
 
     data: DataSettings = field(default_factory=DataSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
-    shard: str = MISSING
+    shard: str | None = None
     figures: int = MISSING
     output_dir: str = MISSING
     paths: PathSettings = field(default_factory=PathSettings)

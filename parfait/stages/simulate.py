@@ -13,13 +13,13 @@ from rich.text import Text
 
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import SimulateConfig, plain, validate
+from parfait.stages.stream import Streamer, is_streamed
 from parfait.stages.ticks import refined, tick_options
 from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
 
 if TYPE_CHECKING:
     from parfait.basket import Basket
-    from parfait.pipeline import Pipeline
     from parfait.simulation import Simulation
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ def simulate(cfg: DictConfig) -> None:
     """Run every instruction of ``cfg`` and write its results below ``cfg.output_dir``.
 
     The folder appears when all of it is written. With ``instruction_file`` each line has a
-    sub-folder of its own.
+    sub-folder of its own. A large run is streamed instead: its folder fills part by part, which
+    other processes may share, and the same call continues it.
 
     Raises:
         UserError: a setting that cannot be used.
@@ -42,29 +43,27 @@ def simulate(cfg: DictConfig) -> None:
     instructions = read_instructions(settings.instruction, settings.instruction_file)
     final = Path(settings.output_dir).absolute()
     console = Console()
+    if is_streamed(settings):
+        streamer = Streamer(settings, _layers(cfg, settings), _asked(settings))
+        name = "simulate" if streamer.shard.whole else f"simulate.{streamer.shard}"
+        with run_guard(cfg, name, shared=True) as folder:
+            for number, instruction in enumerate(instructions, 1):
+                place = Path() if settings.instruction_file is None else Path(f"{number:03d}")
+                (folder / place).mkdir(exist_ok=True)
+                streamer.run(instruction, folder / place, console, show)
+                console.print(Text(f"Folder: {final / place}"), soft_wrap=True)
+        return
     with run_guard(cfg, "simulate", staged=True) as folder:
         from parfait import report
         from parfait.pipeline import Pipeline
 
-        reader, reader_options = _name_and_options(cfg, "semantic")
-        process, process_options = _name_and_options(cfg, "sde")
-        process_options.pop("guide", None)
-        condition = process_options.pop("condition", "pinned")
-        pipeline = Pipeline.load(
-            settings.run,
-            semantic=reader,
-            semantic_options=reader_options,
-            sde=process,
-            sde_options=process_options,
-            condition=condition,
-            sampler=settings.sampler.name,
-            sampler_steps=settings.sampler.steps,
-        )
+        pipeline = Pipeline.load(**_layers(cfg, settings))
         ticks = tick_options(settings.ticks)
         loaded = time.perf_counter() - start
         for number, instruction in enumerate(instructions, 1):
             place = Path() if settings.instruction_file is None else Path(f"{number:03d}")
-            simulation = _run(pipeline, instruction, settings, console)
+            with progress_bar(console, _STEPS) as progress:
+                simulation = pipeline.run(instruction, **_asked(settings), progress=progress)
             if ticks is not None:
                 simulation = refined(simulation, ticks)
             simulation.save(folder / place)
@@ -133,25 +132,38 @@ def _name_and_options(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]
     return options.pop("name"), options
 
 
-def _run(
-    pipeline: "Pipeline", instruction: str, settings: SimulateConfig, console: Console
-) -> "Simulation | Basket":
-    with progress_bar(console, _STEPS) as progress:
-        return pipeline.run(
-            instruction,
-            plain(settings.history, text=True),
-            history_options=plain(settings.history_options),
-            n_paths=settings.n_paths,
-            horizon=settings.horizon,
-            seed=settings.seed,
-            asset=plain(settings.asset, text=True),
-            correlation=plain(settings.correlation),
-            bars_per_year=settings.bars_per_year,
-            guide_every=settings.sde["guide"]["every"],
-            jump_sigmas=settings.sde["guide"]["jump_sigmas"],
-            batch_size=settings.batch_size,
-            progress=progress,
-        )
+def _layers(cfg: DictConfig, settings: SimulateConfig) -> dict[str, Any]:
+    """Arguments of ``Pipeline.load``."""
+    reader, reader_options = _name_and_options(cfg, "semantic")
+    process, process_options = _name_and_options(cfg, "sde")
+    process_options.pop("guide", None)
+    return {
+        "run": settings.run,
+        "semantic": reader,
+        "semantic_options": reader_options,
+        "condition": process_options.pop("condition", "pinned"),
+        "sde": process,
+        "sde_options": process_options,
+        "sampler": settings.sampler.name,
+        "sampler_steps": settings.sampler.steps,
+    }
+
+
+def _asked(settings: SimulateConfig) -> dict[str, Any]:
+    """Arguments of ``Pipeline.run`` beside the instruction."""
+    return {
+        "history": plain(settings.history, text=True),
+        "history_options": plain(settings.history_options),
+        "n_paths": settings.n_paths,
+        "horizon": settings.horizon,
+        "seed": settings.seed,
+        "asset": plain(settings.asset, text=True),
+        "correlation": plain(settings.correlation),
+        "bars_per_year": settings.bars_per_year,
+        "guide_every": settings.sde["guide"]["every"],
+        "jump_sigmas": settings.sde["guide"]["jump_sigmas"],
+        "batch_size": settings.batch_size,
+    }
 
 
 def show(result: "Simulation | Basket", console: Console) -> None:

@@ -27,7 +27,9 @@ _TERMINATED = 143  # exit code of a process that ended on SIGTERM
 
 
 @contextmanager
-def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[Path]:
+def run_guard(
+    cfg: DictConfig, stage: str, *, staged: bool = False, shared: bool = False
+) -> Iterator[Path]:
     """Run a stage inside its folder ``cfg.output_dir``.
 
     The folder must be new, or hold the same configuration. The log goes into it; failures are
@@ -39,6 +41,7 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
         staged: work in a hidden sibling that takes the folder's place when everything succeeded,
             so that the folder either holds all results or does not exist; a failure leaves
             nothing. Otherwise work in the folder itself.
+        shared: every process of a distributed run is a run of its own in the same folder.
 
     Yields:
         The folder to write into.
@@ -47,7 +50,7 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
         UserError: the folder cannot be used.
     """
     final = Path(cfg.output_dir).absolute()
-    if _rank() != 0:  # the main process of a distributed run takes care of the folder
+    if not shared and _rank() != 0:  # the main process of a distributed run takes care of the folder
         yield final
         return
     _check_folder(final, cfg)

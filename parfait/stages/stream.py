@@ -1,0 +1,174 @@
+"""``simulate`` for runs too large for memory: parts on disk, then one summary and report."""
+
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.text import Text
+
+from parfait.stages.progress import progress_bar
+from parfait.stages.schema import SimulateConfig
+from parfait.utils.errors import UserError, require
+from parfait.utils.shards import Shard
+from parfait.utils.threads import one_thread, processors
+
+if TYPE_CHECKING:
+    from parfait.simulation import Simulation
+    from parfait.streaming import Job
+
+log = logging.getLogger(__name__)
+
+STREAM_ABOVE = 2_000_000  # bars of one asset, from which on a run is streamed unless told otherwise
+_STEPS = {"found": "comparing parts", "paths": "generating paths"}
+_WORKERS = 4  # at most, where nothing is said
+_SILENCE = 30.0  # seconds between two lines of the log
+_SPARE = 1.02  # of the disk
+
+
+def is_streamed(settings: SimulateConfig) -> bool:
+    """Whether a run is made in parts: as the settings say, else for its size.
+
+    Raises:
+        UserError: a setting of streamed runs where none is wanted.
+    """
+    asked = settings.shard is not None
+    if settings.stream is False and asked:
+        raise UserError(f"shard={settings.shard} divides streamed runs; leave out stream=false")
+    if settings.stream is not None:
+        return settings.stream
+    several = OmegaConf.is_config(settings.history)
+    return asked or (settings.n_paths * settings.horizon > STREAM_ABOVE and not several)
+
+
+class Streamer:
+    """Makes one instruction after the other in parts.
+
+    Args:
+        settings: of the stage.
+        layers: arguments of ``Pipeline.load``.
+        asked: arguments of ``Pipeline.run``.
+
+    Raises:
+        UserError: a setting that cannot be used.
+    """
+
+    def __init__(
+        self, settings: SimulateConfig, layers: dict[str, Any], asked: dict[str, Any]
+    ) -> None:
+        self.shard = Shard.of(settings.shard)
+        workers = settings.workers
+        self.workers = min(len(processors()), _WORKERS) if workers is None else workers
+        require("workers", self.workers, 1)
+        for name in ("n_paths", "part_paths", "horizon"):
+            require(name, getattr(settings, name), 1)
+        if settings.ticks.name != "none":
+            raise UserError(
+                "a streamed run writes no ticks, which would be a hundred times its bars; leave out "
+                "ticks, or give fewer paths and stream=false"
+            )
+        self._settings, self._layers, self._asked = settings, layers, asked
+
+    def run(
+        self,
+        instruction: str,
+        folder: Path,
+        console: Console,
+        show: Callable[["Simulation", Console], None],
+    ) -> None:
+        """Makes this process's share of the paths; writes summary and report if that was the last.
+
+        Raises:
+            UserError: the sentence cannot be read, a part not drawn, the disk is too small.
+        """
+        from parfait.streaming import finish, stream
+
+        start = time.perf_counter()
+        job = self._job(instruction, folder)
+        check_space(folder, job)
+        with one_thread(), progress_bar(console, _STEPS) as bar:
+            told = _Told(bar, console.is_terminal)
+            compared = stream(folder, job, self.shard, self.workers, told)
+            made = finish(folder, job, compared)
+        took = time.perf_counter() - start
+        share = "" if self.shard.whole else f" (shard {self.shard})"
+        if isinstance(made, list):
+            there = job.n_paths - sum(map(job.size, made))
+            said = (
+                f"{there:,} of {job.n_paths:,} paths are there{share}; parts of other shards are "
+                "missing, and whoever finishes last writes summary and report. "
+                f"{took:.1f} s."
+            )
+        else:
+            from parfait import report
+
+            report.write(made, folder)
+            show(made, console)
+            said = f"{job.n_paths:,} paths x {made.horizon} bars in {job.parts} parts{share}: "
+            said += f"{told.made:,} made here, {took:.1f} s."
+        log.info("%s", said, extra={"file_only": True})
+        console.print(Text(said, style="dim"), soft_wrap=True)
+
+    def _job(self, instruction: str, folder: Path) -> "Job":
+        from parfait.pipeline import Pipeline
+        from parfait.plan import Plan
+        from parfait.streaming import Job
+        from parfait.streaming.reading import KeptReader
+
+        layers = dict(self._layers)
+        options = layers.pop("semantic_options")
+        reader = KeptReader(folder, layers.pop("semantic"), options)
+        pipeline = replace(Pipeline.load(**layers), reader=reader, semantic_options=options)
+        asked = dict(self._asked)
+        n_paths, history = asked.pop("n_paths"), asked.pop("history")
+        size = min(n_paths, self._settings.part_paths)
+        silent = {"progress": lambda stage, done, total: None}
+        plan = Plan.make(reader, instruction, history, n_paths=size, **asked, **silent)
+        return Job(pipeline, plan, n_paths, self._settings.part_paths)
+
+
+class _Told:
+    """Progress on the terminal, and now and then as a line of the log, with what is left."""
+
+    def __init__(self, bar: Callable[[str, int, int], None], terminal: bool) -> None:
+        self._bar, self._extra = bar, {"file_only": terminal}
+        self._start = self._last = time.perf_counter()
+        self._found: int | None = None
+        self.made = 0
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self._bar(step, done, total)
+        if step != "paths":
+            return
+        now = time.perf_counter()
+        if self._found is None:
+            self._found, self._start = done, now
+        self.made = done - self._found
+        if now - self._last < _SILENCE or not self.made:
+            return
+        self._last = now
+        rate = self.made / (now - self._start)
+        left = math.ceil((total - done) / rate / 60)
+        told = (f"{done:,}", f"{total:,}", rate, left)
+        log.info("%s of %s paths, %.0f/s, %d min left", *told, extra=self._extra)
+
+
+def check_space(folder: Path, job: "Job") -> None:
+    """``UserError`` unless the disk has room for the paths that are not there yet."""
+    from parfait.streaming.job import TABLES
+
+    there = sum(f.stat().st_size for table in TABLES for f in (folder / table).glob("*.parquet"))
+    needed = (job.bytes_needed() - there) * _SPARE
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{job.n_paths:,} paths of {job.plan.settings.horizon} bars need about "
+            f"{needed / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB free; give fewer paths "
+            "or bars, or another output_dir="
+        )
