@@ -33,7 +33,7 @@ from parfait.histories import Assets, Given
 from parfait.microstructure import Microstructure, Mix
 from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
 from parfait.plan import Plan
-from parfait.regime import Regime, RegimeDistribution
+from parfait.regime import Regime
 from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process
 from parfait.semantic import Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table

@@ -27,6 +27,7 @@ from parfait.labelling.store import (
     write_labels,
 )
 from parfait.stages.data_settings import data_path, load_options
+from parfait.stages.on_ray import on_ray
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import LabelConfig, plain, validate
 from parfait.utils.errors import UserError, require
@@ -54,6 +55,8 @@ def label(cfg: DictConfig) -> None:
     """
     start = time.perf_counter()
     settings = validate(cfg, LabelConfig)
+    if on_ray("label", cfg):
+        return
     shard = Shard.of(settings.shard)
     require("figures", settings.figures, 0)
     rolling = _rolling(settings)

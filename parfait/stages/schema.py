@@ -106,6 +106,7 @@ class SimulateConfig:
     part_paths: int = MISSING
     workers: int | None = None
     shard: str | None = None
+    executor: str = MISSING
     output_dir: str = MISSING
     semantic: dict[str, Any] = field(default_factory=dict)
     sde: dict[str, Any] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class LabelConfig:
     data: DataSettings = field(default_factory=DataSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     shard: str | None = None
+    executor: str = MISSING
     figures: int = MISSING
     output_dir: str = MISSING
     paths: PathSettings = field(default_factory=PathSettings)
@@ -198,6 +200,8 @@ class DistillConfig:
     n: int = MISSING
     seed: int = MISSING
     workers: int | None = None
+    shard: str | None = None
+    executor: str = MISSING
     dry_run: bool = MISSING
     cache: str = MISSING
     output_dir: str = MISSING

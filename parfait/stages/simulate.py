@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from parfait.stages.on_ray import on_ray
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import SimulateConfig, plain, validate
-from parfait.stages.stream import Streamer, is_streamed
+from parfait.stages.stream import Streamer, check_space, is_streamed
 from parfait.stages.ticks import refined, tick_options
 from parfait.utils.errors import UserError, require
 from parfait.utils.run_guard import run_guard
@@ -40,11 +41,14 @@ def simulate(cfg: DictConfig) -> None:
     start = time.perf_counter()
     settings = validate(cfg, SimulateConfig)
     _check(settings)
+    if on_ray("simulate", cfg):
+        return
     instructions = read_instructions(settings.instruction, settings.instruction_file)
     final = Path(settings.output_dir).absolute()
     console = Console()
     if is_streamed(settings):
         streamer = Streamer(settings, _layers(cfg, settings), _asked(settings))
+        check_space(final, settings.n_paths, settings.horizon, len(instructions))
         name = "simulate" if streamer.shard.whole else f"simulate.{streamer.shard}"
         with run_guard(cfg, name, shared=True) as folder:
             for number, instruction in enumerate(instructions, 1):

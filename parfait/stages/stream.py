@@ -29,7 +29,6 @@ STREAM_ABOVE = 2_000_000  # bars of one asset, from which on a run is streamed u
 _STEPS = {"found": "comparing parts", "paths": "generating paths"}
 _WORKERS = 4  # at most, where nothing is said
 _SILENCE = 30.0  # seconds between two lines of the log
-_SPARE = 1.02  # of the disk
 
 
 def is_streamed(settings: SimulateConfig) -> bool:
@@ -66,11 +65,12 @@ class Streamer:
         workers = settings.workers
         self.workers = min(len(processors()), _WORKERS) if workers is None else workers
         require("workers", self.workers, 1)
-        for name in ("n_paths", "part_paths", "horizon"):
-            require(name, getattr(settings, name), 1)
+        require("n_paths", settings.n_paths, 1, 2**31 - 1)  # a path's number is an i32
+        require("part_paths", settings.part_paths, 1)
+        require("horizon", settings.horizon, 1)
         if settings.ticks.name != "none":
             raise UserError(
-                "a streamed run writes no ticks, which would be a hundred times its bars; leave out "
+                "a streamed run writes no ticks, which are a hundred times its bars; leave out "
                 "ticks, or give fewer paths and stream=false"
             )
         self._settings, self._layers, self._asked = settings, layers, asked
@@ -91,7 +91,6 @@ class Streamer:
 
         start = time.perf_counter()
         job = self._job(instruction, folder)
-        check_space(folder, job)
         with one_thread(), progress_bar(console, _STEPS) as bar:
             told = _Told(bar, console.is_terminal)
             compared = stream(folder, job, self.shard, self.workers, told)
@@ -111,7 +110,7 @@ class Streamer:
             report.write(made, folder)
             show(made, console)
             said = f"{job.n_paths:,} paths x {made.horizon} bars in {job.parts} parts{share}: "
-            said += f"{told.made:,} made here, {took:.1f} s."
+            said += f"{took:.1f} s."
         log.info("%s", said, extra={"file_only": True})
         console.print(Text(said, style="dim"), soft_wrap=True)
 
@@ -140,7 +139,6 @@ class _Told:
         self._bar, self._extra = bar, {"file_only": terminal}
         self._start = self._last = time.perf_counter()
         self._found: int | None = None
-        self.made = 0
 
     def __call__(self, step: str, done: int, total: int) -> None:
         self._bar(step, done, total)
@@ -149,26 +147,32 @@ class _Told:
         now = time.perf_counter()
         if self._found is None:
             self._found, self._start = done, now
-        self.made = done - self._found
-        if now - self._last < _SILENCE or not self.made:
+        if now - self._last < _SILENCE or done == self._found:
             return
         self._last = now
-        rate = self.made / (now - self._start)
+        rate = (done - self._found) / (now - self._start)
         left = math.ceil((total - done) / rate / 60)
         told = (f"{done:,}", f"{total:,}", rate, left)
         log.info("%s of %s paths, %.0f/s, %d min left", *told, extra=self._extra)
 
 
-def check_space(folder: Path, job: "Job") -> None:
-    """``UserError`` unless the disk has room for the paths that are not there yet."""
-    from parfait.streaming.job import TABLES
+def check_space(folder: Path, n_paths: int, horizon: int, runs: int) -> None:
+    """``UserError`` unless the disk has room for the paths that are not there yet.
 
-    there = sum(f.stat().st_size for table in TABLES for f in (folder / table).glob("*.parquet"))
-    needed = (job.bytes_needed() - there) * _SPARE
-    free = shutil.disk_usage(folder).free
+    Args:
+        folder: of the runs, perhaps not there yet.
+        n_paths, horizon: paths, and bars of each.
+        runs: how many.
+    """
+    from parfait.streaming.job import BYTES_PER_BAR, BYTES_PER_PATH
+
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    there = sum(f.stat().st_size for f in folder.rglob("*.parquet/*.parquet"))
+    needed = runs * n_paths * (horizon * BYTES_PER_BAR + BYTES_PER_PATH) - there
+    free = shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
-            f"{job.n_paths:,} paths of {job.plan.settings.horizon} bars need about "
-            f"{needed / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB free; give fewer paths "
-            "or bars, or another output_dir="
+            f"{runs * n_paths:,} paths of {horizon} bars need about {needed / 1e9:,.1f} GB, and "
+            f"{place} has {free / 1e9:,.1f} GB free; give fewer paths or bars, or another "
+            "output_dir="
         )

@@ -111,11 +111,6 @@ class Job:
         assert isinstance(made, Simulation)
         return made
 
-    def bytes_needed(self) -> int:
-        """Disk space of all parts, about."""
-        bars = self.n_paths * self.plan.settings.horizon
-        return BYTES_PER_BAR * bars + BYTES_PER_PATH * self.n_paths
-
 
 def part_file(number: int, ending: str = "parquet") -> str:
     """The name of a part's file in each folder."""

@@ -89,10 +89,10 @@ def joint_warnings(parts: list[list[str]]) -> list[str]:
     for sentences in parts:
         forms = {re.sub(r"\d[\d,.]*", "#", sentence): sentence for sentence in sentences}
         said = said | {form: s for form, s in forms.items() if form not in said}
-        count.update(forms)
-    everywhere = {s for s in parts[0] if all(s in sentences for sentences in parts)}
+        count.update(forms.keys())
+    everywhere = set(parts[0]).intersection(*parts)
     return [
-        s if s in everywhere else f"{s} (So in one of {len(parts)} parts of the paths, or alike in {count[form]}.)"
+        s if s in everywhere else f"{s} (So or alike in {count[form]} of {len(parts)} parts.)"
         for form, s in said.items()
     ]
 

@@ -11,8 +11,8 @@ import torch
 
 from parfait.checks import Outcomes
 from parfait.simulation import Simulation
-from parfait.streaming.claims import claim
 from parfait.streaming.job import ACCOUNTS, GUIDES, OUTCOMES, PATHS, TABLES, Job, part_file
+from parfait.utils.claims import claim
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
 
 Account = dict[str, Any]
@@ -97,8 +97,11 @@ def outcomes_table(made: Simulation) -> pl.DataFrame:
     return pl.DataFrame(
         {"path": pl.int_range(made.n_paths, dtype=pl.Int32, eager=True), "scenario": index}
         | {n: pl.Series(n, v, dtype=pl.Float64) for n, v in columns.items() if v is not None}
-        | {n: pl.repeat(None, made.n_paths, dtype=pl.Float64, eager=True)
-           for n, v in columns.items() if v is None}
+        | {
+            n: pl.repeat(None, made.n_paths, dtype=pl.Float64, eager=True)
+            for n, v in columns.items()
+            if v is None
+        }
     ).select("path", "scenario", *columns)
 
 

@@ -1,23 +1,14 @@
-"""The loop over parts: in this process or in several, shared with whoever works in the folder."""
+"""The parts of a shard, made in this process or in several."""
 
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from parfait.streaming.job import ACCOUNTS, TABLES, Job
 from parfait.streaming.parts import Progress, forget, make, stored
-from parfait.utils.children import end_with_parent, parent_id
-from parfait.utils.errors import UnwritableError, UserError
+from parfait.utils.errors import UnwritableError
 from parfait.utils.files import sweep_temporaries
+from parfait.utils.pool import work_off
 from parfait.utils.shards import Shard
-
-_PATIENCE = 5.0  # seconds between two looks at parts that others have in work
-_STATE: dict[str, Any] = {}  # of a worker: its folder and job
 
 
 def stream(folder: Path, job: Job, shard: Shard, workers: int, progress: Progress) -> set[int]:
@@ -31,10 +22,10 @@ def stream(folder: Path, job: Job, shard: Shard, workers: int, progress: Progres
         job: the run.
         shard: which parts are this process's.
         workers: processes to make them in; they change no byte.
-        progress: told of ``paths`` that are there.
+        progress: told of ``paths`` that are there, and of parts ``found``.
 
     Returns:
-        The numbers of the parts that were compared or made.
+        The numbers of the shard's parts.
 
     Raises:
         UserError: a part cannot be drawn, a worker was killed, or the disk is full; what is
@@ -44,85 +35,31 @@ def stream(folder: Path, job: Job, shard: Shard, workers: int, progress: Progres
         (folder / name).mkdir(parents=True, exist_ok=True)
         sweep_temporaries(folder / name)
     own = [k for k in range(job.parts) if shard.holds_number(k)]
-    total = sum(map(job.size, own))
-    missing, done = [], 0
-    for number in own:
+    missing = []
+    for count, number in enumerate(own, 1):
         if stored(folder, job, number) is None:
             forget(folder, number)
             missing.append(number)
-        else:
-            done += job.size(number)
-            progress("found", done, total)
-    progress("paths", done, total)
+        progress("found", count, len(own))
+    total = sum(map(job.size, own))
+    there = total - sum(map(job.size, missing))
+
+    def finished(number: int) -> None:
+        nonlocal there
+        there += job.size(number)
+        progress("paths", there, total)
+
+    def inside(stage: str, some: int, _: int) -> None:
+        if stage == "bars":
+            progress("paths", there + some, total)
+
+    progress("paths", there, total)
+    making = partial(make, folder, job, progress=inside if workers < 2 else None)
     try:
-        with _maker(folder, job, min(workers, len(missing)), progress, total) as each:
-            while missing:
-                busy = []
-                for number, made in each(missing, done):
-                    if made:
-                        done += job.size(number)
-                        progress("paths", done, total)
-                    else:
-                        busy.append(number)
-                if len(busy) == len(missing):
-                    time.sleep(_PATIENCE)
-                missing = busy
+        work_off(making, missing, workers, finished)
     except UnwritableError as error:
         raise UnwritableError(
-            f"{error}; {done:,} of {total:,} paths are finished and stay: make room and run the "
+            f"{error}; {there:,} of {total:,} paths are finished and stay: make room and run the "
             "same command again"
         ) from error
-    except BrokenProcessPool as error:
-        raise UserError(
-            f"a worker process was killed, most often for want of memory; {done:,} of {total:,} "
-            "paths are finished and stay: run the same command again, with fewer workers="
-        ) from error
     return set(own)
-
-
-@contextmanager
-def _maker(folder: Path, job: Job, workers: int, progress: Progress, total: int) -> Iterator[Any]:
-    """A function of numbers that yields (number, whether it was made here or found)."""
-
-    def here(numbers: list[int], done: int) -> Iterator[tuple[int, bool]]:
-        for number in numbers:
-
-            def tell(stage: str, some: int, _: int, before: int = done) -> None:
-                if stage == "bars":
-                    progress("paths", before + some, total)
-
-            made = make(folder, job, number, tell)
-            done += job.size(number) if made else 0
-            yield number, made
-
-    if workers < 2:
-        yield here
-        return
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start,
-        initargs=(folder, job, parent_id()),
-    )
-
-    def apart(numbers: list[int], _: int) -> Iterator[tuple[int, bool]]:
-        running = {pool.submit(_make, number): number for number in numbers}
-        for future in as_completed(running):
-            yield running[future], future.result()
-
-    try:
-        yield apart
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start(folder: Path, job: Job, parent: int) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    end_with_parent(parent)
-    _STATE.update(folder=folder, job=job)
-
-
-def _make(number: int) -> bool:
-    return make(_STATE["folder"], _STATE["job"], number)

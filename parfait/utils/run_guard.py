@@ -50,7 +50,9 @@ def run_guard(
         UserError: the folder cannot be used.
     """
     final = Path(cfg.output_dir).absolute()
-    if not shared and _rank() != 0:  # the main process of a distributed run takes care of the folder
+    if (
+        not shared and _rank() != 0
+    ):  # the main process of a distributed run takes care of the folder
         yield final
         return
     _check_folder(final, cfg)

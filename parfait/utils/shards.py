@@ -65,6 +65,9 @@ class Shard:
         return f"{self.index}-of-{self.count}"
 
 
+WHOLE = Shard()
+
+
 def _place(env: Mapping[str, str]) -> str:
     if env.get("RANK") and env.get("WORLD_SIZE"):
         return f"{env['RANK']}/{env['WORLD_SIZE']}"
