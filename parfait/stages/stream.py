@@ -127,8 +127,8 @@ class Streamer:
         asked = dict(self._asked)
         n_paths, history = asked.pop("n_paths"), asked.pop("history")
         size = min(n_paths, self._settings.part_paths)
-        silent = {"progress": lambda stage, done, total: None}
-        plan = Plan.make(reader, instruction, history, n_paths=size, **asked, **silent)
+        asked |= {"n_paths": size, "progress": lambda stage, done, total: None}
+        plan = Plan.make(reader, instruction, history, **asked)
         return Job(pipeline, plan, n_paths, self._settings.part_paths)
 
 

@@ -91,28 +91,24 @@ def outcomes_table(made: Simulation) -> pl.DataFrame:
 
     ``measured`` is null where the horizon is too short for it.
     """
-    found = made.outcomes
-    columns = {n: None if v is None else v.numpy() for n, v in vars(found).items()}
     index = pl.Series("scenario", made.scenario_of_path, dtype=pl.Int32)
-    return pl.DataFrame(
-        {"path": pl.int_range(made.n_paths, dtype=pl.Int32, eager=True), "scenario": index}
-        | {n: pl.Series(n, v, dtype=pl.Float64) for n, v in columns.items() if v is not None}
-        | {
-            n: pl.repeat(None, made.n_paths, dtype=pl.Float64, eager=True)
-            for n, v in columns.items()
-            if v is None
-        }
-    ).select("path", "scenario", *columns)
+    number = pl.int_range(made.n_paths, dtype=pl.Int32, eager=True).alias("path")
+    found = [
+        pl.Series(name, [None] * made.n_paths if values is None else values.numpy(), pl.Float64)
+        for name, values in vars(made.outcomes).items()
+    ]
+    return pl.DataFrame([number, index, *found])
 
 
 def read_outcomes(files: list[Path]) -> tuple[torch.Tensor, Outcomes]:
     """Scenario of every path, and what became of it, from the tables of all parts in order."""
     frame = pl.read_parquet(files, columns=["scenario", *Outcomes.__dataclass_fields__])
-    columns = {
-        name: None if frame[name].null_count() else torch.from_numpy(frame[name].to_numpy().copy())
-        for name in Outcomes.__dataclass_fields__
+    columns: dict[str, Any] = {
+        name: torch.from_numpy(frame[name].to_numpy().copy()) for name in frame.columns
     }
-    return torch.from_numpy(frame["scenario"].cast(pl.Int64).to_numpy().copy()), Outcomes(**columns)
+    if frame["measured"].null_count():
+        columns["measured"] = None
+    return columns.pop("scenario").long(), Outcomes(**columns)
 
 
 def _sha256(file: Path) -> str:
