@@ -5,7 +5,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from parfait.utils.threads import one_thread, processors
 
 if TYPE_CHECKING:
     from parfait.simulation import Simulation
-    from parfait.streaming import Job
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +86,15 @@ class Streamer:
         Raises:
             UserError: the sentence cannot be read, a part not drawn, the disk is too small.
         """
-        from parfait.streaming import finish, stream
+        from parfait.streaming import Job, finish, stream
 
         start = time.perf_counter()
-        job = self._job(instruction, folder)
+        given = (self._layers, self._asked, self._settings.part_paths, instruction, folder)
+        load = partial(Job.load, *given)
+        job = load()
         with one_thread(), progress_bar(console, _STEPS) as bar:
             told = _Told(bar, console.is_terminal)
-            compared = stream(folder, job, self.shard, self.workers, told)
+            compared = stream(folder, job, self.shard, told, self.workers, load)
             made = finish(folder, job, compared)
         took = time.perf_counter() - start
         share = "" if self.shard.whole else f" (shard {self.shard})"
@@ -113,23 +114,6 @@ class Streamer:
             said += f"{took:.1f} s."
         log.info("%s", said, extra={"file_only": True})
         console.print(Text(said, style="dim"), soft_wrap=True)
-
-    def _job(self, instruction: str, folder: Path) -> "Job":
-        from parfait.pipeline import Pipeline
-        from parfait.plan import Plan
-        from parfait.streaming import Job
-        from parfait.streaming.reading import KeptReader
-
-        layers = dict(self._layers)
-        options = layers.pop("semantic_options")
-        reader = KeptReader(folder, layers.pop("semantic"), options)
-        pipeline = replace(Pipeline.load(**layers), reader=reader, semantic_options=options)
-        asked = dict(self._asked)
-        n_paths, history = asked.pop("n_paths"), asked.pop("history")
-        size = min(n_paths, self._settings.part_paths)
-        asked |= {"n_paths": size, "progress": lambda stage, done, total: None}
-        plan = Plan.make(reader, instruction, history, **asked)
-        return Job(pipeline, plan, n_paths, self._settings.part_paths)
 
 
 class _Told:

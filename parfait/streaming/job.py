@@ -2,18 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import parfait
 import parfait.labels
 import parfait.microstructure
 import parfait.regime
 import parfait.sde
-from parfait.pipeline import Pipeline
+from parfait.draft import Progress
+from parfait.pipeline import Bars, Pipeline
 from parfait.plan import Plan
 from parfait.simulation import Simulation
+from parfait.streaming.reading import KeptReader
 from parfait.utils.code import code_hash
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
@@ -61,6 +65,37 @@ class Job:
     n_paths: int
     part_paths: int
 
+    @classmethod
+    def load(
+        cls,
+        layers: Mapping[str, Any],
+        asked: Mapping[str, Any],
+        part_paths: int,
+        instruction: str,
+        folder: Path,
+    ) -> "Job":
+        """The run that somebody asked for; the same one in every process.
+
+        Args:
+            layers: arguments of ``Pipeline.load``.
+            asked: arguments of ``Pipeline.run`` beside the instruction.
+            part_paths: paths of a part.
+            instruction: the sentence.
+            folder: of the run, where its reading is kept.
+
+        Raises:
+            UserError: whatever in them cannot be used, in one sentence.
+        """
+        options = {**layers}
+        words = options.pop("semantic_options")
+        reader = KeptReader(folder, options.pop("semantic"), words)
+        pipeline = replace(Pipeline.load(**options), reader=reader, semantic_options=words)
+        given = {**asked, "progress": lambda stage, done, total: None}
+        n_paths, history = given.pop("n_paths"), given.pop("history")
+        given["n_paths"] = min(n_paths, part_paths)
+        plan = Plan.make(reader, instruction, history, **given)
+        return cls(pipeline, plan, n_paths, part_paths)
+
     def __post_init__(self) -> None:
         require("n_paths", self.n_paths, 1, LARGEST)
         require("part_paths", self.part_paths, 1, LARGEST)
@@ -103,7 +138,9 @@ class Job:
         told = f"{self.key}/{number}/{self.size(number)}"
         return hashlib.sha256(told.encode()).hexdigest()
 
-    def draw(self, number: int, progress=None, known=None) -> Simulation:
+    def draw(
+        self, number: int, progress: Progress | None = None, known: Bars | None = None
+    ) -> Simulation:
         """The part as a run of its own, whose paths count from 0; see ``Pipeline.draw``."""
         seed = part_seed(self.plan.settings.seed, number)
         plan = replace(self.plan.sized(self.size(number), seed), seconds={})

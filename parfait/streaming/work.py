@@ -1,5 +1,7 @@
 """The parts of a shard, made in this process or in several."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,14 @@ from parfait.utils.pool import work_off
 from parfait.utils.shards import Shard
 
 
-def stream(folder: Path, job: Job, shard: Shard, workers: int, progress: Progress) -> set[int]:
+def stream(
+    folder: Path,
+    job: Job,
+    shard: Shard,
+    progress: Progress,
+    workers: int = 1,
+    load: Callable[[], Job] | None = None,
+) -> set[int]:
     """Makes the parts of a shard that are missing; returns when all of them are there.
 
     What other processes have in work is left to them, and taken over when they die. Parts that are
@@ -21,8 +30,9 @@ def stream(folder: Path, job: Job, shard: Shard, workers: int, progress: Progres
         folder: of the run, which other processes and machines may share.
         job: the run.
         shard: which parts are this process's.
-        workers: processes to make them in; they change no byte.
         progress: told of ``paths`` that are there, and of parts ``found``.
+        workers: processes to make them in; they change no byte.
+        load: makes the job in each of several workers, small enough to be sent there.
 
     Returns:
         The numbers of the shard's parts.
@@ -54,12 +64,27 @@ def stream(folder: Path, job: Job, shard: Shard, workers: int, progress: Progres
             progress("paths", there + some, total)
 
     progress("paths", there, total)
-    making = partial(make, folder, job, progress=inside if workers < 2 else None)
+    making: Callable[[int], bool] = partial(make, folder, job, progress=inside)
+    if workers > 1 and load is not None:
+        making = _Maker(folder, load)
     try:
-        work_off(making, missing, workers, finished)
+        work_off(making, missing, workers if load is not None else 1, finished)
     except UnwritableError as error:
         raise UnwritableError(
             f"{error}; {there:,} of {total:,} paths are finished and stay: make room and run the "
             "same command again"
         ) from error
     return set(own)
+
+
+@dataclass
+class _Maker:
+    """Makes parts in a process that has no job yet."""
+
+    folder: Path
+    load: Callable[[], Job]
+    job: Job | None = None
+
+    def __call__(self, number: int) -> bool:
+        self.job = self.job or self.load()
+        return make(self.folder, self.job, number)

@@ -25,8 +25,9 @@ def work_off(
     """Calls ``make`` for every item until it says that the item is there.
 
     Args:
-        make: makes an item; ``False`` while somebody else is at it (``parfait.utils.claims``). It
-            is sent to the workers once, where there are several.
+        make: makes an item; ``False`` while somebody else is at it (``parfait.utils.claims``).
+            Where there are several workers it is sent to each, and should be no larger than the
+            64 KB of a pipe: Python waits for ever for one that dies before it has read more.
         items: what is to be made.
         workers: processes; with one, this one.
         done: told of every item that is there.

@@ -107,7 +107,7 @@ def _ending(folder: Path, *, keeps_log: bool) -> Iterator[Path]:
 def _check_folder(folder: Path, cfg: DictConfig) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output folder {folder} is a file; choose another with output_dir=")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or not _contents(folder):
         return
     stored = read(folder)
     starting = (folder / CONFIG_FOLDER).is_dir() and _only_bookkeeping(folder)
@@ -174,7 +174,12 @@ def _discard(folder: Path, *, existed: bool) -> None:
 
 def _only_bookkeeping(folder: Path) -> bool:
     """Whether there are no results: a run that failed early, or one that starts this moment."""
-    return all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in folder.iterdir())
+    return all(p.name == CONFIG_FOLDER or p.suffix == ".log" for p in _contents(folder))
+
+
+def _contents(folder: Path) -> list[Path]:
+    """What a folder holds, but for Hydra's note of a sweep whose jobs share it."""
+    return [p for p in folder.iterdir() if p.name != "multirun.yaml"]
 
 
 def _sweep(final: Path) -> None:

@@ -53,7 +53,7 @@ def job(pipeline: Pipeline) -> Job:
 
 
 def run(folder: Path, job: Job, shard: Shard = WHOLE) -> Simulation | list[int]:
-    return finish(folder, job, stream(folder, job, shard, 1, QUIET["progress"]))
+    return finish(folder, job, stream(folder, job, shard, QUIET["progress"]))
 
 
 def content(folder: Path) -> dict[str, bytes]:
