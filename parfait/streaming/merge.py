@@ -16,7 +16,7 @@ from parfait.checks import alignment
 from parfait.conditions import Imposed
 from parfait.simulation import Simulation, Whole
 from parfait.streaming.job import OUTCOMES, PATHS, Job, part_file
-from parfait.streaming.parts import Account, forget, read_outcomes, stored
+from parfait.streaming.parts import Account, read_outcomes, stored
 from parfait.utils.files import json_bytes, write_files
 
 MANIFEST = "manifest.json"
@@ -38,13 +38,13 @@ def finish(folder: Path, job: Job, compared: Collection[int] = ()) -> Simulation
         The first part with the figures of all, for ``report.write``; or the numbers of the parts
         that are missing, and nothing is written.
     """
-    accounts = [stored(folder, job, k, whole=k not in compared) for k in range(job.parts)]
-    missing = [number for number, account in enumerate(accounts) if account is None]
+    found = {k: stored(folder, job, k, whole=False) for k in range(job.parts)}
+    if None not in found.values():  # before, nobody needs to read what others made
+        found |= {k: stored(folder, job, k) for k in range(job.parts) if k not in compared}
+    missing = [number for number, account in found.items() if account is None]
     if missing:
-        for number in missing:
-            forget(folder, number)
         return missing
-    told = [account for account in accounts if account is not None]
+    told = [account for account in found.values() if account is not None]
     made = _whole(folder, job, told)
     write_files(
         folder,

@@ -50,14 +50,9 @@ def make(folder: Path, job: Job, number: int, progress: Progress | None = None) 
         UserError: the part cannot be drawn, or not be written.
     """
     with claim(folder / ACCOUNTS / part_file(number, "claim")) as mine:
-        if mine and stored(folder, job, number, whole=False) is None:
+        if mine and stored(folder, job, number) is None:
             _write(folder, job, number, job.draw(number, progress))
         return mine
-
-
-def forget(folder: Path, number: int) -> None:
-    """Takes a part's account away, so that it is made anew."""
-    (folder / ACCOUNTS / part_file(number, "json")).unlink(missing_ok=True)
 
 
 def _write(folder: Path, job: Job, number: int, made: Simulation) -> None:
@@ -67,7 +62,8 @@ def _write(folder: Path, job: Job, number: int, made: Simulation) -> None:
         GUIDES: made.guides.with_columns(shift),
         OUTCOMES: outcomes_table(made).with_columns(shift),
     }
-    forget(folder, number)
+    account_file = folder / ACCOUNTS / part_file(number, "json")
+    account_file.unlink(missing_ok=True)  # it vouches for tables that are about to change
     files = {}
     for table, frame in tables.items():
         data = parquet_bytes(frame)
@@ -83,7 +79,7 @@ def _write(folder: Path, job: Job, number: int, made: Simulation) -> None:
         "imposed": [one.to_dict() for one in made.imposed],
         "warnings": list(made.warnings),
     }
-    write_files(folder / ACCOUNTS, {part_file(number, "json"): json_bytes(account)})
+    write_files(account_file.parent, {account_file.name: json_bytes(account)})
 
 
 def outcomes_table(made: Simulation) -> pl.DataFrame:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from parfait.streaming.job import ACCOUNTS, TABLES, Job
-from parfait.streaming.parts import Progress, forget, make, stored
+from parfait.streaming.job import ACCOUNTS, TABLES, Job, part_file
+from parfait.streaming.parts import Progress, make, stored
 from parfait.utils.errors import UnwritableError
 from parfait.utils.files import sweep_temporaries
 from parfait.utils.pool import work_off
@@ -48,8 +48,9 @@ def stream(
     missing = []
     for count, number in enumerate(own, 1):
         if stored(folder, job, number) is None:
-            forget(folder, number)
             missing.append(number)
+        else:  # a kill may have come between the account and this
+            (folder / ACCOUNTS / part_file(number, "claim")).unlink(missing_ok=True)
         progress("found", count, len(own))
     total = sum(map(job.size, own))
     there = total - sum(map(job.size, missing))
