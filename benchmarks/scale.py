@@ -36,7 +36,7 @@ class Cost(NamedTuple):
 
 def main() -> None:
     """Prints the table, a row at a time on stderr."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--paths", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--horizon", type=int, default=20)

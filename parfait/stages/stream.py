@@ -156,7 +156,10 @@ def check_space(folder: Path, n_paths: int, horizon: int, runs: int) -> None:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
-            f"{runs * n_paths:,} paths of {horizon} bars need about {needed / 1e9:,.1f} GB, and "
-            f"{place} has {free / 1e9:,.1f} GB free; give fewer paths or bars, or another "
-            "output_dir="
+            f"{runs * n_paths:,} paths of {horizon} bars need about {_size(needed)}, and {place} "
+            f"has {_size(free)} free; give fewer paths or bars, or another output_dir="
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

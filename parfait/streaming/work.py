@@ -1,5 +1,6 @@
 """The parts of a shard, made in this process or in several."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +71,9 @@ def stream(
         making = _Maker(folder, load)
     try:
         work_off(making, missing, workers if load is not None else 1, finished)
-    except UnwritableError as error:
+    except (UnwritableError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise UnwritableError(
             f"{error}; {there:,} of {total:,} paths are finished and stay: make room and run the "
             "same command again"
