@@ -26,7 +26,7 @@ def finish(folder: Path, job: Job, compared: Collection[int] = ()) -> Simulation
     """Writes ``scenarios.json``, ``summary.json`` and ``manifest.json`` once every part is there.
 
     Risk, checks and alignment are of all paths: the same functions as for a run in memory, on the
-    columns of ``outcomes.parquet``, 56 bytes a path. Whoever finishes last gets here, and so does
+    columns of ``outcomes.parquet``, 48 bytes a path. Whoever finishes last gets here, and so does
     any later call, with the same bytes.
 
     Args:
