@@ -28,7 +28,7 @@ def test_a_file_in_the_making_is_one_that_is_swept(
     class Killed(Exception):
         pass
 
-    def kill(*_: object) -> None:
+    def kill(*_: object, **__: object) -> None:
         raise Killed
 
     monkeypatch.setattr(Path, "replace", kill)
