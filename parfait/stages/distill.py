@@ -19,7 +19,7 @@ from parfait.utils.errors import require
 from parfait.utils.files import sweep_temporaries, write_files
 from parfait.utils.run_guard import run_guard
 from parfait.utils.shards import Shard
-from parfait.utils.threads import one_thread, processors
+from parfait.utils.threads import one_thread, usual_workers
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ _STEPS = {
     "answers": "asking the teacher",
     "paraphrases": "asking for wordings",
 }
-_WORKERS = 4  # at most, where nothing is said
 
 
 def distill(cfg: DictConfig) -> None:
@@ -49,9 +48,7 @@ def distill(cfg: DictConfig) -> None:
     if on_ray("distill", cfg):
         return
     require("n", settings.n, 1)
-    workers = settings.workers
-    if workers is None:
-        workers = min(len(processors()), _WORKERS)
+    workers = usual_workers() if settings.workers is None else settings.workers
     require("workers", workers, 1)
     shard = Shard.of(settings.shard)
     teacher = Teacher(settings, workers, shard)

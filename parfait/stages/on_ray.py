@@ -45,7 +45,10 @@ def on_ray(stage: str, cfg: DictConfig) -> bool:
         count = TASKS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_share)
         shards = [f"{number}/{count}" for number in range(count)]
-        left = [task.remote(stage, cfg, shard, str(Path.cwd())) for shard in shards]
+        alone = cfg.copy()
+        if "workers" in alone:
+            alone.workers = 1  # a task has one CPU
+        left = [task.remote(stage, alone, shard, str(Path.cwd())) for shard in shards]
         with progress_bar(Console(), {"shards": "shards on Ray"}) as progress:
             while left:
                 progress("shards", count - len(left), count)

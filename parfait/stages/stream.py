@@ -17,7 +17,7 @@ from parfait.stages.progress import progress_bar
 from parfait.stages.schema import SimulateConfig
 from parfait.utils.errors import UserError, require
 from parfait.utils.shards import Shard
-from parfait.utils.threads import one_thread, processors
+from parfait.utils.threads import one_thread, usual_workers
 
 if TYPE_CHECKING:
     from parfait.simulation import Simulation
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 STREAM_ABOVE = 2_000_000  # bars of one asset, from which on a run is streamed unless told otherwise
 _STEPS = {"found": "comparing parts", "paths": "generating paths"}
-_WORKERS = 4  # at most, where nothing is said
 _SILENCE = 30.0  # seconds between two lines of the log
 
 
@@ -61,8 +60,7 @@ class Streamer:
         self, settings: SimulateConfig, layers: dict[str, Any], asked: dict[str, Any]
     ) -> None:
         self.shard = Shard.of(settings.shard)
-        workers = settings.workers
-        self.workers = min(len(processors()), _WORKERS) if workers is None else workers
+        self.workers = usual_workers() if settings.workers is None else settings.workers
         require("workers", self.workers, 1)
         require("n_paths", settings.n_paths, 1, 2**31 - 1)  # a path's number is an i32
         require("part_paths", settings.part_paths, 1)
