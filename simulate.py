@@ -2,4 +2,5 @@
 
 from parfait.cli import main
 
-main("simulate")
+if __name__ == "__main__":  # worker processes import this file too
+    main("simulate")

@@ -71,18 +71,28 @@ def max_drawdowns(close: Float64[Tensor, "paths steps"], spot: float) -> Float64
 
 
 def risk_measures(close: Float64[Tensor, "paths steps"], spot: float) -> dict[str, Any]:
+    """``risk_of`` the closes of all paths."""
+    return risk_of(terminal_losses(close, spot), max_drawdowns(close, spot))
+
+
+def risk_of(
+    losses: Float64[Tensor, " paths"], drawdowns: Float64[Tensor, " paths"]
+) -> dict[str, Any]:
     """VaR and ES at 95 % of holding to the horizon, and quantiles of the maximum drawdown.
 
     All are shares of the price, losses positive.
     """
-    losses, drawdowns = terminal_losses(close, spot), max_drawdowns(close, spot)
-    quantiles = torch.quantile(drawdowns, torch.tensor(DRAWDOWN_LEVELS, dtype=torch.float64))
+    # As torch.quantile, which takes 16 million numbers at most.
+    ordered = drawdowns.sort().values
+    ranks = torch.tensor(DRAWDOWN_LEVELS, dtype=torch.float64) * (ordered.numel() - 1)
+    low, high = ranks.floor().long(), ranks.ceil().long()
+    quantiles = ordered[low].lerp(ordered[high], ranks - low)
     return {
         "VaR95": value_at_risk(losses),
         "ES95": expected_shortfall(losses),
         "max_drawdown": {
-            f"q{round(100 * level)}": float(value)
-            for level, value in zip(DRAWDOWN_LEVELS, quantiles, strict=True)
+            f"q{round(100 * level)}": value
+            for level, value in zip(DRAWDOWN_LEVELS, quantiles.tolist(), strict=True)
         },
     }
 
@@ -110,13 +120,61 @@ def horizon_variance(regime: Regime, years: float, *, jumps: bool) -> Float64[Te
     return variance
 
 
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What the checks and the risk of a run need of every path, each of shape (paths,).
+
+    Args:
+        gross: S_T / S_0.
+        growth: what the path's regime expects of it, exp(mu T).
+        variance: annualised variance that the regime implies, from ``horizon_variance``.
+        measured: annualised variance found in the bars; ``None`` where they are too few.
+        drawdown: largest fall, see ``max_drawdowns``.
+    """
+
+    gross: Float64[Tensor, " paths"]
+    growth: Float64[Tensor, " paths"]
+    variance: Float64[Tensor, " paths"]
+    measured: Float64[Tensor, " paths"] | None
+    drawdown: Float64[Tensor, " paths"]
+
+    @classmethod
+    def of(
+        cls,
+        bars: Float64[Tensor, "paths steps 5"],
+        spot: float,
+        regime: Regime,
+        variance: Float64[Tensor, " paths"],
+        bars_per_year: float,
+    ) -> "Outcomes":
+        """From generated bars.
+
+        Args:
+            bars: of all paths.
+            spot: the close before the first of them.
+            regime: sampled regimes, shape (paths,), or (steps, paths) where they change.
+            variance: what they imply.
+            bars_per_year: bars per year.
+        """
+        years = bars.shape[1] / bars_per_year
+        drift = torch.as_tensor(regime.drift)
+        growth = ((drift.mean(0) if drift.ndim == 2 else drift) * years).exp()
+        measured = None
+        if bars.shape[1] >= MIN_BARS_FOR_VOLATILITY:
+            # The label layer uses the first bar of a window for its close alone.
+            first = torch.full_like(bars[:, :1], spot)
+            measured = total_variance(torch.cat([first, bars], dim=1)) * bars_per_year
+        close = bars[..., 3]
+        return cls(close[:, -1] / spot, growth, variance, measured, max_drawdowns(close, spot))
+
+    @property
+    def risk(self) -> dict[str, Any]:
+        """As ``risk_measures``."""
+        return risk_of(1 - self.gross, self.drawdown)
+
+
 def alignment(
-    bars: Float64[Tensor, "paths steps 5"],
-    spot: float,
-    regime: Regime,
-    variance: Float64[Tensor, " paths"],
-    scenario: Int64[Tensor, " paths"],
-    bars_per_year: float,
+    outcomes: Outcomes, scenario: Int64[Tensor, " paths"], years: float
 ) -> list[Alignment]:
     """Drift and volatility asked for and found: every scenario, then all paths (``None``).
 
@@ -125,39 +183,27 @@ def alignment(
     their total volatility, which the label layer measures.
 
     Args:
-        bars: generated bars.
-        spot: the close before the first of them.
-        regime: sampled regimes, shape (paths,), or (steps, paths) where they change.
-        variance: what they imply, from ``horizon_variance``.
+        outcomes: of the paths.
         scenario: scenario index of every path.
-        bars_per_year: bars per year.
+        years: the horizon T.
     """
-    years = bars.shape[1] / bars_per_year
-    gross = bars[:, -1, 3] / spot
-    drift = torch.as_tensor(regime.drift)
-    growth = ((drift.mean(0) if drift.ndim == 2 else drift) * years).exp()
-    measured = None
-    if bars.shape[1] >= MIN_BARS_FOR_VOLATILITY:
-        # The label layer uses the first bar of a window for its close alone.
-        first = torch.full_like(bars[:, :1], spot)
-        measured = total_variance(torch.cat([first, bars], dim=1)) * bars_per_year
     groups: list[int | None] = [*scenario.unique().tolist(), None]
     found = []
     for group in groups:
-        rows = torch.ones_like(scenario, dtype=torch.bool) if group is None else scenario == group
-        mean, error = _mean_and_error(gross[rows])
-        asked = math.log(float(growth[rows].mean())) / years
+        rows = slice(None) if group is None else scenario == group
+        mean, error = _mean_and_error(outcomes.gross[rows])
+        asked = math.log(float(outcomes.growth[rows].mean())) / years
         if error is None:
             found.append(Alignment("drift", group, asked, None, None))
         else:
             found.append(
                 Alignment("drift", group, asked, math.log(mean) / years, error / (mean * years))
             )
-        asked = math.sqrt(float(variance[rows].mean()))
-        if measured is None:
+        asked = math.sqrt(float(outcomes.variance[rows].mean()))
+        if outcomes.measured is None:
             found.append(Alignment("volatility", group, asked, None, None))
         else:
-            mean, error = _mean_and_error(measured[rows])
+            mean, error = _mean_and_error(outcomes.measured[rows])
             level = math.sqrt(mean)
             spread = None if error is None else error / (2 * level)
             found.append(Alignment("volatility", group, asked, level, spread))

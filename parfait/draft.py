@@ -68,7 +68,8 @@ class Settings:
             times = "" if assets == 1 else f" x {assets} assets"
             raise UserError(
                 f"n_paths x horizon{times} is {bars:,} bars, above the {MAX_BARS:,} that one run "
-                "holds in memory; run several seeds instead"
+                "holds in memory; simulate.py stream=true makes more in parts of part_paths= each, "
+                "or run several seeds"
             )
 
 

@@ -16,7 +16,7 @@ from parfait.correlation import Request, pairs_of
 from parfait.draft import Draft, Settings, derive_generator
 from parfait.microstructure import Microstructure
 from parfait.microstructure.familiarity import UNFAMILIAR
-from parfait.regime import Regime
+from parfait.regime import Regime, RegimeDistribution
 from parfait.sde import (
     Correlations,
     Guide,
@@ -210,4 +210,20 @@ def strange_guides(model: Microstructure, draft: Draft, guide: Guide, regime: Re
                 "of those the network was trained on; the bars follow them exactly, but their "
                 "tails, clustering and volume are a guess."
             )
+    return said
+
+
+def left_out(make: Callable[[Regime], Process], scenarios: RegimeDistribution) -> list[str]:
+    """Fields of the scenarios that the process cannot express.
+
+    Single draws stray from neutral values by the width of the reading; only a centre that does was
+    meant.
+    """
+    said = []
+    for component in scenarios.components:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SdeWarning)
+            for part in (component, *component.phases):
+                make(part.regime)
+        said += dict.fromkeys(f"{component.name}: {w.message}." for w in caught)
     return said

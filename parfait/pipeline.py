@@ -13,10 +13,9 @@ from torch import Tensor
 
 from parfait.bars import bars_to_tensor
 from parfait.basket import Basket
-from parfait.checks import alignment, horizon_variance, risk_measures
+from parfait.checks import Outcomes, alignment, horizon_variance
 from parfait.conditions import Outcome
 from parfait.correlation import Given as Asked
-from parfait.correlation import joint_request
 from parfait.draft import (
     BATCH,
     Draft,
@@ -26,22 +25,22 @@ from parfait.draft import (
     derive_generator,
     differences,
     plain_options,
-    read_source,
-    source_of_each,
     unsure,
     whole_batches,
 )
-from parfait.guides import draw_outcomes, make_guides, strange_guides
-from parfait.histories import Assets, Given, load_histories, market_contexts
+from parfait.guides import draw_outcomes, left_out, make_guides, strange_guides
+from parfait.histories import Assets, Given
 from parfait.microstructure import Microstructure, Mix
 from parfait.microstructure.generate import DEFAULT_SAMPLER, MICRO_BATCH
-from parfait.regime import Regime, RegimeDistribution
+from parfait.plan import Plan
+from parfait.regime import Regime
 from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process
 from parfait.semantic import Reader, load_reader
 from parfait.simulation import Simulation, bars_table, check_tables, guides_table
 from parfait.utils.errors import UserError
 from parfait.utils.timing import Stopwatch
 
+Bars = Float64[Tensor, "paths steps 5"]
 KEPT_HISTORY = 250  # bars of history that a Simulation carries for its figures
 
 
@@ -174,44 +173,57 @@ class Pipeline:
         Raises:
             UserError: whatever in the arguments cannot be used, in one sentence.
         """
-        settings = Settings(
+        report = progress or (lambda stage, done, total: None)
+        plan = Plan.make(
+            self.reader,
+            source,
+            history,
             n_paths=n_paths,
             horizon=horizon,
             seed=seed,
+            asset=asset,
+            correlation=correlation,
+            bars_per_year=bars_per_year,
             guide_every=guide_every,
             jump_sigmas=jump_sigmas,
             batch_size=batch_size,
-            instruction=source if isinstance(source, str) else None,
-            history_options=plain_options(history_options),
+            history_options=history_options,
+            progress=report,
         )
-        report = progress or (lambda stage, done, total: None)
+        return self.draw(plan, report)
+
+    def draw(
+        self, plan: Plan, progress: Progress, known: Bars | None = None
+    ) -> Simulation | Basket:
+        """Carries out a plan.
+
+        Args:
+            plan: what is to be drawn.
+            progress: called with (stage, done, total).
+            known: the bars of the only asset, where they were generated before; all that explains
+                them is made anew.
+
+        Raises:
+            UserError: the plan cannot be carried out, in one sentence.
+        """
+        settings, pasts, joint = plan.settings, plan.pasts, plan.joint
         clock = Stopwatch()
-        with clock("history"):
-            pasts = load_histories(history, history_options)
-            settings.check_assets(len(pasts))
-            contexts, notes = market_contexts(pasts, bars_per_year, asset)
-            joint = joint_request(correlation, pasts)
-        with clock("read"):
-            sources = source_of_each(source, pasts)
-            pairs = zip(sources, contexts, strict=True)
-            readings = [read_source(self.reader, *pair) for pair in pairs]
-            report("read", 1, 1)
+        clock.seconds |= plan.seconds
         with clock("guide"):
             drafts = [
                 Draft.draw(*each, settings, has_variance=self.process.has_variance)
-                for each in zip(pasts, contexts, readings, strict=True)
+                for each in zip(pasts, plan.contexts, plan.readings, strict=True)
             ]
             how: dict[str, Any] = {"make": self._process, "mode": self.condition}
             outcomes, noise, missed = draw_outcomes(drafts, settings, joint, **how)
             guides = make_guides(drafts, outcomes, settings)
-            report("guide", 1, 1)
-        bars = []
+            progress("guide", 1, 1)
+        bars = [] if known is None else [known]
         with clock("bars"):
-            for k, (draft, outcome, (guide, _)) in enumerate(
-                zip(drafts, outcomes, guides, strict=True)
-            ):
+            parts = zip(drafts, outcomes, guides, strict=True)
+            for k, (draft, outcome, (guide, _)) in enumerate(() if bars else parts):
                 mix = None if noise is None else Mix(noise, k)
-                tell = partial(_tell, report, k, len(drafts))
+                tell = partial(_tell, progress, k, len(drafts))
                 bars.append(self._bars(draft, guide, outcome.regime, settings, mix, tell))
         with clock("checks"):
             made = [
@@ -221,29 +233,14 @@ class Pipeline:
         if joint is None:
             return made[0]
         symbols = [past.symbol for past in pasts]
-        said = (*joint.notes, *missed, *notes, *differences(drafts, horizon))
+        said = (*joint.notes, *missed, *plan.notes, *differences(drafts, settings.horizon))
         by_symbol = dict(zip(symbols, made, strict=True))
-        return Basket(by_symbol, joint.asked, correlation is None, said)
+        return Basket(by_symbol, joint.asked, plan.estimated, said)
 
     def _process(self, regime: Regime) -> Process:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SdeWarning)  # said once, for the scenarios: _left_out
+            warnings.simplefilter("ignore", SdeWarning)  # said once, for the scenarios: left_out
             return self.process.from_regime(regime, **self.sde_options)
-
-    def _left_out(self, scenarios: RegimeDistribution) -> list[str]:
-        """Fields of the scenarios that the process cannot express.
-
-        Single draws stray from neutral values by the width of the reading; only a centre that does
-        was meant.
-        """
-        said = []
-        for component in scenarios.components:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", SdeWarning)
-                for part in (component, *component.phases):
-                    self.process.from_regime(part.regime, **self.sde_options)
-            said += dict.fromkeys(f"{component.name}: {w.message}." for w in caught)
-        return said
 
     def _bars(
         self,
@@ -253,7 +250,7 @@ class Pipeline:
         settings: Settings,
         mix: Mix | None,
         tell: Callable[[int, int], None],
-    ) -> Float64[Tensor, "paths steps 5"]:
+    ) -> Bars:
         """Bars of all paths, a batch at a time; path i has a stream of its own in every batch."""
         history = bars_to_tensor(draft.past.bars.tail(self.microstructure.history_length + 1))
         paths = guide.level.shape[0]
@@ -284,7 +281,7 @@ class Pipeline:
         outcome: Outcome,
         guide: Guide,
         notes: Sequence[str],
-        bars: Float64[Tensor, "paths steps 5"],
+        bars: Bars,
         settings: Settings,
         seconds: dict[str, float],
     ) -> Simulation:
@@ -296,12 +293,12 @@ class Pipeline:
         read = {} if settings.instruction is None else self.semantic_options
         years = settings.horizon / frequency
         variance = horizon_variance(regime, years, jumps=self.process.has_jumps)
-        found = alignment(bars, past.last_close, regime, variance, index, frequency)
+        outcomes = Outcomes.of(bars, past.last_close, regime, variance, frequency)
         said = [
             *scenarios.warnings,
             *unsure(scenarios),
             *past.remarks(self.microstructure.history_length, scenarios.asset_class),
-            *self._left_out(scenarios),
+            *left_out(partial(self.process.from_regime, **self.sde_options), scenarios),
             *outcome.notes,
             *notes,
             *strange_guides(self.microstructure, draft, guide, regime),
@@ -336,8 +333,9 @@ class Pipeline:
             model=self.microstructure.fingerprint,
             warnings=tuple(dict.fromkeys(said)),
             checks=check_tables(table, guides),
-            alignment=tuple(found),
-            risk=risk_measures(bars[..., 3], past.last_close),
+            alignment=tuple(alignment(outcomes, index, years)),
+            outcomes=outcomes,
+            risk=outcomes.risk,
             seconds=seconds,
         )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from parfait import __version__
 from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
-from parfait.checks import Alignment
+from parfait.checks import Alignment, Outcomes
 from parfait.conditions import Imposed
 from parfait.courses import phase_sentences
 from parfait.microstructure.ticks import TickModel, write_ticks
@@ -22,6 +22,24 @@ from parfait.sde import Guide
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
 
 Z_90 = 1.6448536269514722  # 95 % quantile of the standard normal: a central interval of 90 %
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The streamed run whose first part a ``Simulation`` holds.
+
+    Args:
+        counts: its paths by scenario.
+        part_paths: paths of a part.
+    """
+
+    counts: tuple[int, ...]
+    part_paths: int
+
+    @property
+    def n_paths(self) -> int:
+        """All of its paths."""
+        return sum(self.counts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +60,7 @@ class Simulation:
         spot: last close of the history, S_0.
         warnings: sentences for the user, the most important first.
         alignment: regime fields asked for and found, per scenario and in all.
+        outcomes: of every path, what checks and risk were made from.
         seconds: wall time by stage.
         condition: how conditions are imposed; ``imposed`` are those that were.
         sde_options, history_options: of the process, and of the reader of the file.
@@ -49,6 +68,8 @@ class Simulation:
         trained: folder of the network's training run; ``None`` for the one that ships.
         model: fingerprint of the network's weights.
         tick_model: how bars become ticks; ``None`` writes none.
+        whole: the streamed run that warnings, checks, alignment, outcomes and risk are of, where
+            the tables are only its first part.
     """
 
     instruction: str | None
@@ -75,6 +96,7 @@ class Simulation:
     warnings: tuple[str, ...]
     checks: dict[str, float]
     alignment: tuple[Alignment, ...]
+    outcomes: Outcomes
     risk: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
     condition: str = "pinned"
@@ -84,6 +106,20 @@ class Simulation:
     semantic_options: dict[str, Any] = field(default_factory=dict)
     trained: str | None = None
     tick_model: TickModel | None = None
+    whole: Whole | None = None
+
+    @property
+    def total_paths(self) -> int:
+        """Paths of the run, of which the tables hold ``n_paths``."""
+        return self.n_paths if self.whole is None else self.whole.n_paths
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Paths of the run by scenario."""
+        if self.whole is not None:
+            return self.whole.counts
+        index = torch.tensor(self.scenario_of_path)
+        return tuple(torch.bincount(index, minlength=len(self.resolved.components)).tolist())
 
     @property
     def scenario_of_path(self) -> list[int]:
@@ -105,9 +141,6 @@ class Simulation:
         """A record per scenario, as in ``scenarios.json``: centre and 90 % interval by field, and
         the later ``phases`` where there are some.
         """
-        counts = torch.bincount(
-            torch.tensor(self.scenario_of_path), minlength=len(self.resolved.components)
-        ).tolist()
         weights = self.resolved.weights.tolist()
         return [
             {
@@ -122,7 +155,7 @@ class Simulation:
                 },
                 **_phases(c),
             }
-            for c, weight, count in zip(self.resolved.components, weights, counts, strict=True)
+            for c, weight, count in zip(self.resolved.components, weights, self.counts, strict=True)
         ]
 
     def phases_of(self, scenario: int) -> list[str]:
@@ -146,7 +179,7 @@ class Simulation:
             "overrides": [asdict(o) for o in self.scenarios.overrides],
             "warnings": list(self.warnings),
             "seed": self.seed,
-            "n_paths": self.n_paths,
+            "n_paths": self.total_paths,
             "horizon": self.horizon,
             "bars_per_year": self.bars_per_year,
             "sde": self.sde,

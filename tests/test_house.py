@@ -18,7 +18,8 @@ ORDER = [
     {"semantic", "microstructure"},
     {"distill"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
-    | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook"},
+    | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook", "plan"}
+    | {"streaming"},
     {"metrics", "report"},
     {"evaluation"},
     {"stages"},

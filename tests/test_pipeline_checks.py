@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from parfait.checks import (
+    Outcomes,
     alignment,
     expected_shortfall,
     horizon_variance,
@@ -92,7 +93,8 @@ def test_alignment_recovers_brownian_bars_by_scenario():
         dim=-1,
     )
     regime = Regime(torch.zeros(n, dtype=torch.float64), level)
-    found = alignment(bars, 50.0, regime, level**2, scenario, 252.0)
+    outcomes = Outcomes.of(bars, 50.0, regime, level**2, 252.0)
+    found = alignment(outcomes, scenario, steps / 252)
     by_key = {(a.field, a.scenario): a for a in found}
     assert set(by_key) == {(f, k) for f in ("drift", "volatility") for k in (0, 1, None)}
     for k, asked in enumerate(sigma):

@@ -9,6 +9,7 @@ import torch
 
 import parfait
 from parfait.bars import BAR_COLUMNS
+from parfait.checks import Outcomes
 from parfait.regime import Regime, RegimeDistribution
 from parfait.sde import Guide
 from parfait.simulation import Simulation, bars_table, guides_table
@@ -48,6 +49,7 @@ def simulated(source: str | None = "my folder/walk.csv", steps: int | None = Non
         warnings=(),
         checks={"valid_bars": 1.0},
         alignment=(),
+        outcomes=Outcomes(*[level[:, 0]] * 3, None, 0 * level[:, 0]),
         risk={"VaR95": 0.0},
         sde_options={"compensate": False},
         history_options={"price_scale": 1e-4},

@@ -4,20 +4,22 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import cache
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
 
+import parfait.distill
 import parfait.regime
 import parfait.semantic.ontology
 from parfait.semantic.examples import Example, examples_frame
-from parfait.utils.children import end_with_parent, parent_id
+from parfait.utils.claims import claim
+from parfait.utils.code import code_hash
 from parfait.utils.files import json_bytes, parquet_bytes, sweep_temporaries, write_files
+from parfait.utils.pool import work_off
+from parfait.utils.shards import WHOLE, Shard
 
 FORMAT = 1  # raised when the same examples are written in another form
 Progress = Callable[[str, int, int], None]
@@ -53,12 +55,7 @@ class Job(Protocol):
 @cache
 def code_key() -> str:
     """SHA-256 of the files that examples are made by: teachers, grammars, lexicons, regimes."""
-    digest = hashlib.sha256()
-    packages = [Path(__file__).parent, *map(_folder, (parfait.semantic.ontology, parfait.regime))]
-    for folder in packages:
-        for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix != ".pyc"):
-            digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
+    return code_hash((parfait.distill, parfait.semantic.ontology, parfait.regime))
 
 
 def part_key(job: Job) -> str:
@@ -68,55 +65,52 @@ def part_key(job: Job) -> str:
 
 
 def make_parts(
-    jobs: Sequence[Job], folder: Path, workers: int, progress: Progress
-) -> list[tuple[pl.DataFrame, list[dict[str, Any]], dict[str, int]]]:
+    jobs: Sequence[Job], folder: Path, workers: int, progress: Progress, shard: Shard = WHOLE
+) -> list[tuple[pl.DataFrame, list[dict[str, Any]], dict[str, int]]] | None:
     """Rows, what else is told, and losses of every job, in order.
 
-    What the folder holds is not made again.
+    What the folder holds is not made again, and what another process is at is awaited.
 
     Args:
         jobs: one for each part.
-        folder: where parts are kept.
+        folder: where parts are kept; other processes and machines may share it.
         workers: processes; they change no byte.
-        progress: told of every part that is there.
+        progress: told of every part of the shard that is there.
+        shard: make those of these numbers alone.
+
+    Returns:
+        ``None`` where parts of other shards are missing.
 
     Raises:
         UserError: what a job raises, or the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)
-    missing = [job for job in jobs if _account(folder, job) is None]
-    done = len(jobs) - len(missing)
-    progress("parts", done, len(jobs))
-    if workers < 2 or len(missing) < 2:
-        for number, job in enumerate(missing, done + 1):
-            _keep(job, folder)
-            progress("parts", number, len(jobs))
-    else:
-        pool = ProcessPoolExecutor(
-            min(workers, len(missing)),
-            mp_context=get_context("spawn"),
-            initializer=_start,
-            initargs=(parent_id(),),
-        )
-        try:
-            running = [pool.submit(_keep, job, folder) for job in missing]
-            for number, future in enumerate(as_completed(running), done + 1):
-                future.result()
-                progress("parts", number, len(jobs))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    own = [job for number, job in enumerate(jobs) if shard.holds_number(number)]
+    missing = [job for job in own if _account(folder, job) is None]
+    there = len(own) - len(missing)
+
+    def finished(_: Job) -> None:
+        nonlocal there
+        there += 1
+        progress("parts", there, len(own))
+
+    progress("parts", there, len(own))
+    work_off(partial(_keep, folder), missing, workers, finished)
+    if not shard.whole and any(_account(folder, job) is None for job in jobs):
+        return None
     return [_load(folder, job) for job in jobs]
 
 
-def _start(parent: int) -> None:
-    import torch
+def _keep(folder: Path, job: Job) -> bool:
+    """Makes a part unless it is there; ``False`` if another process is at it."""
+    with claim(folder / f"{part_key(job)}.claim") as mine:
+        if mine and _account(folder, job) is None:
+            _write(folder, job)
+        return mine
 
-    torch.set_num_threads(1)
-    end_with_parent(parent)
 
-
-def _keep(job: Job, folder: Path) -> None:
+def _write(folder: Path, job: Job) -> None:
     made = job.make()
     data = parquet_bytes(examples_frame(made.examples))
     account = {
@@ -144,11 +138,7 @@ def _account(folder: Path, job: Job) -> dict[str, Any] | None:
 def _load(folder: Path, job: Job) -> tuple[pl.DataFrame, list[dict[str, Any]], dict[str, int]]:
     account = _account(folder, job)
     if account is None:  # somebody emptied the cache meanwhile
-        _keep(job, folder)
+        _write(folder, job)
         account = _account(folder, job)
     assert account is not None
     return pl.read_parquet(io.BytesIO(account["data"])), account["told"], account["lost"]
-
-
-def _folder(package: Any) -> Path:
-    return Path(package.__path__[0])

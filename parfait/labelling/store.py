@@ -15,6 +15,7 @@ import parfait.regime
 from parfait.data.conversion import Conversion
 from parfait.data.sources import file_name
 from parfait.labelling.rolling import Rolling, label_symbol
+from parfait.utils.code import code_hash
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
 from parfait.utils.shards import Shard
 
@@ -31,13 +32,7 @@ def label_key(content: str, symbol: str, settings: Rolling) -> str:
 @cache
 def code_key() -> str:
     """SHA-256 of the files that labels are made by, weights of networks included."""
-    digest = hashlib.sha256()
-    for package in (parfait.labels, parfait.regime):
-        folder = Path(package.__path__[0])
-        for file in sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix != ".pyc"):
-            digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    digest.update((Path(__file__).parent / "rolling.py").read_bytes())
-    return digest.hexdigest()
+    return code_hash((parfait.labels, parfait.regime), [Path(__file__).parent / "rolling.py"])
 
 
 def stored(folder: Path, symbol: str, key: str) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ class Content:
         returns, drawdowns: (paths,) simple return to the last bar, and largest fall on the way.
         spot: last close of the history.
         alignment: fields asked for and found.
+        total_paths: of the run, of which these may be the first.
     """
 
     history: Array
@@ -50,6 +51,7 @@ class Content:
     drawdowns: Array
     spot: float
     alignment: tuple[Alignment, ...]
+    total_paths: int
 
     @classmethod
     def of(cls, simulation: Simulation) -> "Content":
@@ -78,7 +80,15 @@ class Content:
             drawdowns=max_drawdowns(s.column("close"), s.spot).numpy(),
             spot=s.spot,
             alignment=s.alignment,
+            total_paths=s.total_paths,
         )
+
+    @property
+    def which_paths(self) -> str:
+        """What a title calls the paths that are drawn."""
+        if len(self.bars) == self.total_paths:
+            return "All paths"
+        return f"The first {len(self.bars):,} of {self.total_paths:,} paths"
 
     def representative(self, panels: int = 4) -> list[tuple[int, Scenario, str]]:
         """(path, scenario, why it was picked).

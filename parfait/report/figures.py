@@ -68,7 +68,7 @@ def draw_fan(axes: Axes, content: Content) -> None:
     _bands(axes, content, np.arange(len(content.bars)), colour)
     for scenario in content.scenarios:
         _median(axes, content, scenario)
-    axes.set_title("All paths: bands of 50 % and 90 %, median of each scenario")
+    axes.set_title(f"{content.which_paths}: bands of 50 % and 90 %, median of each scenario")
     axes.set_ylabel("price")
     date_axis(axes, content, past, 6)
     price_axis(axes)

@@ -106,7 +106,9 @@ def templates() -> jinja2.Environment:
 def reproduce(simulation: Simulation) -> str:
     """The command line, or the Python call where regimes were given instead of a sentence."""
     s = simulation
-    options = f"n_paths={s.n_paths} horizon={s.horizon} seed={s.seed}"
+    options = f"n_paths={s.total_paths} horizon={s.horizon} seed={s.seed}"
+    if s.whole is not None:
+        options += f" stream=true part_paths={s.whole.part_paths}"
     if s.instruction is None:
         given = ", ".join(options.split())
         how = "" if s.condition == "pinned" else f", condition={s.condition!r}"

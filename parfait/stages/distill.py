@@ -14,6 +14,7 @@ from parfait.distill.card import write_data_set
 from parfait.semantic.examples import FILE
 from parfait.stages.data_settings import data_files
 from parfait.stages.findings import distill_findings
+from parfait.stages.on_ray import on_ray
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import DistillConfig, plain, validate
 from parfait.stages.teaching import Teacher
@@ -21,7 +22,8 @@ from parfait.utils import tracking
 from parfait.utils.errors import require
 from parfait.utils.files import sweep_temporaries, write_files
 from parfait.utils.run_guard import run_guard
-from parfait.utils.threads import one_thread, processors
+from parfait.utils.shards import Shard
+from parfait.utils.threads import one_thread, usual_workers
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,6 @@ _STEPS = {
     "answers": "asking the teacher",
     "paraphrases": "asking for wordings",
 }
-_WORKERS = 4  # at most, where nothing is said
 
 
 def distill(cfg: DictConfig) -> None:
@@ -39,31 +40,40 @@ def distill(cfg: DictConfig) -> None:
     ``rejected.jsonl``: what a server was asked for in vain.
 
     Parts that an earlier call made of the same settings by the same code, and answers of servers,
-    lie in ``cache`` and are not made again, so that a killed run goes on where it was. With
-    ``dry_run`` nothing is asked and no folder is made: the costs are told.
+    lie in ``cache`` and are not made again, so that a killed run goes on where it was. Shards share
+    ``cache`` and ``output_dir``; the last one to finish writes the examples. With ``dry_run``
+    nothing is asked and no folder is made: the costs are told.
 
     Raises:
         UserError: a setting cannot be used, or there is nothing to learn from.
     """
     start = time.perf_counter()
     settings = validate(cfg, DistillConfig)
+    if on_ray("distill", cfg):
+        return
     require("n", settings.n, 1)
-    workers = settings.workers
-    if workers is None:
-        workers = min(len(processors()), _WORKERS)
+    workers = usual_workers() if settings.workers is None else settings.workers
     require("workers", workers, 1)
-    teacher = Teacher(settings, workers)
+    shard = Shard.of(settings.shard)
+    teacher = Teacher(settings, workers, shard)
     console = Console()
     if settings.dry_run:
         with one_thread(), progress_bar(console, _STEPS) as progress:
             told = teacher.cost(progress)
         console.print(Text(f"teacher={teacher.name}: {told}. Nothing was asked."), soft_wrap=True)
         return
-    with run_guard(cfg, "distill") as folder, one_thread():
-        tracker = tracking.start(cfg, "distill", folder, _inputs(settings))
+    name = "distill" if shard.whole else f"distill.{shard}"
+    with run_guard(cfg, name, shared=True) as folder, one_thread():
+        part = "" if shard.whole else str(shard)
+        tracker = tracking.start(cfg, "distill", folder, _inputs(settings), part)
         sweep_temporaries(folder)
         with progress_bar(console, _STEPS) as progress:
             taught = teacher.teach(progress)
+        if taught is None:
+            told = f"The parts of shard {shard} are made; others are missing in {settings.cache}."
+            log.info("%s", told, extra={"file_only": True})
+            console.print(Text(f"{told} Whoever finishes last writes the examples."))
+            return
         if teacher.name == "openai":
             lines = [json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in taught.rejected]
             write_files(folder, {REJECTED: "".join(lines).encode()})

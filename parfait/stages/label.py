@@ -28,6 +28,7 @@ from parfait.labelling.store import (
 )
 from parfait.stages.data_settings import data_files, data_path, load_options
 from parfait.stages.findings import label_findings
+from parfait.stages.on_ray import on_ray
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import LabelConfig, plain, validate
 from parfait.utils import tracking
@@ -56,7 +57,9 @@ def label(cfg: DictConfig) -> None:
     """
     start = time.perf_counter()
     settings = validate(cfg, LabelConfig)
-    shard = Shard.parse(settings.shard)
+    if on_ray("label", cfg):
+        return
+    shard = Shard.of(settings.shard)
     require("figures", settings.figures, 0)
     rolling = _rolling(settings)
     data = settings.data
@@ -67,7 +70,7 @@ def label(cfg: DictConfig) -> None:
     path = data_path(data.path) or embedded_folder()
     console = Console()
     name = "label" if shard.whole else f"label.{shard}"
-    with run_guard(cfg, name) as folder, one_thread():
+    with run_guard(cfg, name, shared=True) as folder, one_thread():
         part = "" if shard.whole else str(shard)
         tracker = tracking.start(cfg, "label", folder, {"data": data_files(data.path)}, part)
         for place in (folder, folder / BARS, folder / LABELS, folder / FAILED, folder / FIGURES):

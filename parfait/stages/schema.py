@@ -102,6 +102,11 @@ class SimulateConfig:
     seed: int = MISSING
     run: str | None = None
     batch_size: int = MISSING
+    stream: bool | None = None
+    part_paths: int = MISSING
+    workers: int | None = None
+    shard: str | None = None
+    executor: str = MISSING
     logger: Any = MISSING
     name: str = MISSING
     tags: list[str] = field(default_factory=list)
@@ -119,7 +124,8 @@ class LabelConfig:
 
     data: DataSettings = field(default_factory=DataSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
-    shard: str = MISSING
+    shard: str | None = None
+    executor: str = MISSING
     figures: int = MISSING
     logger: Any = MISSING
     name: str = MISSING
@@ -203,6 +209,8 @@ class DistillConfig:
     n: int = MISSING
     seed: int = MISSING
     workers: int | None = None
+    shard: str | None = None
+    executor: str = MISSING
     dry_run: bool = MISSING
     cache: str = MISSING
     logger: Any = MISSING

@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from parfait.stages.on_ray import on_ray
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import SimulateConfig, plain, validate
+from parfait.stages.stream import Streamer, check_space, is_streamed
 from parfait.stages.ticks import refined, tick_options
 from parfait.utils import tracking
 from parfait.utils.errors import UserError, require
@@ -21,11 +23,11 @@ from parfait.utils.run_guard import run_guard
 
 if TYPE_CHECKING:
     from parfait.basket import Basket
-    from parfait.pipeline import Pipeline
     from parfait.simulation import Simulation
 
 log = logging.getLogger(__name__)
 
+STREAMED = ("paths.parquet", "scenarios.json", "manifest.json")  # what later stages read
 _STEPS = {"read": "reading the sentence", "guide": "drawing guides", "bars": "generating bars"}
 
 
@@ -33,7 +35,8 @@ def simulate(cfg: DictConfig) -> None:
     """Run every instruction of ``cfg`` and write its results below ``cfg.output_dir``.
 
     The folder appears when all of it is written. With ``instruction_file`` each line has a
-    sub-folder of its own.
+    sub-folder of its own. A large run is streamed instead: its folder fills part by part, which
+    other processes may share, and the same call continues it.
 
     Raises:
         UserError: a setting that cannot be used.
@@ -41,9 +44,34 @@ def simulate(cfg: DictConfig) -> None:
     start = time.perf_counter()
     settings = validate(cfg, SimulateConfig)
     _check(settings)
+    if on_ray("simulate", cfg):
+        return
     instructions = read_instructions(settings.instruction, settings.instruction_file)
     final = Path(settings.output_dir).absolute()
     console = Console()
+    if is_streamed(settings):
+        streamer = Streamer(settings, _layers(cfg, settings), _asked(settings))
+        check_space(final, settings.n_paths, settings.horizon, len(instructions))
+        name = "simulate" if streamer.shard.whole else f"simulate.{streamer.shard}"
+        with run_guard(cfg, name, shared=True) as folder:
+            from parfait.stages.findings import joined, simulation_findings
+
+            part = "" if streamer.shard.whole else str(streamer.shard)
+            tracker = tracking.start(cfg, "simulate", folder, _inputs(settings), part)
+            found, outputs, figures = [], dict[str, Path](), list[Path]()
+            for number, instruction in enumerate(instructions, 1):
+                place = folder if settings.instruction_file is None else folder / f"{number:03d}"
+                place.mkdir(exist_ok=True)
+                made = streamer.run(instruction, place, console, show)
+                console.print(Text(f"Folder: {final / place.relative_to(folder)}"), soft_wrap=True)
+                if made is not None:
+                    found.append(simulation_findings(made, {}))
+                    files = [place / name for name in STREAMED]
+                    outputs |= {file.relative_to(folder).as_posix(): file for file in files}
+                    figures += sorted(place.glob("*.png"))
+            if found:
+                tracker.report(**joined(found), kind="scenarios", outputs=outputs, figures=figures)
+        return
     with run_guard(cfg, "simulate", staged=True) as folder:
         from parfait import report
         from parfait.pipeline import Pipeline
@@ -52,25 +80,13 @@ def simulate(cfg: DictConfig) -> None:
         tracker = tracking.start(cfg, "simulate", folder, _inputs(settings))
         found, outputs, figures = [], dict[str, Path](), list[Path]()
 
-        reader, reader_options = _name_and_options(cfg, "semantic")
-        process, process_options = _name_and_options(cfg, "sde")
-        process_options.pop("guide", None)
-        condition = process_options.pop("condition", "pinned")
-        pipeline = Pipeline.load(
-            settings.run,
-            semantic=reader,
-            semantic_options=reader_options,
-            sde=process,
-            sde_options=process_options,
-            condition=condition,
-            sampler=settings.sampler.name,
-            sampler_steps=settings.sampler.steps,
-        )
+        pipeline = Pipeline.load(**_layers(cfg, settings))
         ticks = tick_options(settings.ticks)
         loaded = time.perf_counter() - start
         for number, instruction in enumerate(instructions, 1):
             place = Path() if settings.instruction_file is None else Path(f"{number:03d}")
-            simulation = _run(pipeline, instruction, settings, console)
+            with progress_bar(console, _STEPS) as progress:
+                simulation = pipeline.run(instruction, **_asked(settings), progress=progress)
             if ticks is not None:
                 simulation = refined(simulation, ticks)
             saved = simulation.save(folder / place)
@@ -157,25 +173,38 @@ def _name_and_options(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]
     return options.pop("name"), options
 
 
-def _run(
-    pipeline: "Pipeline", instruction: str, settings: SimulateConfig, console: Console
-) -> "Simulation | Basket":
-    with progress_bar(console, _STEPS) as progress:
-        return pipeline.run(
-            instruction,
-            plain(settings.history, text=True),
-            history_options=plain(settings.history_options),
-            n_paths=settings.n_paths,
-            horizon=settings.horizon,
-            seed=settings.seed,
-            asset=plain(settings.asset, text=True),
-            correlation=plain(settings.correlation),
-            bars_per_year=settings.bars_per_year,
-            guide_every=settings.sde["guide"]["every"],
-            jump_sigmas=settings.sde["guide"]["jump_sigmas"],
-            batch_size=settings.batch_size,
-            progress=progress,
-        )
+def _layers(cfg: DictConfig, settings: SimulateConfig) -> dict[str, Any]:
+    """Arguments of ``Pipeline.load``."""
+    reader, reader_options = _name_and_options(cfg, "semantic")
+    process, process_options = _name_and_options(cfg, "sde")
+    process_options.pop("guide", None)
+    return {
+        "run": settings.run,
+        "semantic": reader,
+        "semantic_options": reader_options,
+        "condition": process_options.pop("condition", "pinned"),
+        "sde": process,
+        "sde_options": process_options,
+        "sampler": settings.sampler.name,
+        "sampler_steps": settings.sampler.steps,
+    }
+
+
+def _asked(settings: SimulateConfig) -> dict[str, Any]:
+    """Arguments of ``Pipeline.run`` beside the instruction."""
+    return {
+        "history": plain(settings.history, text=True),
+        "history_options": plain(settings.history_options),
+        "n_paths": settings.n_paths,
+        "horizon": settings.horizon,
+        "seed": settings.seed,
+        "asset": plain(settings.asset, text=True),
+        "correlation": plain(settings.correlation),
+        "bars_per_year": settings.bars_per_year,
+        "guide_every": settings.sde["guide"]["every"],
+        "jump_sigmas": settings.sde["guide"]["jump_sigmas"],
+        "batch_size": settings.batch_size,
+    }
 
 
 def show(result: "Simulation | Basket", console: Console) -> None:

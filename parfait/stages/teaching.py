@@ -24,6 +24,7 @@ from parfait.semantic.examples import Example, examples_frame
 from parfait.stages.data_settings import data_path, load_options
 from parfait.stages.schema import DistillConfig, plain
 from parfait.utils.errors import UserError, require
+from parfait.utils.shards import WHOLE, Shard
 
 Progress = Callable[[str, int, int], None]
 _API = ("concurrency", "retries", "wait")
@@ -48,7 +49,8 @@ class Teacher:
         UserError: an unknown teacher, or an option that it does not know or cannot use.
     """
 
-    def __init__(self, settings: DistillConfig, workers: int) -> None:
+    def __init__(self, settings: DistillConfig, workers: int, shard: Shard = WHOLE) -> None:
+        self.shard = shard
         self.n, self.seed, self.workers = settings.n, settings.seed, workers
         self.cache = Path(settings.cache)
         self._settings = settings
@@ -67,15 +69,20 @@ class Teacher:
             self._window = made(WindowSettings, options)
         else:
             self._check_api()
+            if not shard.whole:
+                raise UserError(
+                    f"shard {shard}: teacher=openai asks one server, from one process with "
+                    "teacher.concurrency requests at a time; give shard=0/1"
+                )
 
-    def teach(self, progress: Progress) -> Taught:
-        """The examples.
+    def teach(self, progress: Progress) -> Taught | None:
+        """The examples, or ``None`` while parts of other shards are missing.
 
         Raises:
             UserError: there are none.
         """
         taught = self._make(progress)
-        if not taught.frame.height:
+        if taught is not None and not taught.frame.height:
             raise UserError("the teacher left no example; see what was thrown away in the log")
         return taught
 
@@ -94,18 +101,23 @@ class Teacher:
         texts += [e.text for e in asked if self._paraphrases]
         return estimate(texts, *self._tokens, *self._prices)
 
-    def _ontology(self, progress: Progress) -> Taught:
+    def _ontology(self, progress: Progress) -> Taught | None:
         jobs = ontology_jobs(self.n, self.seed, self._shares)
-        parts = make_parts(jobs, self.cache, self.workers, progress)
+        parts = make_parts(jobs, self.cache, self.workers, progress, self.shard)
+        if parts is None:
+            return None
         sources = {"texts": "the grammar of this package", "targets": "the rule-based reader"}
         lost: Counter[str] = Counter()
         for _, _, more in parts:
             lost.update(more)
         return Taught(pl.concat([rows for rows, _, _ in parts]), self._told, sources, lost)
 
-    def _windows(self, progress: Progress) -> Taught:
+    def _windows(self, progress: Progress) -> Taught | None:
         job, sources = self._window_job(self._window, self._catalogue)
-        ((frame, told, lost),) = make_parts([job], self.cache, 1, progress)
+        parts = make_parts([job], self.cache, 1, progress, self.shard)
+        if parts is None:
+            return None
+        ((frame, told, lost),) = parts
         return Taught(frame, self._told, sources, Counter(lost), effects=told)
 
     def _window_job(
@@ -170,6 +182,7 @@ class Teacher:
         else:
             jobs, sources = ontology_jobs(self.n, self.seed, Shares()), {"texts": "the grammar"}
         parts = make_parts(jobs, self.cache, self.workers, progress)
+        assert parts is not None  # they are nobody else's
         frame = pl.concat([rows for rows, _, _ in parts])
         return [Example.from_row(row) for row in frame.iter_rows(named=True)], sources
 

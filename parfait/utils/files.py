@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import polars as pl
 from parfait.utils.errors import UnwritableError
 
 ROW_GROUP = 131_072  # fixed, so that the bytes of a table depend on its rows alone
+HOST = socket.gethostname()
 
 
 def parquet_bytes(frame: pl.DataFrame) -> bytes:
@@ -55,7 +57,7 @@ def write_through(folder: str | Path, name: str, write: Callable[[Path], None]) 
         UnwritableError: the folder refuses, or the disk is full.
     """
     path = Path(folder) / name
-    sibling = path.with_name(f".{name}.{os.getpid()}.tmp")
+    sibling = _sibling(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(sibling)
@@ -73,11 +75,32 @@ def write_through(folder: str | Path, name: str, write: Callable[[Path], None]) 
     return path
 
 
+def write_once(folder: str | Path, name: str, data: bytes) -> bytes:
+    """What the file holds: ``data``, or what another process wrote first.
+
+    Raises:
+        UnwritableError: the folder refuses, or the disk is full.
+    """
+    path = Path(folder) / name
+    (written,) = write_files(folder, {_sibling(path).name: data})
+    try:
+        os.link(written, path)  # of several processes one succeeds
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            written.replace(path)
+    finally:
+        written.unlink(missing_ok=True)
+    return path.read_bytes()
+
+
 def sweep_temporaries(folder: Path) -> None:
     """Deletes what killed processes of this machine left half written."""
     for file in folder.glob(".*.tmp"):
+        host, told, _ = file.name[1:].partition("~")
         pid = file.name.split(".")[-2]
-        if pid.isdigit() and not is_alive(int(pid)):
+        if (not told or host == HOST) and pid.isdigit() and not is_alive(int(pid)):
             file.unlink(missing_ok=True)
 
 
@@ -95,7 +118,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _write_file(path: Path, data: bytes) -> Path:
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sibling = _sibling(path)
     try:
         with sibling.open("wb") as file:
             file.write(data)
@@ -106,6 +129,11 @@ def _write_file(path: Path, data: bytes) -> Path:
         sibling.unlink(missing_ok=True)
         raise
     return path
+
+
+def _sibling(path: Path) -> Path:
+    """Its name tells machine and process: those of others are not to be swept."""
+    return path.with_name(f".{HOST}~{path.name}.{os.getpid()}.tmp")
 
 
 def _sync_folder(folder: Path) -> None:

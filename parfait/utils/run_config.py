@@ -21,6 +21,7 @@ VOLATILE = (
     "batch_size",
     "shard",
     "workers",
+    "executor",
     "cache",
     "figures",
     "callbacks.progress",

@@ -28,7 +28,9 @@ _TERMINATED = 143  # exit code of a process that ended on SIGTERM
 
 
 @contextmanager
-def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[Path]:
+def run_guard(
+    cfg: DictConfig, stage: str, *, staged: bool = False, shared: bool = False
+) -> Iterator[Path]:
     """Run a stage inside its folder ``cfg.output_dir``.
 
     The folder must be new, or hold the same configuration. The log goes into it; failures are
@@ -40,6 +42,7 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
         staged: work in a hidden sibling that takes the folder's place when everything succeeded,
             so that the folder either holds all results or does not exist; a failure leaves
             nothing. Otherwise work in the folder itself.
+        shared: every process of a distributed run is a run of its own in the same folder.
 
     Yields:
         The folder to write into.
@@ -48,7 +51,9 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
         UserError: the folder cannot be used.
     """
     final = Path(cfg.output_dir).absolute()
-    if _rank() != 0:  # the main process of a distributed run takes care of the folder
+    if (
+        not shared and _rank() != 0
+    ):  # the main process of a distributed run takes care of the folder
         yield final
         return
     _check_folder(final, cfg)
@@ -103,7 +108,7 @@ def _ending(folder: Path, *, keeps_log: bool) -> Iterator[Path]:
 def _check_folder(folder: Path, cfg: DictConfig) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output folder {folder} is a file; choose another with output_dir=")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or not _contents(folder):
         return
     stored = read(folder)
     starting = (folder / CONFIG_FOLDER).is_dir() and _only_bookkeeping(folder)
@@ -172,8 +177,13 @@ def _only_bookkeeping(folder: Path) -> bool:
     """Whether there are no results: a run that failed early, or one that starts this moment."""
     return all(
         p.name == CONFIG_FOLDER or p.suffix == ".log" or p.name.endswith(ID_FILE)
-        for p in folder.iterdir()
+        for p in _contents(folder)
     )
+
+
+def _contents(folder: Path) -> list[Path]:
+    """What a folder holds, but for Hydra's note of a sweep whose jobs share it."""
+    return [p for p in folder.iterdir() if p.name != "multirun.yaml"]
 
 
 def _sweep(final: Path) -> None:

@@ -27,3 +27,11 @@ def processors() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+def usual_workers() -> int:
+    """Processes where nothing is said: one per processor, at most 4, shared with the processes that
+    torchrun started on this machine.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    return max(1, min(len(processors()) // here, 4))

@@ -50,6 +50,17 @@ def test_two_workers_write_what_one_writes(tmp_path: Path) -> None:
     assert len(read_examples(tmp_path / "one")) == 60
 
 
+def test_shards_of_one_folder_leave_what_one_run_leaves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    distill(config(tmp_path / "shards", "shard=1/2"))
+    assert "Whoever finishes last" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "shards" / FILES[0]).exists()
+    distill(config(tmp_path / "shards", "shard=0/2"))
+    distill(config(tmp_path / "one", f"cache={tmp_path / 'other'}"))
+    assert results(tmp_path / "shards") == results(tmp_path / "one")
+
+
 def test_what_is_there_is_not_made_again_and_what_is_broken_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

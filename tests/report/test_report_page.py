@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from parfait import report
-from parfait.checks import Alignment, risk_measures
+from parfait.checks import Alignment, Outcomes, max_drawdowns, risk_measures
 from parfait.regime import Component, Condition, Override, Regime, RegimeDistribution
 from parfait.report.axes import past_bars
 from parfait.report.content import Content, distinct_labels
@@ -113,6 +113,7 @@ def simulated(names=("Slump", "Rebound"), n=30, horizon=12, text="Rates rise.") 
             for k in keys
             for f in ("drift", "volatility")
         ),
+        outcomes=Outcomes(*[close[:, -1] / spot] * 3, None, max_drawdowns(close, spot)),
         risk=risk_measures(close, spot),
         seconds={"bars": 1.0},
     )

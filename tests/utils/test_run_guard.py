@@ -124,6 +124,12 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.rglob("*")} == {"file", "other", "diary.txt"}
 
 
+def test_jobs_of_a_sweep_may_share_a_folder_beside_the_note_of_hydra(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").touch()
+    with run_guard(config(tmp_path), "t", shared=True) as folder:
+        assert folder == tmp_path
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No space left"), run_guard(config(tmp_path / "r"), "t"):
         raise OSError(28, os.strerror(28))

@@ -30,3 +30,42 @@ def test_a_name_keeps_its_shard() -> None:
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(UserError, match="must be i/n"):
         Shard.parse(text)
+
+
+def test_every_number_has_one_shard_and_all_have_alike() -> None:
+    held = [[k for k in range(50) if Shard(i, 16).holds_number(k)] for i in range(16)]
+    assert sorted(itertools.chain(*held)) == list(range(50))
+    assert {len(h) for h in held} == {3, 4}
+
+
+ARRAY = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "3"}
+
+
+@pytest.mark.parametrize(
+    ("env", "shard"),
+    [
+        ({}, Shard(0, 1)),
+        ({"RANK": "2", "WORLD_SIZE": "4"}, Shard(2, 4)),
+        ({"RANK": "2"}, Shard(0, 1)),
+        (ARRAY | {"SLURM_ARRAY_TASK_STEP": "2"}, Shard(2, 3)),
+        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "4"}, Shard(1, 4)),
+    ],
+)
+def test_launchers_tell_the_shard(
+    env: dict[str, str], shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", *ARRAY, "SLURM_ARRAY_TASK_STEP"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert Shard.of(None) == shard
+    assert Shard.of("1/2") == Shard(1, 2)
+
+
+def test_an_array_with_gaps_tells_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_ARRAY_TASK_STEP"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ARRAY.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="give shard=i/n"):
+        Shard.of(None)
