@@ -70,7 +70,7 @@ def test_the_folder_and_the_page(
     simulate(config())
     out = tmp_path / "out"
     figures = {"report.html", "fan.png", "candles.png"}
-    log = {".hydra", "simulate.log", "reading.json"}
+    log = {".hydra", "simulate.log", "reading.json", "lineage.json"}
     assert {p.name for p in out.iterdir()} == {*RESULTS, *figures, *log}
     assert len(list((out / PATHS).iterdir())) == 3
     page = (out / "report.html").read_text()
