@@ -1,8 +1,10 @@
 """Callbacks that every training run has, whatever the configuration says."""
 
 import logging
+import signal
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from parfait.utils.errors import UserError
+from parfait.utils.signals import ENDING, exit_code, install
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +51,44 @@ def unknown_metric(name: str, known: Iterable[str]) -> str:
 
 
 class SaveOnSignal(Callback):
-    """Saves a checkpoint when the process is asked to end (SIGTERM, Ctrl-C)."""
+    """Saves a checkpoint and ends the run when the process is asked to end: after the batch that it
+    is in, for in the middle of a step there is no state to continue from.
+
+    SIGTERM, SIGUSR1 and Ctrl-C, of which a second one ends it at once. Under SLURM this replaces
+    Lightning's own answer to SIGUSR1, which saves in the middle of a step and trains on until the
+    job is killed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.signum: int | None = None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Takes the signals over from Lightning, which gives them back when training ends."""
+        install([*ENDING, signal.SIGINT], self._note)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signum = self.signum or signum
+
+    def ending(self) -> BaseException:
+        """What ends the process as the signal would."""
+        interrupted = self.signum in (None, signal.SIGINT)
+        return KeyboardInterrupt() if interrupted else SystemExit(exit_code(self.signum or 0))
+
+    def on_train_batch_end(self, trainer: Any, *batch: Any) -> None:
+        """Lets Lightning stop where the step is complete, in all processes after the same one."""
+        if trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False):
+            trainer._signal_connector.received_sigterm = True
+
+    def on_validation_batch_end(self, trainer: Any, *batch: Any) -> None:
+        """The same within a validation."""
+        self.on_train_batch_end(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Save unless the exception is an error of the program."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
+        """Saves where a step was complete."""
+        if isinstance(exception, SIGTERMException):
             file = self.folder / f"{trainer.global_step:08d}.ckpt"
             trainer.save_checkpoint(file)
             log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)

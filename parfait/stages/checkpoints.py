@@ -14,7 +14,6 @@ from parfait.utils.errors import UserError
 log = logging.getLogger(__name__)
 
 _SUFFIX = ".ckpt"
-_TEMPORARY = ".tmp"
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -30,7 +29,7 @@ class AtomicCheckpointIO(CheckpointIO):
         """Write ``checkpoint`` to ``path`` so that the file is whole or absent."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sibling = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+        sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with sibling.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -51,12 +50,6 @@ class AtomicCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Delete a checkpoint, if it is there."""
         Path(path).unlink(missing_ok=True)
-
-
-def sweep_temporaries(folder: Path) -> None:
-    """Delete what a killed run left half-written."""
-    for file in folder.glob(f".*{_SUFFIX}.*{_TEMPORARY}"):
-        file.unlink(missing_ok=True)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -82,8 +75,8 @@ def find_checkpoint(wanted: str | None, folder: Path) -> Path | None:
     """The checkpoint to continue from.
 
     Args:
-        wanted: a file, ``last`` for the newest readable one in ``folder``, or ``None`` to start
-            anew.
+        wanted: a file, ``last`` for the newest readable one in ``folder``, ``auto`` for that one or
+            a new start where there is none, or ``None`` to start anew.
         folder: checkpoints of this run.
 
     Raises:
@@ -97,9 +90,9 @@ def find_checkpoint(wanted: str | None, folder: Path) -> Path | None:
                 "give ckpt_path=last to continue it, or another output_dir="
             )
         return None
-    if wanted == "last":
+    if wanted in ("last", "auto"):
         found = newest_checkpoint(folder)
-        if found is None:
+        if found is None and wanted == "last":
             raise UserError(
                 f"ckpt_path=last, but {folder} holds no checkpoint that can be read; "
                 "name the run with output_dir="

@@ -21,9 +21,10 @@ from parfait.stages.callbacks import (
     SaveOnSignal,
     unknown_metric,
 )
-from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, sweep_temporaries
+from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint
 from parfait.stages.schema import TrainConfig, validate
 from parfait.utils.errors import UserError, require
+from parfait.utils.files import sweep_temporaries
 from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
 from parfait.utils.run_guard import run_guard
@@ -55,7 +56,8 @@ def train(cfg: DictConfig) -> float:
 def _train(cfg: DictConfig, folder: Path) -> float:
     _quiet_lightning()
     checkpoints = folder / "checkpoints"
-    sweep_temporaries(checkpoints)
+    for place in (checkpoints, folder / "model"):
+        sweep_temporaries(place)
     ckpt_path = find_checkpoint(cfg.ckpt_path, checkpoints)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
 
@@ -74,11 +76,12 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     watched = sys.stderr.isatty() and bool(cfg.trainer.get("enable_progress_bar", True))
     if not watched:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    stop = SaveOnSignal(checkpoints)
     always = [
         FiniteLoss(),
         KnownMetric(cfg.optimized_metric),
         ResumableProgress(),
-        SaveOnSignal(checkpoints),
+        stop,
         EpochLog(terminal=not watched),
     ]
     trainer: lightning.Trainer = instantiate(
@@ -100,6 +103,11 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     except MisconfigurationException as error:
         reason = " ".join(str(error).split())
         raise UserError(f"training with these settings is not possible: {reason}") from error
+    except SystemExit as error:  # Lightning's own codes are 0 for a signal and 1 for Ctrl-C
+        known = stop.signum or isinstance(error.__context__, KeyboardInterrupt)
+        if known and trainer.is_global_zero:
+            raise stop.ending() from None
+        raise
 
     best = _best_checkpoint(trainer, cfg.optimized_metric)
     if best is not None:

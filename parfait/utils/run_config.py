@@ -1,13 +1,15 @@
 """The configuration of a run on disk: saved, read back, compared; secrets never leave memory."""
 
-import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+
+from parfait.utils.files import sweep_temporaries, write_files
 
 CONFIG_FOLDER = ".hydra"
 # What may differ when a run is continued: where it is, how it is watched, how long it lasts.
@@ -56,7 +58,6 @@ def save(cfg: DictConfig, folder: Path) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     target = folder / CONFIG_FOLDER
-    target.mkdir(exist_ok=True)
     files: dict[str, Any] = {"config.yaml": _plain(cfg)}
     if HydraConfig.initialized():
         hydra_cfg = redact(
@@ -66,12 +67,10 @@ def save(cfg: DictConfig, folder: Path) -> None:
         hydra_cfg["overrides"]["task"] = overrides
         hydra_cfg["job"]["override_dirname"] = None
         files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
-    for name, content in files.items():
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        # Renamed into place: a shard of the same run may be reading it.
-        sibling = target / f".{name}.{os.getpid()}.tmp"
-        sibling.write_text(text, encoding="utf-8")
-        sibling.replace(target / name)
+    sweep_temporaries(target)
+    # Renamed into place: a shard of the same run may be reading them.
+    dump = partial(yaml.safe_dump, sort_keys=False, allow_unicode=True)
+    write_files(target, {name: dump(content).encode() for name, content in files.items()})
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from parfait.utils import tracking
 from parfait.utils.errors import UserError
 from parfait.utils.files import is_alive
 from parfait.utils.run_config import CONFIG_FOLDER, differences, read, save
+from parfait.utils.signals import exit_code, stoppable
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUO
 
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
 _STALE = 86_400.0  # seconds after which a killed run's leftovers are nobody's business any more
-_TERMINATED = 143  # exit code of a process that ended on SIGTERM
+_TERMINATED, _INTERRUPTED = exit_code(signal.SIGTERM), exit_code(signal.SIGINT)
 
 
 @contextmanager
@@ -31,7 +33,8 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
     """Run a stage inside its folder ``cfg.output_dir``.
 
     The folder must be new, or hold the same configuration. The log goes into it; failures are
-    logged with their traceback; W&B is told how the run ended.
+    logged with their traceback; W&B is told how the run ended. SIGTERM and SIGUSR1 end the stage
+    as Ctrl-C does, with the exit codes 143 and 138.
 
     Args:
         cfg: the composed configuration.
@@ -62,7 +65,7 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
     except OSError as error:
         raise _unwritable(final, error) from error
     try:
-        with _logging_to(folder / f"{stage}.log"):
+        with stoppable(), _logging_to(folder / f"{stage}.log"):
             yield from _ending(folder, keeps_log=not staged)
     except BaseException as error:
         unwritable = isinstance(error, OSError) and error.errno in _UNWRITABLE
@@ -92,7 +95,8 @@ def _ending(folder: Path, *, keeps_log: bool) -> Iterator[Path]:
         raise
     except BaseException as error:  # SIGTERM, Ctrl-C
         log.warning("stopped by a signal")
-        tracking.finish(_TERMINATED)
+        code = error.code or _TERMINATED if isinstance(error, SystemExit) else _INTERRUPTED
+        tracking.finish(code if isinstance(code, int) else 1)
         if isinstance(error, SystemExit) and not error.code:  # Lightning ends a SIGTERM with 0
             raise SystemExit(_TERMINATED) from None
         raise

@@ -115,7 +115,7 @@ def interrupt(number: int) -> Any:
 
     def hook(self: Any, trainer: Any, module: Any, outputs: Any, batch: Any, at: int) -> None:
         if (trainer.global_step, at) == (3, number):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     return hook
 
