@@ -141,6 +141,9 @@ _LABELLED = Stage(
 )
 _MADE = (("a checkpoint", "run/checkpoints/0*.ckpt"), ("a best one", "run/checkpoints/best*.ckpt"))
 
+_DISTILL = ("distill", "n=1500", "cache={work}/cache")
+_DISTILLED = (("the examples", "run/examples.parquet"), ("a part", "cache/*.json"))
+
 STAGES = {
     "label": _LABELLED,
     "label in two shards": Stage(
@@ -152,8 +155,13 @@ STAGES = {
         beside=(*_LABEL, "shard=1/2"),
     ),
     "distill": Stage(
-        ("distill", "n=3000", "workers=2", "cache={work}/cache"),
-        (("the examples", "run/examples.parquet"), ("a part", "cache/*.json")),
+        (*_DISTILL, "workers=1"),
+        _DISTILLED,
+        kept=("cache/*.parquet",),
+    ),
+    "distill in two workers": Stage(
+        (*_DISTILL, "workers=2"),
+        _DISTILLED,
         kept=("cache/*.parquet",),
     ),
     "train": Stage(

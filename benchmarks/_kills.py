@@ -5,16 +5,30 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from _kill_stages import Contents, Stage
 
-_LOOK = 0.001  # seconds between two looks at the folder
+from parfait.cli import main
+from parfait.microstructure import module
+
+# Commands run in forks of a process that has imported what they need: imports are most of a short
+# run, and of no interest.
+_FORKS = get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        *("parfait.stages.distill", "parfait.stages.label", "parfait.stages.simulate"),
+        *("parfait.stages.train", "parfait.pipeline", "parfait.report", "parfait.report.labels"),
+        *("parfait.labels.module", "parfait.microstructure.module", "hydra.main"),
+    ]
+)
+_LOOK = 0.002  # seconds between two looks at the folder
 _KIND = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")
 
 
@@ -60,6 +74,17 @@ class Account:
             print(f"    different: {name}")
 
 
+def _command(arguments: list[str], output: str) -> None:
+    """What a terminal would run, in a child that has everything imported."""
+    os.setsid()
+    with Path(output).open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    module._CONSTANT_WINDOWS = 256  # tiny, as all of these runs
+    sys.argv = arguments
+    main()
+
+
 class Trial:
     """One folder of results, brought to its end through kills.
 
@@ -76,17 +101,15 @@ class Trial:
         self.old: set[Path] = set()
         self.seconds, self.writes = 0.0, 0  # of a run left alone, imports excluded
 
-    def start(self, arguments: tuple[str, ...] | None = None) -> subprocess.Popen:
+    def start(self, arguments: tuple[str, ...] | None = None) -> Any:
         """A process of the stage, in a group of its own with its workers."""
         self.old, self.ready = set(self.half()), self._begun()
         self.files = {file: file.stat().st_mtime_ns for file in self._marks()}
         told = [a.format(home=self.home, work=self.work) for a in arguments or self.stage.command]
-        command = [sys.executable, "-m", "parfait", *told, f"output_dir={self.work}/run"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-        log = (self.home / "output.txt").open("w")
-        return subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        command = ["parfait", *told, f"output_dir={self.work}/run"]
+        process = _FORKS.Process(target=_command, args=(command, str(self.home / "output.txt")))
+        process.start()
+        return process
 
     def finish(self, arguments: tuple[str, ...] | None = None) -> None:
         """Runs to the end; counts seconds and writes.
@@ -96,13 +119,17 @@ class Trial:
         """
         process, seen = self.start(arguments), set()
         begun = time.monotonic()
-        while process.poll() is None:
+        while process.is_alive():
             if self._begun() == self.ready:
                 begun = time.monotonic()
             seen |= set(self.half()) - self.old
             time.sleep(_LOOK)
         self.seconds, self.writes = time.monotonic() - begun, len(seen)
-        if process.returncode:
+        self._require_success(process)
+
+    def _require_success(self, process: Any) -> None:
+        process.join()
+        if process.exitcode:
             raise SystemExit((self.home / "output.txt").read_text()[-2000:])
 
     def strike(self, usual: "Trial", in_write: bool, alone: bool) -> str | None:
@@ -115,7 +142,7 @@ class Trial:
         """
         process, seen, begun = self.start(), set(), None
         wait, skipped = self.draw.uniform(0.0, 0.8) * usual.seconds, self.draw.random()
-        while process.poll() is None:
+        while process.is_alive():
             if begun is None:
                 begun = time.monotonic() if self._begun() != self.ready else None
             elif in_write:
@@ -126,12 +153,11 @@ class Trial:
             elif time.monotonic() - begun > wait:
                 break
             time.sleep(_LOOK)
-        if process.poll() is not None:
-            if process.returncode:
-                raise SystemExit((self.home / "output.txt").read_text()[-2000:])
+        if not process.is_alive():
+            self._require_success(process)
             return None
         (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
-        process.wait()
+        process.join()
         phase = self._phase()
         if alone:
             _wait_for_group(process.pid)

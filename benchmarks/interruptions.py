@@ -41,8 +41,10 @@ def kill_stage(name: str, stage: Stage, kills: int, home: Path, draw: random.Ran
             other = trial.start(stage.beside) if stage.beside else None
             number = len(told.where)
             phase = trial.strike(usual, in_write=number % 2 == 0, alone=number % 4 == 1)
-            if other is not None and other.wait():
-                raise SystemExit("the process beside failed")
+            if other is not None:
+                other.join()
+                if other.exitcode:
+                    raise SystemExit("the process beside failed")
             corrupt, twice = trial.check(expected)
             told.corrupt, told.twice = told.corrupt + corrupt, told.twice + twice
             if phase is None:

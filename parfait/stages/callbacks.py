@@ -98,13 +98,23 @@ class ResumableProgress(Callback):
     """Checkpoints that say what was not finished, so that a resumed run finishes it.
 
     Lightning takes a validation between two batches for a finished one and skips it: the figures
-    that decide about the run are then missing where the epoch ends. And it counts an epoch that
+    that decide about the run are then missing where the epoch ends. It counts an epoch that
     ``max_time`` or ``max_steps`` cut short as a whole one, whose rest is then an epoch too short to
-    be validated.
+    be validated. And it counts batches whose gradients wait for others of their step: a checkpoint
+    holds no gradients.
     """
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Asks for batches anew: Lightning has asked before it knew how many steps are behind the
+        run, and workers of a loader fetch at once.
+        """
+        if trainer.global_step:
+            iter(trainer.fit_loop._data_fetcher)
+
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """A validation begins again, as if stopped in its first batch; an epoch goes on."""
+        """A validation begins again, as if stopped in its first batch; an epoch and a step go on
+        with the batches of which the weights know nothing.
+        """
         progress = checkpoint["loops"]["fit_loop"]
         if trainer.validating:
             batches = progress["epoch_loop.val_loop.batch_progress"]
@@ -114,6 +124,10 @@ class ResumableProgress(Callback):
         for count in (epochs["total"], epochs["current"]):
             if count["processed"] > count["completed"] and not batches["is_last_batch"]:
                 count["processed"] -= 1
+        waiting = batches["current"]["ready"] % trainer.accumulate_grad_batches
+        if waiting and not batches["is_last_batch"]:
+            for count in (batches["total"], batches["current"]):
+                count.update({name: number - waiting for name, number in count.items()})
 
 
 class EpochLog(Callback):

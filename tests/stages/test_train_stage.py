@@ -2,9 +2,11 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from torch.utils._pytree import tree_flatten
 
-from parfait.microstructure import datamodule
+from parfait.microstructure import datamodule, module
 from parfait.stages.callbacks import FiniteLoss
 from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, newest_checkpoint
 from parfait.stages.train import train
@@ -42,6 +45,14 @@ def weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(folder / "model" / "model.safetensors")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_constants() -> Iterator[None]:
+    """Most of a tiny run is fitting constants to thousands of windows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CONSTANT_WINDOWS", 256)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +107,82 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert end.value.code == 143
     assert newest_checkpoint(folder / "checkpoints") == folder / f"checkpoints/{step:08d}.ckpt"
     assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=last")) == finished[1]
+    assert same(finished[0], folder)
+
+
+def same(a: Path, b: Path) -> bool:
+    """Whether the newest checkpoints (weights, averages, optimiser, schedule) and exports agree."""
     state = [
-        AtomicCheckpointIO().load_checkpoint(f / "checkpoints" / "00000006.ckpt")["state_dict"]
-        for f in (finished[0], folder)
+        AtomicCheckpointIO().load_checkpoint(newest_checkpoint(f / "checkpoints")) for f in (a, b)
     ]
-    assert all(torch.equal(state[0][k], state[1][k]) for k in state[0])
-    assert all(torch.equal(a, weights(folder)[k]) for k, a in weights(finished[0]).items())
+    parts = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
+    told = [tree_flatten([one[name] for name in parts]) for one in state]
+    told += [tree_flatten(weights(folder)) for folder in (a, b)]
+    return all(
+        shape == other and all(map(equal, leaves, rest))
+        for (leaves, shape), (rest, other) in (told[:2], told[2:])
+    )
+
+
+def equal(a: Any, b: Any) -> bool:
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+ACCUMULATED = ["trainer.max_epochs=2", "trainer.accumulate_grad_batches=2"]
+
+
+@pytest.fixture(scope="module")
+def accumulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run of two epochs of 2 + 2 + 1 batches: three steps each."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    return folder, train(config(folder, *ACCUMULATED, "data.steps_per_epoch=5"))
+
+
+@pytest.mark.parametrize("batch", [0, 4, 5])
+def test_with_accumulated_batches_a_resumed_run_equals_an_uninterrupted_one(
+    accumulated: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """After a batch of a step, after the short step of an epoch, and within the next epoch: the
+    gradients of half a step are in no checkpoint, so it begins anew.
+    """
+    settings = [*ACCUMULATED, "data.steps_per_epoch=5"]
+    seen = iter(range(20))
+
+    def stop(self: Any, trainer: Any, *args: Any) -> None:
+        trainer._signal_connector.received_sigterm |= next(seen) == batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteLoss, "on_train_batch_end", stop)
+        with pytest.raises(SystemExit):
+            train(config(tmp_path / "run", *settings))
+    assert train(config(tmp_path / "run", *settings, "ckpt_path=last")) == accumulated[1]
+    assert same(accumulated[0], tmp_path / "run")
+
+
+def test_workers_of_the_loader_change_nothing(
+    finished: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fetch ahead of the step at which a run stops."""
+    settings = ["trainer.max_epochs=2", "data.num_workers=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteLoss, "on_train_batch_end", terminate_at(4))
+        with pytest.raises(SystemExit):
+            train(config(tmp_path / "run", *settings))
+    assert train(config(tmp_path / "run", *settings, "ckpt_path=last")) == finished[1]
+    assert same(finished[0], tmp_path / "run")
+
+
+def test_a_run_whose_newest_checkpoint_is_cut_short_goes_on_from_the_one_before(
+    finished: tuple[Path, float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "model")
+    newest = folder / "checkpoints" / "00000006.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=last")) == finished[1]
+    assert "00000006.ckpt cannot be read" in caplog.text
+    assert same(finished[0], folder)
 
 
 def sigterm(self: Any, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
