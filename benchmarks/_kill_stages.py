@@ -37,6 +37,7 @@ class Stage:
         marks: what a kill came after, and the files that tell, the latest first.
         volatile: files that may differ from those of a run left alone.
         kept: files that are never written again once they are there.
+        interim: files that have other contents, whole ones, before those at the end.
         contents: what counts at the end, by name; ``None`` for all files that are not volatile.
         prepare: of the inputs.
         beside: arguments of a second process of the same run, which is left alone.
@@ -46,6 +47,7 @@ class Stage:
     marks: tuple[tuple[str, str], ...]
     volatile: tuple[str, ...] = _LOGS
     kept: tuple[str, ...] = ()
+    interim: tuple[str, ...] = ()
     contents: Callable[[Path], Contents] | None = None
     prepare: Callable[[Path], None] = lambda home: None
     beside: tuple[str, ...] | None = None
@@ -137,6 +139,7 @@ _LABELLED = Stage(
     (("labels", "run/labels/*.json"), ("bars", "run/bars/*.json")),
     (*_LOGS, "run/bars/.parts*.json", "run/bars/summary.txt"),
     ("run/labels/*.parquet",),
+    ("run/bars/S00000.*",),  # of its own file, then of the one of several too
     prepare=mixed_bars,
 )
 _MADE = (("a checkpoint", "run/checkpoints/0*.ckpt"), ("a best one", "run/checkpoints/best*.ckpt"))
@@ -151,6 +154,7 @@ STAGES = {
         _LABELLED.marks,
         _LABELLED.volatile,
         _LABELLED.kept,
+        _LABELLED.interim,
         prepare=mixed_bars,
         beside=(*_LABEL, "shard=1/2"),
     ),

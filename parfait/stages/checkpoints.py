@@ -36,8 +36,12 @@ class AtomicCheckpointIO(CheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             sibling.replace(path)
-        except BaseException:
+        except BaseException as error:
             sibling.unlink(missing_ok=True)
+            if isinstance(
+                error.__context__, OSError
+            ):  # PyTorch ends its archive in vain, and says so
+                raise error.__context__ from None
             raise
         _sync(path.parent)
 

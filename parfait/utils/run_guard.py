@@ -68,7 +68,7 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
         with stoppable(), _logging_to(folder / f"{stage}.log"):
             yield from _ending(folder, keeps_log=not staged)
     except BaseException as error:
-        unwritable = isinstance(error, OSError) and error.errno in _UNWRITABLE
+        unwritable = _is_unwritable(error)
         if staged:
             shutil.rmtree(folder, ignore_errors=True)
         elif isinstance(error, UserError) or unwritable:
@@ -89,6 +89,10 @@ def _ending(folder: Path, *, keeps_log: bool) -> Iterator[Path]:
         tracking.finish(2)
         raise
     except Exception as error:
+        if _is_unwritable(error):  # the folder is the user's
+            log.error("%s", error, extra={"file_only": True})
+            tracking.finish(2)
+            raise
         log.exception("failed; the log is in %s" if keeps_log else "failed; %s is removed", folder)
         vars(error)["logged"] = True  # so that the entry point need not do it again
         tracking.finish(1)
@@ -124,12 +128,19 @@ def _check_folder(folder: Path, cfg: DictConfig) -> None:
         )
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose disk may be full: results decide about a run, and closing it tells in the end."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing, where ``logging`` would print a traceback for every line."""
+
+
 @contextmanager
 def _logging_to(file: Path) -> Iterator[None]:
     """Log to ``file`` and, briefly, to the terminal."""
     root = logging.getLogger()
     level = root.level
-    to_file = logging.FileHandler(file, encoding="utf-8", delay=True)
+    to_file = _LogFile(file, encoding="utf-8", delay=True)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = logging.StreamHandler()
     to_terminal.setFormatter(logging.Formatter("%(message)s"))
@@ -147,7 +158,8 @@ def _logging_to(file: Path) -> Iterator[None]:
         root.setLevel(level)
         for handler in handlers:
             root.removeHandler(handler)
-            handler.close()
+        to_terminal.close()
+        to_file.close()  # raises where the disk could not take it all
 
 
 def _publish(folder: Path, final: Path) -> None:
@@ -185,6 +197,10 @@ def _sweep(final: Path) -> None:
         same = folder.name == f".{final.name}.{match[1]}.partial"
         if same or time.time() - folder.stat().st_mtime > _STALE:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_unwritable(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _UNWRITABLE
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:
