@@ -396,8 +396,69 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def raised(signum: signal.Signals, times: int = 1) -> Any:
+    """A signal in the fourth step, which is not at its end then."""
+
+    def hook(self: Any, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == 3:
+            for _ in range(times):
+                signal.raise_signal(signum)
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130)]
+)
+def test_a_signal_within_a_step_ends_the_run_after_it(
+    finished: tuple[Path, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signum: signal.Signals,
+    code: int,
+) -> None:
+    """Under SLURM as well, where Lightning would save within the step and train on."""
+    folder, before = tmp_path / "run", signal.getsignal(signum)
+    told = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "t", "SLURM_PROCID": "0"}
+    told |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "here"}
+    with monkeypatch.context() as patch:
+        for name, value in told.items():
+            patch.setenv(name, value)
+        patch.setattr(FiniteLoss, "on_train_batch_start", raised(signum), raising=False)
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as end:
+            train(config(folder, "trainer.max_epochs=2"))
+    assert (130 if signum == signal.SIGINT else end.value.code) == code
+    assert isinstance(end.value, KeyboardInterrupt) is (signum == signal.SIGINT)
+    assert signal.getsignal(signum) is before
+    assert newest_checkpoint(folder / "checkpoints") == folder / "checkpoints" / "00000004.ckpt"
+    assert not list(folder.glob("hpc_ckpt*"))
+    assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=auto")) == finished[1]
+    assert same(finished[0], folder)
+
+
+def test_a_second_ctrl_c_waits_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FiniteLoss, "on_train_batch_start", raised(signal.SIGINT, 2), raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(tmp_path / "run", "trainer.max_epochs=2"))
+    newest = newest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert newest == tmp_path / "run" / "checkpoints" / "00000003.ckpt"
+
+
+def test_one_command_begins_and_continues(tmp_path: Path) -> None:
+    assert find_checkpoint("auto", tmp_path / "checkpoints") is None
+    folder = tmp_path / "run"
+    assert train(config(folder, "trainer.max_epochs=1", "ckpt_path=auto")) > 0
+    file = folder / "checkpoints" / "00000003.ckpt"
+    assert find_checkpoint("auto", folder / "checkpoints") == file
+
+
 @pytest.mark.slow
-def test_sigterm_saves_and_the_run_continues(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_within_seconds_and_the_run_continues(
+    tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
     settings = [*TINY, "output_dir=run", "trainer.max_epochs=100000"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *settings],
@@ -409,9 +470,10 @@ def test_sigterm_saves_and_the_run_continues(tmp_path: Path) -> None:
     for line in process.stderr:
         if line.startswith("epoch 1 "):
             break
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 143
+    process.send_signal(signum)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in told
     newest = newest_checkpoint(tmp_path / "run" / "checkpoints")
     assert newest is not None
     step = AtomicCheckpointIO().load_checkpoint(newest)["global_step"]
