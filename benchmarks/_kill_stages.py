@@ -154,7 +154,7 @@ STAGES = {
         _LABELLED.marks,
         _LABELLED.volatile,
         _LABELLED.kept,
-        _LABELLED.interim,
+        (*_LABELLED.interim, "run/summary.json", "run/quality.txt"),  # of what both have so far
         prepare=mixed_bars,
         beside=(*_LABEL, "shard=1/2"),
     ),

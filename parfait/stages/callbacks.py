@@ -1,7 +1,9 @@
 """Callbacks that every training run has, whatever the configuration says."""
 
 import logging
+import os
 import signal
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
@@ -54,9 +56,9 @@ class SaveOnSignal(Callback):
     """Saves a checkpoint and ends the run when the process is asked to end: after the batch that it
     is in, for in the middle of a step there is no state to continue from.
 
-    SIGTERM, SIGUSR1 and Ctrl-C, of which a second one ends it at once. Under SLURM this replaces
-    Lightning's own answer to SIGUSR1, which saves in the middle of a step and trains on until the
-    job is killed.
+    SIGTERM, SIGUSR1 and Ctrl-C, of which a second one ends it at once. SIGUSR1 is how SLURM tells
+    that time is nearly up: the job is put back into the queue. Lightning's own answer to it, which
+    this replaces, saves in the middle of a step.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,6 +94,21 @@ class SaveOnSignal(Callback):
             file = self.folder / f"{trainer.global_step:08d}.ckpt"
             trainer.save_checkpoint(file)
             log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)
+            if self.signum == signal.SIGUSR1 and trainer.is_global_zero:
+                requeue()
+
+
+def requeue() -> None:
+    """Puts the SLURM job that this process is of, if any, back into the queue."""
+    job = os.environ.get("SLURM_JOB_ID")
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    if job is None:
+        return
+    try:
+        told = job if array is None else f"{array}_{task}"
+        subprocess.run(["scontrol", "requeue", told], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.error("It cannot be queued again (%s).", error)
 
 
 class ResumableProgress(Callback):

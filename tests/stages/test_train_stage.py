@@ -419,11 +419,15 @@ def test_a_signal_within_a_step_ends_the_run_after_it(
 ) -> None:
     """Under SLURM as well, where Lightning would save within the step and train on."""
     folder, before = tmp_path / "run", signal.getsignal(signum)
+    queue = tmp_path / "scontrol"
+    queue.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    queue.chmod(0o755)
     told = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "t", "SLURM_PROCID": "0"}
     told |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "here"}
     with monkeypatch.context() as patch:
         for name, value in told.items():
             patch.setenv(name, value)
+        patch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
         patch.setattr(FiniteLoss, "on_train_batch_start", raised(signum), raising=False)
         with pytest.raises((SystemExit, KeyboardInterrupt)) as end:
             train(config(folder, "trainer.max_epochs=2"))
@@ -432,6 +436,8 @@ def test_a_signal_within_a_step_ends_the_run_after_it(
     assert signal.getsignal(signum) is before
     assert newest_checkpoint(folder / "checkpoints") == folder / "checkpoints" / "00000004.ckpt"
     assert not list(folder.glob("hpc_ckpt*"))
+    asked = tmp_path / "asked"
+    assert (asked.read_text() if asked.exists() else "") == "requeue 1\n" * (code == 138)
     assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=auto")) == finished[1]
     assert same(finished[0], folder)
 
