@@ -38,10 +38,9 @@ class AtomicCheckpointIO(CheckpointIO):
             sibling.replace(path)
         except BaseException as error:
             sibling.unlink(missing_ok=True)
-            if isinstance(
-                error.__context__, OSError
-            ):  # PyTorch ends its archive in vain, and says so
-                raise error.__context__ from None
+            cause = error.__context__
+            if isinstance(cause, OSError):  # PyTorch then ends its archive in vain, and tells that
+                raise cause from None
             raise
         _sync(path.parent)
 
