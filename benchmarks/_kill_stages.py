@@ -79,6 +79,7 @@ def trained(run: Path) -> Contents:
     """
     found = {f"model/{f.name}": f.read_bytes() for f in (run / "model").glob("[!.]*")}
     files = sorted(run.glob("checkpoints/0*.ckpt"), key=_steps)
+    checkpoint: dict[str, Any] = {}
     for file in files:  # whole, or not there
         checkpoint = torch.load(file, weights_only=True)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step") if files else ():

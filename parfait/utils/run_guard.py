@@ -49,6 +49,12 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
     Raises:
         UserError: the folder cannot be used.
     """
+    with stoppable(), _guarded(cfg, stage, staged) as folder:
+        yield folder
+
+
+@contextmanager
+def _guarded(cfg: DictConfig, stage: str, staged: bool) -> Iterator[Path]:
     final = Path(cfg.output_dir).absolute()
     if _rank() != 0:  # the main process of a distributed run takes care of the folder
         yield final
@@ -62,10 +68,15 @@ def run_guard(cfg: DictConfig, stage: str, *, staged: bool = False) -> Iterator[
             _sweep(final)
         folder.mkdir(parents=True, exist_ok=True)
         save(cfg, folder)
-    except OSError as error:
-        raise _unwritable(final, error) from error
+    except BaseException as error:
+        if staged:
+            shutil.rmtree(folder, ignore_errors=True)
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError):
+            raise _unwritable(final, cause) from error
+        raise
     try:
-        with stoppable(), _logging_to(folder / f"{stage}.log"):
+        with _logging_to(folder / f"{stage}.log"):
             yield from _ending(folder, keeps_log=not staged)
     except BaseException as error:
         unwritable = _is_unwritable(error)

@@ -12,6 +12,8 @@ import pytest
 from tests.stages.test_disk import STAGES, few_bars, results
 
 ROOT = Path(__file__).parents[2]
+# What is there when a stage is in the middle of its work.
+BEGUN = {"label": "run/bars/*.json", "distill": "cache/*.json", "simulate": ".run.*/paths.parquet"}
 
 
 def command(stage: str, data: Path, out: Path) -> list[str]:
@@ -41,8 +43,8 @@ def test_a_stage_ends_and_continues(
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while not list(out.glob("**/.hydra/config.yaml")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 300
+    while not list(out.glob(BEGUN[stage])) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signum)
     _, told = process.communicate(timeout=60)
