@@ -73,8 +73,9 @@ class Clock:
     def __init__(self) -> None:
         self.start = self.seconds = 0.0
         self.profiler: Any = None
-        FiniteLoss.on_train_start = lambda _, trainer, module: self.begin()
-        FiniteLoss.on_train_end = lambda _, trainer, module: self.end(trainer)
+        clock = self
+        FiniteLoss.on_train_start = lambda self, trainer, pl_module: clock.begin()
+        FiniteLoss.on_train_end = lambda self, trainer, pl_module: clock.end(trainer)
 
     def begin(self) -> None:
         self.start = time.process_time()

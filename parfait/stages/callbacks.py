@@ -79,14 +79,24 @@ class SaveOnSignal(Callback):
         interrupted = self.signum in (None, signal.SIGINT)
         return KeyboardInterrupt() if interrupted else SystemExit(exit_code(self.signum or 0))
 
-    def on_train_batch_end(self, trainer: Any, *batch: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Lets Lightning stop where the step is complete, in all processes after the same one."""
         if trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False):
             trainer._signal_connector.received_sigterm = True
 
-    def on_validation_batch_end(self, trainer: Any, *batch: Any) -> None:
+    def on_validation_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """The same within a validation."""
-        self.on_train_batch_end(trainer)
+        self.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Saves where a step was complete."""

@@ -50,8 +50,6 @@ def test_a_stage_ends_and_continues(
     _, told = process.communicate(timeout=60)
     assert process.returncode == code, told
     assert "Traceback" not in told
-    with pytest.raises(ProcessLookupError):  # no worker is left
-        os.killpg(process.pid, 0)
     assert not [f for f in out.rglob("*") if f.name.endswith((".tmp", ".partial"))]
     subprocess.run(command(stage, data, out), env=environment, check=True, capture_output=True)
     whole = tmp_path / "whole"
