@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from parfait.labels.simulator import RegimeSimulator, Simulated
+from parfait.utils.epochs import epoch_left
 from parfait.utils.errors import require
 from parfait.utils.seeding import derive_seed
 
@@ -18,7 +19,7 @@ class SimulatedDataModule(lightning.LightningDataModule):
     """Batches of windows of one length each, lengths log-uniform from batch to batch.
 
     Batch number j of a run is a function of (seed, j), so that a resumed run sees the batches it
-    would have seen.
+    would have seen. The processes of a distributed training take turns in them.
 
     Args:
         simulator: of the windows.
@@ -118,7 +119,7 @@ class _Fresh(Dataset):
 
 
 class _Numbers(Sampler[int]):
-    """The numbers of one epoch's batches."""
+    """The numbers of this process's batches of an epoch."""
 
     def __init__(self, data: SimulatedDataModule) -> None:
         self.data = data
@@ -127,8 +128,8 @@ class _Numbers(Sampler[int]):
         return self.data.steps_per_epoch
 
     def __iter__(self) -> Iterator[int]:
-        trainer = self.data.trainer
-        # The trainer's step, not its epoch: a run stopped in mid-epoch counts that epoch twice.
-        first = trainer.global_step * trainer.accumulate_grad_batches if trainer else 0
-        steps = self.data.steps_per_epoch
-        yield from range(first, first + steps - first % steps)
+        trainer, steps = self.data.trainer, self.data.steps_per_epoch
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        epoch, left = epoch_left(trainer, steps)
+        for position in left:
+            yield (epoch * steps + position) * world + rank

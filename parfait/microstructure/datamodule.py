@@ -1,7 +1,7 @@
 """Windows of real bars for the diffusion: several symbols and bar sizes, split by date."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from parfait.data.windows import date_at
 from parfait.labelling import cached_labels, read_series
 from parfait.labels import Labels, label_windows
 from parfait.microstructure.markets import SimulatedMarkets
+from parfait.utils.epochs import epoch_left
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
 
@@ -210,11 +211,6 @@ class WindowDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """``steps_per_epoch`` batches; starts where a resumed epoch stopped."""
         trainer = self.trainer
-
-        def batches_seen() -> int:
-            # The trainer's step, not its epoch: a run stopped in mid-epoch counts that epoch twice.
-            return trainer.global_step * trainer.accumulate_grad_batches if trainer else 0
-
         plan = _Plan(
             self.weights,
             self.batch_size,
@@ -224,7 +220,7 @@ class WindowDataModule(lightning.LightningDataModule):
             trainer.global_rank if trainer else 0,
         )
         source = _Windows(self.train, self.markets)
-        order = _Batches(plan, self.steps_per_epoch, batches_seen)
+        order = _Batches(plan, self.steps_per_epoch, trainer)
         return DataLoader(source, batch_size=None, sampler=order, num_workers=self.num_workers)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
@@ -292,16 +288,16 @@ class _Plan:
 class _Batches(Sampler[_Request]):
     """The batches of one epoch, from where the run stopped."""
 
-    def __init__(self, plan: _Plan, steps: int, batches_seen: Callable[[], int]) -> None:
-        self.plan, self.steps, self.batches_seen = plan, steps, batches_seen
+    def __init__(self, plan: _Plan, steps: int, trainer: Any) -> None:
+        self.plan, self.steps, self.trainer = plan, steps, trainer
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[_Request]:
-        first = self.batches_seen()
-        for number in range(first, first + self.steps - first % self.steps):
-            yield self.plan(number)
+        epoch, left = epoch_left(self.trainer, self.steps)
+        for position in left:
+            yield self.plan(epoch * self.steps + position)
 
 
 def moving_share(windows: WindowIndex) -> Float64[Tensor, " windows"]:

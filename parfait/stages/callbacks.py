@@ -4,9 +4,9 @@ import logging
 import os
 import signal
 import subprocess
-import threading
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from parfait.utils.errors import UserError
+from parfait.utils.signals import ENDING, exit_code, install
 
 log = logging.getLogger(__name__)
 
@@ -52,66 +53,95 @@ def unknown_metric(name: str, known: Iterable[str]) -> str:
 
 
 class SaveOnSignal(Callback):
-    """Saves a checkpoint when the process is asked to end (SIGTERM, Ctrl-C)."""
+    """Saves a checkpoint and ends the run when the process is asked to end: after the batch that it
+    is in, for in the middle of a step there is no state to continue from.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Save unless the exception is an error of the program."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
-            file = self.folder / f"{trainer.global_step:08d}.ckpt"
-            trainer.save_checkpoint(file)
-            log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)
-
-
-class RequeueOnSignal(Callback):
-    """On SLURM: saves when time is nearly up (SIGUSR1) and puts the job back into the queue.
-
-    Before the next step: Lightning's own answer saves at once, in the middle of a step, when some
-    weights may have moved and others not.
+    SIGTERM, SIGUSR1 and Ctrl-C, of which a second one ends it at once. SIGUSR1 is how SLURM tells
+    that time is nearly up: the job is put back into the queue. Lightning's own answer to it, which
+    this replaces, saves in the middle of a step.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, False
+        self.folder = folder
+        self.signum: int | None = None
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Listen, where SLURM may call."""
-        if "SLURM_JOB_ID" in os.environ and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGUSR1, self._note)
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Takes the signals over from Lightning, which gives them back when training ends."""
+        install([*ENDING, signal.SIGINT], self._note)
 
-    def _note(self, *_: Any) -> None:
-        self.asked = True
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signum = self.signum or signum
 
-    def on_train_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    def ending(self) -> BaseException:
+        """What ends the process as the signal would."""
+        interrupted = self.signum in (None, signal.SIGINT)
+        return KeyboardInterrupt() if interrupted else SystemExit(exit_code(self.signum or 0))
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and requeue, once; SLURM ends the process."""
-        if not self.asked:
-            return
-        self.asked = False
-        trainer.save_checkpoint(self.folder / f"{trainer.global_step:08d}.ckpt")
-        if trainer.is_global_zero:
-            array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
-            job = os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{task}"
-            log.warning("Time is nearly up; step %d is saved.", trainer.global_step)
-            try:
-                subprocess.run(["scontrol", "requeue", job], check=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                log.error("It cannot be queued again (%s); ckpt_path=last continues.", error)
+        """Lets Lightning stop where the step is complete, in all processes after the same one."""
+        if trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False):
+            trainer._signal_connector.received_sigterm = True
+
+    def on_validation_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """The same within a validation."""
+        self.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Saves where a step was complete."""
+        if isinstance(exception, SIGTERMException):
+            file = self.folder / f"{trainer.global_step:08d}.ckpt"
+            trainer.save_checkpoint(file)
+            log.warning("Stopped; %s holds the state, ckpt_path=last continues.", file)
+            if self.signum == signal.SIGUSR1 and trainer.is_global_zero:
+                requeue()
+
+
+def requeue() -> None:
+    """Puts the SLURM job that this process is of, if any, back into the queue."""
+    job = os.environ.get("SLURM_JOB_ID")
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    if job is None:
+        return
+    try:
+        told = job if array is None else f"{array}_{task}"
+        subprocess.run(["scontrol", "requeue", told], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.error("It cannot be queued again (%s).", error)
 
 
 class ResumableProgress(Callback):
     """Checkpoints that say what was not finished, so that a resumed run finishes it.
 
     Lightning takes a validation between two batches for a finished one and skips it: the figures
-    that decide about the run are then missing where the epoch ends. And it counts an epoch that
+    that decide about the run are then missing where the epoch ends. It counts an epoch that
     ``max_time`` or ``max_steps`` cut short as a whole one, whose rest is then an epoch too short to
-    be validated.
+    be validated. And it counts batches whose gradients wait for others of their step: a checkpoint
+    holds no gradients.
     """
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Asks for batches anew: Lightning has asked before it knew how many steps are behind the
+        run, and workers of a loader fetch at once.
+        """
+        if trainer.global_step:
+            iter(trainer.fit_loop._data_fetcher)
+
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """A validation begins again, as if stopped in its first batch; an epoch goes on."""
+        """A validation begins again, as if stopped in its first batch; an epoch and a step go on
+        with the batches of which the weights know nothing.
+        """
         progress = checkpoint["loops"]["fit_loop"]
         if trainer.validating:
             batches = progress["epoch_loop.val_loop.batch_progress"]
@@ -121,6 +151,10 @@ class ResumableProgress(Callback):
         for count in (epochs["total"], epochs["current"]):
             if count["processed"] > count["completed"] and not batches["is_last_batch"]:
                 count["processed"] -= 1
+        waiting = batches["current"]["ready"] % trainer.accumulate_grad_batches
+        if waiting and not batches["is_last_batch"]:
+            for count in (batches["total"], batches["current"]):
+                count.update({name: number - waiting for name, number in count.items()})
 
 
 class EpochLog(Callback):

@@ -14,7 +14,6 @@ from parfait.utils.errors import UserError
 log = logging.getLogger(__name__)
 
 _SUFFIX = ".ckpt"
-_TEMPORARY = ".tmp"
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -30,15 +29,18 @@ class AtomicCheckpointIO(CheckpointIO):
         """Write ``checkpoint`` to ``path`` so that the file is whole or absent."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sibling = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+        sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with sibling.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             sibling.replace(path)
-        except BaseException:
+        except BaseException as error:
             sibling.unlink(missing_ok=True)
+            cause = error.__context__
+            if isinstance(cause, OSError):  # PyTorch then ends its archive in vain, and tells that
+                raise cause from None
             raise
         _sync(path.parent)
 
@@ -51,12 +53,6 @@ class AtomicCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Delete a checkpoint, if it is there."""
         Path(path).unlink(missing_ok=True)
-
-
-def sweep_temporaries(folder: Path) -> None:
-    """Delete what a killed run left half-written."""
-    for file in folder.glob(f".*{_SUFFIX}.*{_TEMPORARY}"):
-        file.unlink(missing_ok=True)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -78,20 +74,20 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def wanted_checkpoint(given: str | None, folder: Path) -> str | None:
-    """``ckpt_path``, but ``last`` for a job that SLURM starts again with the words of its first
-    start, if it has saved anything.
+def wanted_checkpoint(given: str | None) -> str | None:
+    """``ckpt_path``, but ``auto`` for a job that SLURM starts again with the words of its first
+    start.
     """
     restarted = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-    return "last" if restarted and given is None and any(folder.glob(f"*{_SUFFIX}")) else given
+    return "auto" if restarted and given is None else given
 
 
 def find_checkpoint(wanted: str | None, folder: Path) -> Path | None:
     """The checkpoint to continue from.
 
     Args:
-        wanted: a file, ``last`` for the newest readable one in ``folder``, or ``None`` to start
-            anew.
+        wanted: a file, ``last`` for the newest readable one in ``folder``, ``auto`` for that one or
+            a new start where there is none, or ``None`` to start anew.
         folder: checkpoints of this run.
 
     Raises:
@@ -105,9 +101,9 @@ def find_checkpoint(wanted: str | None, folder: Path) -> Path | None:
                 "give ckpt_path=last to continue it, or another output_dir="
             )
         return None
-    if wanted == "last":
+    if wanted in ("last", "auto"):
         found = newest_checkpoint(folder)
-        if found is None:
+        if found is None and wanted == "last":
             raise UserError(
                 f"ckpt_path=last, but {folder} holds no checkpoint that can be read; "
                 "name the run with output_dir="

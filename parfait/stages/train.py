@@ -19,21 +19,16 @@ from parfait.stages.callbacks import (
     EpochLog,
     FiniteLoss,
     KnownMetric,
-    RequeueOnSignal,
     ResumableProgress,
     SaveOnSignal,
     unknown_metric,
 )
-from parfait.stages.checkpoints import (
-    AtomicCheckpointIO,
-    find_checkpoint,
-    sweep_temporaries,
-    wanted_checkpoint,
-)
+from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, wanted_checkpoint
 from parfait.stages.data_settings import data_files
 from parfait.stages.schema import TrainConfig, validate
 from parfait.utils import tracking
 from parfait.utils.errors import UserError, require
+from parfait.utils.files import sweep_temporaries
 from parfait.utils.instantiate import instantiate
 from parfait.utils.run_config import redact
 from parfait.utils.run_guard import run_guard
@@ -66,8 +61,9 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     _quiet_lightning()
     start = time.perf_counter()
     checkpoints = folder / "checkpoints"
-    sweep_temporaries(checkpoints)
-    ckpt_path = find_checkpoint(wanted_checkpoint(cfg.ckpt_path, checkpoints), checkpoints)
+    for place in (checkpoints, folder / "model"):
+        sweep_temporaries(place)
+    ckpt_path = find_checkpoint(wanted_checkpoint(cfg.ckpt_path), checkpoints)
     tracker = tracking.start(cfg, "train", folder, _inputs(cfg))
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
 
@@ -85,12 +81,12 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     watched = sys.stderr.isatty() and bool(cfg.trainer.get("enable_progress_bar", True))
     if not watched:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    stop = SaveOnSignal(checkpoints)
     always = [
         FiniteLoss(),
         KnownMetric(cfg.optimized_metric),
         ResumableProgress(),
-        SaveOnSignal(checkpoints),
-        RequeueOnSignal(checkpoints),
+        stop,
         EpochLog(terminal=not watched),
     ]
     trainer: lightning.Trainer = instantiate(
@@ -110,6 +106,11 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     except MisconfigurationException as error:
         reason = " ".join(str(error).split())
         raise UserError(f"training with these settings is not possible: {reason}") from error
+    except SystemExit as error:  # Lightning's own codes are 0 for a signal and 1 for Ctrl-C
+        known = stop.signum or isinstance(error.__context__, KeyboardInterrupt)
+        if known and trainer.is_global_zero:
+            raise stop.ending() from None
+        raise
 
     best = _best_checkpoint(trainer, cfg.optimized_metric)
     if best is not None:

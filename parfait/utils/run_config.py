@@ -1,13 +1,15 @@
 """The configuration of a run on disk: saved, read back, compared; secrets never leave memory."""
 
-import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+
+from parfait.utils.files import sweep_temporaries, write_files
 
 CONFIG_FOLDER = ".hydra"
 # What may differ when a run is continued: where it is, how it is watched, how long it lasts.
@@ -54,15 +56,14 @@ def save(cfg: DictConfig, folder: Path) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     target = folder / CONFIG_FOLDER
-    target.mkdir(exist_ok=True)
     files: dict[str, Any] = {"config.yaml": plain(cfg)}
     if HydraConfig.initialized():
         given: Any = OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
         hydra_cfg = _redact_hydra(given)
         overrides = hydra_cfg["overrides"]["task"]
         files |= {"hydra.yaml": {"hydra": hydra_cfg}, "overrides.yaml": overrides}
-    for name, content in files.items():
-        _write(target / name, content)
+    sweep_temporaries(target)
+    _write(target, files)
 
 
 def redact_sweep(folder: Path) -> None:
@@ -74,7 +75,7 @@ def redact_sweep(folder: Path) -> None:
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return
     if hidden != told:
-        _write(file, hidden)
+        _write(folder, {file.name: hidden})
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -97,12 +98,10 @@ def differences(stored: Mapping[str, Any], cfg: DictConfig) -> list[str]:
     ]
 
 
-def _write(file: Path, content: Any) -> None:
+def _write(folder: Path, files: Mapping[str, Any]) -> None:
     """As plain YAML; renamed into place, because another job of the same run may be reading it."""
-    sibling = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    sibling.write_text(text, encoding="utf-8")
-    sibling.replace(file)
+    dump = partial(yaml.safe_dump, sort_keys=False, allow_unicode=True)
+    write_files(folder, {name: dump(content).encode() for name, content in files.items()})
 
 
 def _redact_hydra(given: Mapping[str, Any]) -> dict[str, Any]:

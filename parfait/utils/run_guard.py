@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from parfait.utils import tracking
 from parfait.utils.errors import UserError
 from parfait.utils.files import is_alive
 from parfait.utils.run_config import CONFIG_FOLDER, differences, read, save
+from parfait.utils.signals import exit_code, stoppable
 from parfait.utils.wandb_runs import ID_FILE
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUO
 
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
 _STALE = 86_400.0  # seconds after which a killed run's leftovers are nobody's business any more
-_TERMINATED = 143  # exit code of a process that ended on SIGTERM
+_TERMINATED, _INTERRUPTED = exit_code(signal.SIGTERM), exit_code(signal.SIGINT)
 
 
 @contextmanager
@@ -34,7 +36,8 @@ def run_guard(
     """Run a stage inside its folder ``cfg.output_dir``.
 
     The folder must be new, or hold the same configuration. The log goes into it; failures are
-    logged with their traceback; W&B is told how the run ended.
+    logged with their traceback; W&B is told how the run ended. SIGTERM and SIGUSR1 end the stage
+    as Ctrl-C does, with the exit codes 143 and 138.
 
     Args:
         cfg: the composed configuration.
@@ -50,10 +53,14 @@ def run_guard(
     Raises:
         UserError: the folder cannot be used.
     """
+    with stoppable(), _guarded(cfg, stage, staged, shared) as folder:
+        yield folder
+
+
+@contextmanager
+def _guarded(cfg: DictConfig, stage: str, staged: bool, shared: bool) -> Iterator[Path]:
     final = Path(cfg.output_dir).absolute()
-    if (
-        not shared and _rank() != 0
-    ):  # the main process of a distributed run takes care of the folder
+    if _rank() != 0 and not shared:  # the main process of a distributed run takes care of it
         yield final
         return
     _check_folder(final, cfg)
@@ -65,13 +72,18 @@ def run_guard(
             _sweep(final)
         folder.mkdir(parents=True, exist_ok=True)
         save(cfg, folder)
-    except OSError as error:
-        raise _unwritable(final, error) from error
+    except BaseException as error:
+        if staged:
+            shutil.rmtree(folder, ignore_errors=True)
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError):
+            raise _unwritable(final, cause) from error
+        raise
     try:
         with _logging_to(folder / f"{stage}.log"):
             yield from _ending(folder, keeps_log=not staged)
     except BaseException as error:
-        unwritable = isinstance(error, OSError) and error.errno in _UNWRITABLE
+        unwritable = _is_unwritable(error)
         if staged:
             shutil.rmtree(folder, ignore_errors=True)
         elif isinstance(error, UserError) or unwritable:
@@ -92,13 +104,18 @@ def _ending(folder: Path, *, keeps_log: bool) -> Iterator[Path]:
         tracking.finish(2)
         raise
     except Exception as error:
+        if _is_unwritable(error):  # the folder is the user's
+            log.error("%s", error, extra={"file_only": True})
+            tracking.finish(2)
+            raise
         log.exception("failed; the log is in %s" if keeps_log else "failed; %s is removed", folder)
         vars(error)["logged"] = True  # so that the entry point need not do it again
         tracking.finish(1)
         raise
     except BaseException as error:  # SIGTERM, Ctrl-C
         log.warning("stopped by a signal")
-        tracking.finish(_TERMINATED)
+        code = error.code or _TERMINATED if isinstance(error, SystemExit) else _INTERRUPTED
+        tracking.finish(code if isinstance(code, int) else 1)
         if isinstance(error, SystemExit) and not error.code:  # Lightning ends a SIGTERM with 0
             raise SystemExit(_TERMINATED) from None
         raise
@@ -126,12 +143,19 @@ def _check_folder(folder: Path, cfg: DictConfig) -> None:
         )
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose disk may be full: results decide about a run, and closing it tells in the end."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing, where ``logging`` would print a traceback for every line."""
+
+
 @contextmanager
 def _logging_to(file: Path) -> Iterator[None]:
     """Log to ``file`` and, briefly, to the terminal."""
     root = logging.getLogger()
     level = root.level
-    to_file = logging.FileHandler(file, encoding="utf-8", delay=True)
+    to_file = _LogFile(file, encoding="utf-8", delay=True)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = logging.StreamHandler()
     to_terminal.setFormatter(logging.Formatter("%(message)s"))
@@ -149,7 +173,8 @@ def _logging_to(file: Path) -> Iterator[None]:
         root.setLevel(level)
         for handler in handlers:
             root.removeHandler(handler)
-            handler.close()
+        to_terminal.close()
+        to_file.close()  # raises where the disk could not take it all
 
 
 def _publish(folder: Path, final: Path) -> None:
@@ -195,6 +220,10 @@ def _sweep(final: Path) -> None:
         same = folder.name == f".{final.name}.{match[1]}.partial"
         if same or time.time() - folder.stat().st_mtime > _STALE:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_unwritable(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _UNWRITABLE
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

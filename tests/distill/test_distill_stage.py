@@ -43,11 +43,12 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ontology, "PART", 20)
 
 
-def test_two_workers_write_what_one_writes(tmp_path: Path) -> None:
-    distill(config(tmp_path / "one"))
-    distill(config(tmp_path / "two", f"cache={tmp_path / 'other'}", "workers=2"))
-    assert results(tmp_path / "one") == results(tmp_path / "two")
-    assert len(read_examples(tmp_path / "one")) == 60
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_workers_write_what_one_writes(tmp_path: Path, workers: int) -> None:
+    distill(config(tmp_path / "one", "n=80"))
+    distill(config(tmp_path / "more", "n=80", f"cache={tmp_path / 'other'}", f"workers={workers}"))
+    assert results(tmp_path / "one") == results(tmp_path / "more")
+    assert len(read_examples(tmp_path / "one")) == 80
 
 
 def test_shards_of_one_folder_leave_what_one_run_leaves(

@@ -82,7 +82,7 @@ def test_a_run_leaves_labels_accounts_and_a_list_of_problems(data: Path, tmp_pat
     assert [f.name for f in (out / "figures").iterdir()] == ["AAA.png"]
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, 4])
 def test_shards_of_one_folder_leave_what_one_run_leaves(
     data: Path, tmp_path: Path, count: int
 ) -> None:

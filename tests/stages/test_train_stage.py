@@ -2,9 +2,11 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from torch.utils._pytree import tree_flatten
 
-from parfait.microstructure import datamodule
+from parfait.microstructure import datamodule, module
 from parfait.stages.callbacks import FiniteLoss
 from parfait.stages.checkpoints import AtomicCheckpointIO, find_checkpoint, newest_checkpoint
 from parfait.stages.train import train
@@ -42,6 +45,14 @@ def weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(folder / "model" / "model.safetensors")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_constants() -> Iterator[None]:
+    """Most of a tiny run is fitting constants to thousands of windows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CONSTANT_WINDOWS", 256)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +107,82 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert end.value.code == 143
     assert newest_checkpoint(folder / "checkpoints") == folder / f"checkpoints/{step:08d}.ckpt"
     assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=last")) == finished[1]
+    assert same(finished[0], folder)
+
+
+def same(a: Path, b: Path) -> bool:
+    """Whether the newest checkpoints (weights, averages, optimiser, schedule) and exports agree."""
     state = [
-        AtomicCheckpointIO().load_checkpoint(f / "checkpoints" / "00000006.ckpt")["state_dict"]
-        for f in (finished[0], folder)
+        AtomicCheckpointIO().load_checkpoint(newest_checkpoint(f / "checkpoints")) for f in (a, b)
     ]
-    assert all(torch.equal(state[0][k], state[1][k]) for k in state[0])
-    assert all(torch.equal(a, weights(folder)[k]) for k, a in weights(finished[0]).items())
+    parts = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
+    told = [tree_flatten([one[name] for name in parts]) for one in state]
+    told += [tree_flatten(weights(folder)) for folder in (a, b)]
+    return all(
+        shape == other and all(map(equal, leaves, rest))
+        for (leaves, shape), (rest, other) in (told[:2], told[2:])
+    )
+
+
+def equal(a: Any, b: Any) -> bool:
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+ACCUMULATED = ["trainer.max_epochs=2", "trainer.accumulate_grad_batches=2"]
+
+
+@pytest.fixture(scope="module")
+def accumulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run of two epochs of 2 + 2 + 1 batches: three steps each."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    return folder, train(config(folder, *ACCUMULATED, "data.steps_per_epoch=5"))
+
+
+@pytest.mark.parametrize("batch", [0, 4, 5])
+def test_with_accumulated_batches_a_resumed_run_equals_an_uninterrupted_one(
+    accumulated: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """After a batch of a step, after the short step of an epoch, and within the next epoch: the
+    gradients of half a step are in no checkpoint, so it begins anew.
+    """
+    settings = [*ACCUMULATED, "data.steps_per_epoch=5"]
+    seen = iter(range(20))
+
+    def stop(self: Any, trainer: Any, *args: Any) -> None:
+        trainer._signal_connector.received_sigterm |= next(seen) == batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteLoss, "on_train_batch_end", stop)
+        with pytest.raises(SystemExit):
+            train(config(tmp_path / "run", *settings))
+    assert train(config(tmp_path / "run", *settings, "ckpt_path=last")) == accumulated[1]
+    assert same(accumulated[0], tmp_path / "run")
+
+
+def test_workers_of_the_loader_change_nothing(
+    finished: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fetch ahead of the step at which a run stops."""
+    settings = ["trainer.max_epochs=2", "data.num_workers=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(FiniteLoss, "on_train_batch_end", terminate_at(4))
+        with pytest.raises(SystemExit):
+            train(config(tmp_path / "run", *settings))
+    assert train(config(tmp_path / "run", *settings, "ckpt_path=last")) == finished[1]
+    assert same(finished[0], tmp_path / "run")
+
+
+def test_a_run_whose_newest_checkpoint_is_cut_short_goes_on_from_the_one_before(
+    finished: tuple[Path, float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "model")
+    newest = folder / "checkpoints" / "00000006.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=last")) == finished[1]
+    assert "00000006.ckpt cannot be read" in caplog.text
+    assert same(finished[0], folder)
 
 
 def sigterm(self: Any, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
@@ -115,7 +196,7 @@ def interrupt(number: int) -> Any:
 
     def hook(self: Any, trainer: Any, module: Any, outputs: Any, batch: Any, at: int) -> None:
         if (trainer.global_step, at) == (3, number):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     return hook
 
@@ -315,8 +396,75 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def raised(signum: signal.Signals, times: int = 1) -> Any:
+    """A signal in the fourth step, which is not at its end then."""
+
+    def hook(self: Any, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == 3:
+            for _ in range(times):
+                signal.raise_signal(signum)
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130)]
+)
+def test_a_signal_within_a_step_ends_the_run_after_it(
+    finished: tuple[Path, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signum: signal.Signals,
+    code: int,
+) -> None:
+    """Under SLURM as well, where Lightning would save within the step and train on."""
+    folder, before = tmp_path / "run", signal.getsignal(signum)
+    queue = tmp_path / "scontrol"
+    queue.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    queue.chmod(0o755)
+    told = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "t", "SLURM_PROCID": "0"}
+    told |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "here"}
+    with monkeypatch.context() as patch:
+        for name, value in told.items():
+            patch.setenv(name, value)
+        patch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        patch.setattr(FiniteLoss, "on_train_batch_start", raised(signum), raising=False)
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as end:
+            train(config(folder, "trainer.max_epochs=2"))
+    assert (130 if signum == signal.SIGINT else end.value.code) == code
+    assert isinstance(end.value, KeyboardInterrupt) is (signum == signal.SIGINT)
+    assert signal.getsignal(signum) is before
+    assert newest_checkpoint(folder / "checkpoints") == folder / "checkpoints" / "00000004.ckpt"
+    assert not list(folder.glob("hpc_ckpt*"))
+    asked = tmp_path / "asked"
+    assert (asked.read_text() if asked.exists() else "") == "requeue 1\n" * (code == 138)
+    assert train(config(folder, "trainer.max_epochs=2", "ckpt_path=auto")) == finished[1]
+    assert same(finished[0], folder)
+
+
+def test_a_second_ctrl_c_waits_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FiniteLoss, "on_train_batch_start", raised(signal.SIGINT, 2), raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(tmp_path / "run", "trainer.max_epochs=2"))
+    newest = newest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert newest == tmp_path / "run" / "checkpoints" / "00000003.ckpt"
+
+
+def test_one_command_begins_and_continues(tmp_path: Path) -> None:
+    assert find_checkpoint("auto", tmp_path / "checkpoints") is None
+    folder = tmp_path / "run"
+    assert train(config(folder, "trainer.max_epochs=1", "ckpt_path=auto")) > 0
+    file = folder / "checkpoints" / "00000003.ckpt"
+    assert find_checkpoint("auto", folder / "checkpoints") == file
+
+
 @pytest.mark.slow
-def test_sigterm_saves_and_the_run_continues(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_within_seconds_and_the_run_continues(
+    tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
     settings = [*TINY, "output_dir=run", "trainer.max_epochs=100000"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *settings],
@@ -328,9 +476,10 @@ def test_sigterm_saves_and_the_run_continues(tmp_path: Path) -> None:
     for line in process.stderr:
         if line.startswith("epoch 1 "):
             break
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 143
+    process.send_signal(signum)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in told
     newest = newest_checkpoint(tmp_path / "run" / "checkpoints")
     assert newest is not None
     step = AtomicCheckpointIO().load_checkpoint(newest)["global_step"]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,43 @@ def test_a_failure_is_in_the_log_and_a_signal_is_no_success(tmp_path: Path) -> N
     with pytest.raises(SystemExit) as end, run_guard(config(tmp_path / "b"), "t"):
         raise SystemExit
     assert end.value.code == 143
+
+
+@pytest.mark.parametrize("staged", [False, True])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_signal_ends_a_stage_cleanly(
+    tmp_path: Path, signum: signal.Signals, code: int, staged: bool
+) -> None:
+    """Once: what is cleaned up then is not cut short by a second one."""
+    before = signal.getsignal(signum)
+    cleaned = []
+    with (  # noqa: PT012
+        pytest.raises(SystemExit) as end,
+        run_guard(config(tmp_path / "run"), "t", staged=staged) as folder,
+    ):
+        (folder / "result").touch()
+        try:
+            signal.raise_signal(signum)
+        finally:
+            signal.raise_signal(signum)
+            cleaned.append(True)
+    assert end.value.code == code
+    assert cleaned
+    assert signal.getsignal(signum) is before
+    assert (tmp_path / "run" / "result").exists() is not staged
+    if not staged:
+        assert "stopped by a signal" in (tmp_path / "run" / "t.log").read_text()
+
+
+def test_a_signal_that_somebody_handles_is_left_to_them(tmp_path: Path) -> None:
+    noted: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda signum, frame: noted.append(signum))
+    try:
+        with run_guard(config(tmp_path / "run"), "t"):
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert noted == [signal.SIGUSR1]
 
 
 def test_logging_is_as_it_was_afterwards(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from parfait.semantic.lm.packing import Packed
 from parfait.semantic.lm.prompt import context_line, encode
 from parfait.semantic.lm.targets import N_SLOTS, SlotTargets, slot_targets
 from parfait.semantic.lm.tokens import learn_tokenizer, load_tokenizer
+from parfait.utils.epochs import epoch_left
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
 from parfait.utils.threads import one_thread
@@ -324,15 +325,10 @@ class _Order(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         trainer, batches = self.data.trainer, len(self.data.plan)
-        rank, world, together = 0, 1, 1
-        if trainer:
-            rank, world = trainer.global_rank, trainer.world_size
-            together = trainer.accumulate_grad_batches
-        # An epoch ends with a step, whether or not its last batches are as many as the others.
-        steps = -(-len(self) // together)
-        epoch, done = divmod(trainer.global_step if trainer else 0, steps)
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        epoch, left = epoch_left(trainer, len(self))
         seed = derive_seed(self.data.seed, "order", epoch)
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(batches, generator=generator).tolist()
-        for k in range(done * together, len(self)):
+        for k in left:
             yield epoch * batches + order[(k * world + rank) % batches]

@@ -1,5 +1,6 @@
 """Packed prompts are the same prompts: outputs and gradients, whatever stands beside them."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,6 +137,7 @@ def test_processes_share_an_epoch_and_a_resumed_one_goes_on(
             world_size=world,
             accumulate_grad_batches=together,
             global_step=step,
+            num_training_batches=math.inf,
         )
         return list(data.train_dataloader().sampler)
 
