@@ -184,4 +184,9 @@ STAGES = {
         (("the folder", "run/summary.json"), ("files aside", ".run.*.partial/*.parquet")),
         (*_LOGS, "run/report.html"),  # which tells how long it took
     ),
+    "simulate in parts": Stage(
+        ("simulate", _SENTENCE, "n_paths=160", "stream=true", "part_paths=8", "workers=1"),
+        (("the manifest", "run/manifest.json"), ("a part", "run/parts/*.json")),
+        kept=("run/paths.parquet/*.parquet", "run/guides.parquet/*.parquet"),
+    ),
 }
