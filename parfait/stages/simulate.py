@@ -93,7 +93,9 @@ def simulate(cfg: DictConfig) -> None:
             drawn = time.perf_counter()
             figures += [f for f in report.write(simulation, folder / place) if f.suffix == ".png"]
             drawn = time.perf_counter() - drawn
-            outputs |= {file.relative_to(folder).as_posix(): file for file in saved}
+            # Not the summary, which tells how long it took: equal runs have equal lineage.
+            kept = [file for file in saved if file.name != "summary.json"]
+            outputs |= {file.relative_to(folder).as_posix(): file for file in kept}
             found.append(simulation_findings(simulation, {"load": loaded, "report": drawn}))
             show(simulation, console)
             log.info("%s", _sentence(simulation, loaded, drawn), extra={"file_only": True})

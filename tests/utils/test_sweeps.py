@@ -131,7 +131,9 @@ def test_a_search_survives_trials_that_fail_or_are_not_finite(
     storage = f"sqlite:///{tmp_path}/search.db"
     code, seen = sweep(
         "hparams_search=default",
-        "hydra/sweeper/sampler=grid",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=28",  # proposes 1, 4, 2, 3
+        "hydra.sweeper.n_trials=4",
         "seed=choice(1,2,3,4)",
         f"hydra.sweeper.storage={storage}",
         "output_dir=x",
