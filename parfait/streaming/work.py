@@ -42,9 +42,9 @@ def stream(
         UserError: a part cannot be drawn, a worker was killed, or the disk is full; what is
             finished stays.
     """
-    for name in (*TABLES, ACCOUNTS):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        sweep_temporaries(folder / name)
+    for place in (folder, *(folder / name for name in (*TABLES, ACCOUNTS))):
+        place.mkdir(parents=True, exist_ok=True)
+        sweep_temporaries(place)
     own = [k for k in range(job.parts) if shard.holds_number(k)]
     missing = []
     for count, number in enumerate(own, 1):

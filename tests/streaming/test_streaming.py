@@ -113,6 +113,8 @@ def test_a_run_goes_on_where_it_was(
     cut = tmp_path / GUIDES / "000001.parquet"
     cut.write_bytes(cut.read_bytes()[:-1])
     (tmp_path / MANIFEST).unlink()
+    for place in (tmp_path, tmp_path / PATHS):  # of a process that was killed while it wrote
+        (place / ".fan.png.4194303.tmp").write_bytes(b"half")
     made = []
     write = parts._write
 
