@@ -42,6 +42,8 @@ def test_a_stage_ends_and_continues(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
     while not list(out.glob(BEGUN[stage])) and time.monotonic() < deadline:
