@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from parfait.metrics.measured import Measured
+from parfait.utils.code import code_hash
 from parfait.utils.errors import UnwritableError, UserError
 from parfait.utils.files import json_bytes, sweep_temporaries, write_files
 
@@ -27,7 +28,6 @@ _CODE = (
     "semantic",
     "distill",
 )
-_KINDS = (".py", ".yaml")  # lexicons are code
 Progress = Callable[[str, int, int], None]
 
 
@@ -126,13 +126,8 @@ def cell_key(name: str, ingredients: Mapping[str, Any]) -> str:
 
 @cache
 def code_key() -> str:
-    """SHA-256 of the files that cells are computed by."""
-    digest = hashlib.sha256()
-    for package in _CODE:
-        folder = Path(import_module(f"parfait.{package}").__path__[0])
-        for file in sorted(f for f in folder.rglob("*") if f.suffix in _KINDS):
-            digest.update(f"{package}/{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
+    """SHA-256 of what cells are computed by: code, lexicons, weights."""
+    return code_hash(import_module(f"parfait.{package}") for package in _CODE)
 
 
 def compute_cells(

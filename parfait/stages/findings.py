@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from parfait.bars import BAR_COLUMNS
-from parfait.utils.tracking import flat_numbers
+from parfait.utils.tracking import Tracker, flat_numbers
 
 if TYPE_CHECKING:
     from parfait.basket import Basket
@@ -18,6 +18,41 @@ _SYMBOLS = 4  # whose bars are shown
 _LAST = 60  # of their bars
 
 Rows = list[dict[str, Any]]
+
+
+class Simulations:
+    """What the instructions of a job came to, for its loggers and its lineage.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.found: list[dict[str, Any]] = []
+        self._outputs: dict[str, Path] = {}
+        self._figures: list[Path] = []
+
+    def add(
+        self, result: "Simulation | Basket", seconds: Mapping[str, float], files: Sequence[Path]
+    ) -> None:
+        """Adds an instruction.
+
+        Args:
+            result: what came of it.
+            seconds: of what lies around the pipeline.
+            files: that were written: figures, the page, and what later stages read.
+        """
+        self.found.append(simulation_findings(result, seconds))
+        self._figures += [file for file in files if file.suffix == ".png"]
+        # Not what tells how long it took: equal runs have equal lineage.
+        kept = [f for f in files if f.name != "summary.json" and f.suffix not in (".png", ".html")]
+        self._outputs |= {file.relative_to(self.folder).as_posix(): file for file in kept}
+
+    def report(self, tracker: Tracker) -> None:
+        """Tells the loggers, and writes the lineage."""
+        told = joined(self.found)
+        tracker.report(**told, kind="scenarios", outputs=self._outputs, figures=self._figures)
 
 
 def simulation_findings(

@@ -41,68 +41,77 @@ def simulate(cfg: DictConfig) -> None:
     Raises:
         UserError: a setting that cannot be used.
     """
-    start = time.perf_counter()
     settings = validate(cfg, SimulateConfig)
     _check(settings)
     if on_ray("simulate", cfg):
         return
     instructions = read_instructions(settings.instruction, settings.instruction_file)
-    final = Path(settings.output_dir).absolute()
-    console = Console()
-    if is_streamed(settings):
-        streamer = Streamer(settings, _layers(cfg, settings), _asked(settings))
-        check_space(final, settings.n_paths, settings.horizon, len(instructions))
-        name = "simulate" if streamer.shard.whole else f"simulate.{streamer.shard}"
-        with run_guard(cfg, name, shared=True) as folder:
-            from parfait.stages.findings import joined, simulation_findings
+    run = _in_parts if is_streamed(settings) else _in_memory
+    run(cfg, settings, instructions, Console())
 
-            part = "" if streamer.shard.whole else str(streamer.shard)
-            tracker = tracking.start(cfg, "simulate", folder, _inputs(settings), part)
-            found, outputs, figures = [], dict[str, Path](), list[Path]()
-            for number, instruction in enumerate(instructions, 1):
-                place = folder if settings.instruction_file is None else folder / f"{number:03d}"
-                place.mkdir(exist_ok=True)
-                made = streamer.run(instruction, place, console, show)
-                console.print(Text(f"Folder: {final / place.relative_to(folder)}"), soft_wrap=True)
-                if made is not None:
-                    found.append(simulation_findings(made, {}))
-                    files = [place / name for name in STREAMED]
-                    outputs |= {file.relative_to(folder).as_posix(): file for file in files}
-                    figures += sorted(place.glob("*.png"))
-            if found:
-                tracker.report(**joined(found), kind="scenarios", outputs=outputs, figures=figures)
-        return
+
+def _in_parts(
+    cfg: DictConfig, settings: SimulateConfig, instructions: list[str], console: Console
+) -> None:
+    from parfait.stages.findings import Simulations
+
+    final = Path(settings.output_dir).absolute()
+    streamer = Streamer(settings, _layers(cfg, settings), _asked(settings))
+    check_space(final, settings.n_paths, settings.horizon, len(instructions))
+    part = "" if streamer.shard.whole else str(streamer.shard)
+    name = f"simulate.{part}" if part else "simulate"
+    with run_guard(cfg, name, shared=True) as folder:
+        tracker = tracking.start(cfg, "simulate", folder, _inputs(settings), part)
+        made = Simulations(folder)
+        for number, instruction in enumerate(instructions, 1):
+            place = folder / _place(settings, number)
+            place.mkdir(exist_ok=True)
+            whole = streamer.run(instruction, place, console, show)
+            console.print(Text(f"Folder: {final / _place(settings, number)}"), soft_wrap=True)
+            if whole is not None:
+                files = [place / name for name in STREAMED]
+                made.add(whole, {}, [*files, *sorted(place.glob("*.png"))])
+        if len(made.found) == len(instructions):  # else others finish later, and tell
+            made.report(tracker)
+
+
+def _in_memory(
+    cfg: DictConfig, settings: SimulateConfig, instructions: list[str], console: Console
+) -> None:
+    start = time.perf_counter()
+    final = Path(settings.output_dir).absolute()
     with run_guard(cfg, "simulate", staged=True) as folder:
         from parfait import report
         from parfait.pipeline import Pipeline
-        from parfait.stages.findings import joined, simulation_findings
+        from parfait.stages.findings import Simulations
 
         tracker = tracking.start(cfg, "simulate", folder, _inputs(settings))
-        found, outputs, figures = [], dict[str, Path](), list[Path]()
-
+        made = Simulations(folder)
         pipeline = Pipeline.load(**_layers(cfg, settings))
         ticks = tick_options(settings.ticks)
         loaded = time.perf_counter() - start
         for number, instruction in enumerate(instructions, 1):
-            place = Path() if settings.instruction_file is None else Path(f"{number:03d}")
+            place = _place(settings, number)
             with progress_bar(console, _STEPS) as progress:
                 simulation = pipeline.run(instruction, **_asked(settings), progress=progress)
             if ticks is not None:
                 simulation = refined(simulation, ticks)
             saved = simulation.save(folder / place)
             drawn = time.perf_counter()
-            figures += [f for f in report.write(simulation, folder / place) if f.suffix == ".png"]
+            pictures = report.write(simulation, folder / place)
             drawn = time.perf_counter() - drawn
-            # Not the summary, which tells how long it took: equal runs have equal lineage.
-            kept = [file for file in saved if file.name != "summary.json"]
-            outputs |= {file.relative_to(folder).as_posix(): file for file in kept}
-            found.append(simulation_findings(simulation, {"load": loaded, "report": drawn}))
+            made.add(simulation, {"load": loaded, "report": drawn}, [*saved, *pictures])
             show(simulation, console)
             log.info("%s", _sentence(simulation, loaded, drawn), extra={"file_only": True})
             console.print(_sentence(simulation, loaded, drawn), style="dim", highlight=False)
             console.print(Text(f"Report: {final / place / 'report.html'}"), soft_wrap=True)
-        tracker.report(**joined(found), kind="scenarios", outputs=outputs, figures=figures)
+        made.report(tracker)
     console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)
+
+
+def _place(settings: SimulateConfig, number: int) -> Path:
+    """Where the results of an instruction lie in the run folder."""
+    return Path() if settings.instruction_file is None else Path(f"{number:03d}")
 
 
 def _inputs(settings: SimulateConfig) -> dict[str, Any]:

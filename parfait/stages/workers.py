@@ -1,8 +1,6 @@
 """Cells of an evaluation in several processes, which share nothing but the run's folder."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from parfait.evaluation.cells import Cell, cell_key, compute_cells, stored_keys
 from parfait.stages.schema import EvaluateConfig, validate
 from parfait.stages.tasks import Task, prepare
-from parfait.utils.children import end_with_parent, parent_id
+from parfait.utils.pool import work_off
 
 Progress = Callable[[str, int, int], None]
-_STATE: dict[str, Any] = {}  # of a worker: its task and the folder
 
 
 def compute_apart(
@@ -31,26 +28,22 @@ def compute_apart(
         progress: told of every finished cell.
 
     Raises:
-        UserError: what a cell could not write.
+        UserError: what a cell could not write, or a worker was killed.
     """
     known = stored_keys(folder)
     missing = [c for c in task.cells if cell_key(c.name, task.ingredients) not in known]
     if workers < 2 or len(missing) < 2:
         return
+    questions = {cell.name: cell.question for cell in _long_first(missing)}
+    there = len(task.cells) - len(missing)
+
+    def done(name: str) -> None:
+        nonlocal there
+        there += 1
+        progress(questions[name], there, len(task.cells))
+
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    pool = ProcessPoolExecutor(
-        min(workers, len(missing)),
-        mp_context=get_context("spawn"),
-        initializer=_start,
-        initargs=(settings, str(folder), parent_id()),
-    )
-    try:
-        jobs = {pool.submit(_compute, cell.name): cell for cell in _long_first(missing)}
-        for number, job in enumerate(as_completed(jobs), len(task.cells) - len(missing) + 1):
-            job.result()
-            progress(jobs[job].question, number, len(task.cells))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    work_off(_Compute(settings, folder), list(questions), workers, done)
 
 
 def _long_first(cells: list[Cell]) -> list[Cell]:
@@ -58,15 +51,16 @@ def _long_first(cells: list[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: cell.question not in ("c2st", "ablation", "legacy"))
 
 
-def _start(settings: dict[str, Any], folder: str, parent: int) -> None:
-    import torch
+class _Compute:
+    """Computes a cell in a worker, which makes the task once, from its settings."""
 
-    torch.set_num_threads(1)
-    end_with_parent(parent)
-    task = prepare(validate(OmegaConf.create(settings), EvaluateConfig))
-    _STATE.update(cells={cell.name: cell for cell in task.cells}, task=task, folder=Path(folder))
+    def __init__(self, settings: dict[str, Any], folder: Path) -> None:
+        self._settings, self._folder = settings, folder
+        self._task: Task | None = None
 
-
-def _compute(name: str) -> None:
-    task: Task = _STATE["task"]
-    list(compute_cells([_STATE["cells"][name]], _STATE["folder"], task.ingredients))
+    def __call__(self, name: str) -> bool:
+        if self._task is None:
+            self._task = prepare(validate(OmegaConf.create(self._settings), EvaluateConfig))
+        cells = [cell for cell in self._task.cells if cell.name == name]
+        list(compute_cells(cells, self._folder, self._task.ingredients))
+        return True
