@@ -21,6 +21,7 @@ from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.unet1d import UNet1D
 from parfait.stages.simulate import simulate
 from parfait.streaming.job import ACCOUNTS, PATHS, TABLES
+from parfait.utils import lineage
 from parfait.utils.errors import UserError
 from parfait.utils.paths import conf_dir
 
@@ -87,9 +88,12 @@ def test_the_last_shard_writes_the_summary(
 ) -> None:
     simulate(config("shard=1/2"))
     assert "8 of 20 paths are there (shard 1-of-2)" in " ".join(capsys.readouterr().out.split())
-    assert not (tmp_path / "out" / "summary.json").exists()
+    assert not {f.name for f in (tmp_path / "out").iterdir()} & {"summary.json", "lineage.json"}
     simulate(config("shard=0/2"))
     simulate(config(f"output_dir={tmp_path / 'alone'}"))
+    told = [lineage.read(tmp_path / name) or {} for name in ("out", "alone")]
+    assert told[0]["outputs"] == told[1]["outputs"]
+    assert set(told[0]["outputs"]) == {PATHS, "scenarios.json", "manifest.json"}
     assert results(tmp_path / "out") == results(tmp_path / "alone")
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["n_paths"] == 20
 
