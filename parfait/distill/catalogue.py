@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,11 +67,6 @@ def read_catalogue(path: str | Path | None = None) -> list[Event]:
     if not events:
         raise UserError(f"the event catalogue {file} holds no event")
     return sorted(events, key=lambda e: (e.time, e.type, e.asset, e.text))
-
-
-def types_of(events: Sequence[Event]) -> list[str]:
-    """Event types that occur, sorted."""
-    return sorted({event.type for event in events})
 
 
 def _event(row: dict[str, str]) -> Event:

@@ -14,7 +14,6 @@ from parfait.labels.synthetic import bars_around, jump_sums
 from parfait.regime.fields import FIELD_NAMES, to_coordinate
 from parfait.utils.draws import Draw
 
-LONGEST = 260  # returns
 _MEMORIES = (8, 32)  # different H of one batch, and fewer the longer the windows are
 _ROWS = 4096
 _PARTS = 4

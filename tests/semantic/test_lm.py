@@ -34,7 +34,7 @@ from parfait.semantic.lm.losses import (
 from parfait.semantic.lm.memory import estimate
 from parfait.semantic.lm.merge import merge_run
 from parfait.semantic.lm.model import Design, ScenarioModel, Small, base_config
-from parfait.semantic.lm.prompt import MAX_TOKENS, asset_of, encode
+from parfait.semantic.lm.prompt import MAX_TOKENS, encode
 from parfait.semantic.lm.targets import SD_FLOOR, SlotTargets, from_units, slot_targets
 from parfait.semantic.lm.tokens import CONTROL, learn_tokenizer
 from parfait.utils.errors import UserError
@@ -214,11 +214,6 @@ def test_a_long_text_keeps_head_and_tail(tokenizer) -> None:
     said = tokenizer.decode(ids)
     assert "] a " in said
     assert " z" in said
-
-
-def test_the_asset_is_that_of_the_rules() -> None:
-    assert asset_of("Gold surges", None) == "gold"
-    assert asset_of("War breaks out", MarketContext("crypto")) == "crypto"
 
 
 @pytest.mark.parametrize("tuning", ["full", "frozen"])

@@ -15,7 +15,6 @@ from parfait.metrics.functional.pooling import Draws, Weights
 from parfait.metrics.functional.windows import WindowCode
 
 ZERO = 1e-12  # a wick or gap of ln-size below this is a point mass of the source, not a small move
-SHORT_STEPS = 11  # for the longest lag
 
 
 def traded_volume(volume: Float64[Tensor, "paths steps"]) -> Float64[Tensor, "paths steps"]:

@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parfait.regime import MarketContext
-from parfait.semantic.ontology.lexicon import lexicon
-from parfait.semantic.ontology.normalise import normalise
-from parfait.semantic.ontology.subject import subject_asset
 from parfait.utils.errors import UserError
 
 SYSTEM = "Read the market instruction into regimes."
@@ -15,11 +12,6 @@ MAX_TOKENS = 256  # of the instruction; of a longer one head and tail are kept
 # Stands for words number n while the template is rendered.
 _PLACE = "\ue000{}\ue001"
 _PLACES = re.compile("\ue000(\\d+)\ue001")
-
-
-def asset_of(text: str, context: MarketContext | None) -> str:
-    """The asset class that a text is about, by the rules all readers share."""
-    return subject_asset(normalise(text).clean, context, lexicon())[0]
 
 
 def context_line(asset: str | None, context: MarketContext | None) -> str:
