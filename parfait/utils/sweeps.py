@@ -14,6 +14,7 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from parfait.utils.files import write_files
 from parfait.utils.run_config import CONFIG_FOLDER, differences, plain, read
 
 TABLE = "sweep.csv"
@@ -122,6 +123,4 @@ def _read(file: Path) -> Any:
 
 
 def _write(file: Path, text: str) -> None:
-    from parfait.utils.files import write_files  # imports polars, which --help can do without
-
     write_files(file.parent, {file.name: text.encode()})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from parfait.utils.errors import UserError
+from parfait.utils.files import write_files
 from parfait.utils.run_config import redact_override
 
 if TYPE_CHECKING:
@@ -183,6 +184,5 @@ def _run_id(folder: Path, part: str) -> str:
     """The W&B id of the run in ``folder``, kept there so that a continued run is the same run."""
     file = folder / (ID_FILE if not part else f"{part}.{ID_FILE}")
     if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(uuid.uuid4().hex[:12] + "\n", encoding="utf-8")
+        write_files(folder, {file.name: f"{uuid.uuid4().hex[:12]}\n".encode()})
     return file.read_text(encoding="utf-8").strip()
