@@ -89,7 +89,9 @@ def trained(run: Path) -> Contents:
         found["checkpoint/best"] = repr([float(s) for s in scores if s is not None]).encode()
     rows: dict[str, str] = {}
     for file in sorted(run.glob("csv/version_*/metrics.csv"), key=_version):
-        table = pl.read_csv(file, infer_schema=False).drop("epoch")
+        table = pl.read_csv(file, infer_schema=False)
+        # The last row tells how long the run took, and alone where nothing was left to train.
+        table = table.select(pl.exclude("epoch", "^seconds/.*$"))
         seen: dict[str, str] = {}
         counts: Counter[str] = Counter()
         for row in table.iter_rows(named=True):

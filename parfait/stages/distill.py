@@ -20,7 +20,7 @@ from parfait.stages.schema import DistillConfig, plain, validate
 from parfait.stages.teaching import Teacher
 from parfait.utils import tracking
 from parfait.utils.errors import require
-from parfait.utils.files import sweep_temporaries, write_files
+from parfait.utils.files import write_files
 from parfait.utils.run_guard import run_guard
 from parfait.utils.shards import Shard
 from parfait.utils.threads import one_thread, usual_workers
@@ -66,7 +66,6 @@ def distill(cfg: DictConfig) -> None:
     with run_guard(cfg, name, shared=True) as folder, one_thread():
         part = "" if shard.whole else str(shard)
         tracker = tracking.start(cfg, "distill", folder, _inputs(settings), part)
-        sweep_temporaries(folder)
         with progress_bar(console, _STEPS) as progress:
             taught = teacher.teach(progress)
         if taught is None:

@@ -73,6 +73,7 @@ def evaluate(cfg: DictConfig) -> float:
             outputs={"evaluation": folder / RESULT},
             tables={"evaluation": told["scores"]},
             figures=[file for file in pictures if file.suffix == ".png"],
+            known={"fingerprints": {k: told[k].get("sha256") for k in ("model", "data")}},
         )
         show(told, console)
     console.print(f"Done in {time.perf_counter() - start:.1f} s.", highlight=False)

@@ -73,7 +73,7 @@ def label(cfg: DictConfig) -> None:
     with run_guard(cfg, name, shared=True) as folder, one_thread():
         part = "" if shard.whole else str(shard)
         tracker = tracking.start(cfg, "label", folder, {"data": data_files(data.path)}, part)
-        for place in (folder, folder / BARS, folder / LABELS, folder / FAILED, folder / FIGURES):
+        for place in (folder / BARS, folder / LABELS, folder / FAILED, folder / FIGURES):
             sweep_temporaries(place)
         with progress_bar(console, _STEPS) as progress:
             done = convert(path, folder / BARS, data.pattern, progress, shard, **options)

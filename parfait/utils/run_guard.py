@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from parfait.utils import tracking
 from parfait.utils.errors import UserError
-from parfait.utils.files import is_alive
+from parfait.utils.files import is_alive, sweep_temporaries
 from parfait.utils.run_config import CONFIG_FOLDER, differences, read, save
 from parfait.utils.signals import exit_code, stoppable
 from parfait.utils.wandb_runs import ID_FILE
@@ -71,6 +71,7 @@ def _guarded(cfg: DictConfig, stage: str, staged: bool, shared: bool) -> Iterato
             shutil.rmtree(folder, ignore_errors=True)
             _sweep(final)
         folder.mkdir(parents=True, exist_ok=True)
+        sweep_temporaries(folder)
         save(cfg, folder)
     except BaseException as error:
         if staged:

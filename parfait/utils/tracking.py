@@ -66,6 +66,7 @@ class Tracker:
         tables: Mapping[str, Rows] | None = None,
         figures: Sequence[Path] = (),
         step: int | None = None,
+        known: Mapping[str, Any] | None = None,
     ) -> None:
         """Tells every logger the results; writes ``lineage.json`` where there are outputs.
 
@@ -77,7 +78,12 @@ class Tracker:
             tables: rows by name, with the same columns each.
             figures: PNG files.
             step: of training.
+            known: what else the job turned out to be made of; joins its settings.
         """
+        if known:
+            self._settings |= known
+            for logger in self._wandb:
+                logger.log_hyperparams(dict(known))
         self.log_settings()
         numbers = dict(flat_numbers(metrics))
         for logger in self.loggers:

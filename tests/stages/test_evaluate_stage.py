@@ -223,7 +223,7 @@ def test_weights_and_biases_gets_numbers_table_and_figures(tmp_path: Path) -> No
     settings = [*TINY, "questions=[facts]", "logger=wandb", "tags=[trial]", f"output_dir={out}"]
     command = [sys.executable, "-m", "parfait", "evaluate", *settings]
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
-    (log,) = (out / "wandb").glob("offline-run-*/run-*.wandb")
+    (log,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
     text = subprocess.run(inspect, env=environment, capture_output=True, text=True, check=True)
     records = [json.loads(line) for line in text.stdout.splitlines() if line.startswith("{")]

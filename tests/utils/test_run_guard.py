@@ -36,6 +36,17 @@ def test_results_log_and_configuration_end_up_in_the_folder(tmp_path: Path) -> N
     assert OmegaConf.create(stored).text == "costs ${5}"  # interpolation marks are kept as text
 
 
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    cfg = config(tmp_path / "run")
+    with run_guard(cfg, "trial") as folder:
+        (folder / "result").touch()
+    for pid in (DEAD, os.getpid()):
+        (folder / f".lineage.json.{pid}.tmp").touch()
+    with run_guard(cfg, "trial"):
+        left = {file.name for file in folder.glob("*.tmp")}
+    assert left == {f".lineage.json.{os.getpid()}.tmp"}  # of this one, which is alive
+
+
 def fail_after_writing(
     cfg: DictConfig, name: str, error: BaseException, staged: bool = False
 ) -> None:
