@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ class SimulatedDataModule(lightning.LightningDataModule):
         steps_per_epoch: steps between two validations.
         validation_lengths: returns of the validation batches.
         seed: of everything random.
+        num_workers: processes that simulate ahead of the training; results do not depend on it.
 
     Raises:
         UserError: a number out of its bounds.
@@ -44,6 +46,7 @@ class SimulatedDataModule(lightning.LightningDataModule):
         steps_per_epoch: int = 50,
         validation_lengths: tuple[int, ...] = (20, 60, 120, 250),
         seed: int = 0,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
         require("data.shortest", shortest, 3)
@@ -51,10 +54,11 @@ class SimulatedDataModule(lightning.LightningDataModule):
         require("data.bars", bars, longest)
         require("data.largest", largest, 1)
         require("data.steps_per_epoch", steps_per_epoch, 1)
+        require("data.num_workers", num_workers, 0)
         self.simulator, self.seed = simulator, seed
         self.shortest, self.longest = shortest, longest
         self.bars, self.largest, self.steps_per_epoch = bars, largest, steps_per_epoch
-        self.validation_lengths = tuple(validation_lengths)
+        self.validation_lengths, self.num_workers = tuple(validation_lengths), num_workers
 
     def sample(
         self,
@@ -93,7 +97,10 @@ class SimulatedDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """``steps_per_epoch`` batches; starts where a resumed epoch stopped."""
-        return DataLoader(_Fresh(self), batch_size=None, sampler=_Numbers(self))
+        alone = copy(self)
+        alone.trainer = None  # a worker that is not forked could not be sent it
+        order, workers = _Numbers(self), self.num_workers
+        return DataLoader(_Fresh(alone), batch_size=None, sampler=order, num_workers=workers)
 
     def val_dataloader(self) -> DataLoader:
         """A quarter of a batch of each validation length, always the same; one batch, in which

@@ -58,7 +58,8 @@ def test_a_run_leaves_a_labeler_that_labels(finished: tuple[Path, float]) -> Non
 
 
 def test_the_seed_alone_decides_the_weights(finished: tuple[Path, float], tmp_path: Path) -> None:
-    assert train(config(tmp_path / "same")) == finished[1]
+    """Not the number of processes that simulate either."""
+    assert train(config(tmp_path / "same", "data.num_workers=0")) == finished[1]
     assert equal(weights(tmp_path / "same"), weights(finished[0]))
     train(config(tmp_path / "other", "seed=1"))
     assert not equal(weights(tmp_path / "other"), weights(finished[0]))
@@ -68,11 +69,13 @@ def test_the_seed_alone_decides_the_weights(finished: tuple[Path, float], tmp_pa
 def test_a_resumed_run_equals_an_uninterrupted_one(
     finished: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
+    """Of one worker, and this of two, which fetch ahead of the step at which it stops."""
     with monkeypatch.context() as patch:
         patch.setattr(FiniteLoss, "on_train_batch_end", terminate_at(step))
         with pytest.raises(SystemExit):
-            train(config(tmp_path / "run"))
-    assert train(config(tmp_path / "run", "ckpt_path=last")) == finished[1]
+            train(config(tmp_path / "run", "data.num_workers=2"))
+    more = ["data.num_workers=2", "ckpt_path=last"]
+    assert train(config(tmp_path / "run", *more)) == finished[1]
     assert same(tmp_path / "run", finished[0])
 
 
