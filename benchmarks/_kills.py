@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class Account:
 def _command(arguments: list[str], output: str) -> None:
     """What a terminal would run, in a child that has everything imported."""
     os.setsid()
+    set_start_method("fork", force=True)  # workers start as in a command of its own
     with Path(output).open("w") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

@@ -130,7 +130,7 @@ def options_given(s: Simulation) -> list[str]:
     made = [("run", s.trained)]
     if s.scenarios.source != OntologyReader.source:
         made += [("semantic", s.scenarios.source)]
-        made += [(f"semantic.{k}", v) for k, v in s.semantic_options.items()]
+    made += [(f"semantic.{k}", v) for k, v in s.semantic_options.items()]
     usual = {f.name: f.default for f in fields(load_process(s.sde))}
     given = made + [(f"sde.{k}", v) for k, v in s.sde_options.items() if v != usual.get(k)]
     given += [(f"history_options.{k}", v) for k, v in s.history_options.items()]

@@ -125,6 +125,7 @@ def _inputs(settings: SimulateConfig) -> dict[str, Any]:
         "history": embedded_folder() / "SP500.parquet" if history is None else history,
         "correlation": correlation if isinstance(correlation, str) else None,
         "reader": settings.semantic.get("run") or settings.semantic.get("base"),
+        "events": settings.semantic.get("events"),
         "instructions": settings.instruction_file,
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from parfait.semantic.ontology.numerals import canonical_text
+from parfait.semantic.ontology.own import OwnEvents, for_own_events
 from parfait.semantic.ontology.words import Token, damerau, one_deleted, raw_tokens, slipped, stem
 
 LANGUAGES = ("en", "zh")
@@ -199,15 +200,31 @@ def load_data(name: str) -> dict[str, Any]:
 
 
 @cache
-def effects() -> dict[str, Any]:
-    """``effects.yaml``: constants, priors, events, composition of action and object."""
-    return load_data("effects.yaml")
+def _shipped(name: str) -> dict[str, Any]:
+    return load_data(name)
 
 
-@cache
-def exposures() -> dict[str, Any]:
+@for_own_events
+def effects(own: OwnEvents | None) -> dict[str, Any]:
+    """``effects.yaml``: constants, priors, events, composition of action and object; with the rows
+    of own events while a reader uses them, as the two below.
+    """
+    table = _shipped("effects.yaml")
+    if own is None:
+        return table
+    rows = {key: event.row(key, table["events"]) for key, event in own.events.items()}
+    return table | {"events": table["events"] | rows}
+
+
+@for_own_events
+def exposures(own: OwnEvents | None) -> dict[str, Any]:
     """``exposure.yaml``: how each asset class feels each event."""
-    return load_data("exposure.yaml")
+    table = _shipped("exposure.yaml")
+    if own is None:
+        return table
+    shipped = table["events"]
+    rows = {key: shipped.get(e.like, {}) | e.exposure for key, e in own.events.items()}
+    return table | {"events": shipped | rows}
 
 
 def entries(language: str) -> list[tuple[Entry, str]]:
@@ -250,13 +267,17 @@ def entries(language: str) -> list[tuple[Entry, str]]:
     return rows + [(strange, str(f)) for f in data.get("elsewhere_phrases", ())]
 
 
-@cache
-def lexicon() -> Lexicon:
-    """The compiled lexicon of all languages, once per process."""
+@for_own_events
+def lexicon(own: OwnEvents | None) -> Lexicon:
+    """The compiled lexicon of all languages, once per process and file of own events."""
     compiled = Lexicon()
+    for key, event in own.events.items() if own is not None else ():
+        for language in LANGUAGES:
+            for surface in getattr(event, language):
+                compiled.add(Entry("event", key, language), _canonical(surface))
     for language in LANGUAGES:
         for entry, surface in entries(language):
-            compiled.add(entry, canonical_text(surface) if _NUMERAL.search(surface) else surface)
+            compiled.add(entry, _canonical(surface))
         data = load_data(f"lexicon/{language}.yaml")
         phrases = load_data(f"lexicon/phrases_{language}.yaml")
         for name, rows in phrases["constructions"].items():
@@ -280,3 +301,7 @@ def lexicon() -> Lexicon:
                     compiled.add(Entry("neutral", section, language), word)
     compiled.index()
     return compiled
+
+
+def _canonical(surface: str) -> str:
+    return canonical_text(surface) if _NUMERAL.search(surface) else surface

@@ -1,6 +1,7 @@
 """``OntologyReader``: words, frames and effects make a distribution over regimes."""
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from parfait.regime import (
@@ -16,12 +17,13 @@ from parfait.semantic.ontology.compose import Present
 from parfait.semantic.ontology.coverage import UNSURE_BELOW, Coverage
 from parfait.semantic.ontology.directives import read_directives, read_drawdowns
 from parfait.semantic.ontology.frames import Frame, read_frames
-from parfait.semantic.ontology.lexicon import effects, lexicon
+from parfait.semantic.ontology.lexicon import effects, exposures, lexicon
 from parfait.semantic.ontology.limits import hold
 from parfait.semantic.ontology.mixture import scenarios
 from parfait.semantic.ontology.naming import component, neutral_component, prior_component
 from parfait.semantic.ontology.normalise import Text, normalise
 from parfait.semantic.ontology.overrides import apply_overrides
+from parfait.semantic.ontology.own import IN_USE, read_own_events
 from parfait.semantic.ontology.phases import Part, chain
 from parfait.semantic.ontology.said import Said, divide
 from parfait.semantic.ontology.schedule import read_stretches
@@ -48,9 +50,22 @@ class Reading:
 
 
 class OntologyReader:
-    """The compositional ontology: lexicon, frames, effects. No network, no weights, no chance."""
+    """The compositional ontology: lexicon, frames, effects. No network, no weights, no chance.
+
+    Args:
+        events: YAML file of event types beside those that ship, see ``OwnEvent``; ``None`` for
+            none.
+
+    Raises:
+        UserError: the file cannot be read, or holds what is no event type.
+    """
 
     source = "ontology"
+
+    def __init__(self, events: str | Path | None = None) -> None:
+        self.own = None
+        if events is not None:
+            self.own = read_own_events(events, effects(), exposures(), _clean)
 
     def read(self, instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
         """Reads any Unicode string; what is not understood becomes the wide prior and a warning,
@@ -67,6 +82,13 @@ class OntologyReader:
             raise UserError(
                 f"the instruction is {type(instruction).__name__}, not text; give a sentence"
             )
+        before = IN_USE.set(self.own)
+        try:
+            return self._read(instruction, context)
+        finally:
+            IN_USE.reset(before)
+
+    def _read(self, instruction: str, context: MarketContext | None) -> RegimeDistribution:
         text = normalise(instruction)
         words = lexicon()
         asset, asset_from = subject_asset(text.clean, context, words)
@@ -161,6 +183,10 @@ def _components(
     if now.trend is None and any("trend" in effects()["events"][f.event] for f in frames):
         warnings.append("No history tells which way the trend goes; it was read as none.")
     return normalise_weights(built), warnings
+
+
+def _clean(phrase: str) -> str:
+    return normalise(phrase).clean
 
 
 def _quote(text: Text, frames: tuple[Frame, ...]) -> str:
