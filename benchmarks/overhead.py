@@ -5,8 +5,11 @@
 Every round trains each variant for so many steps, in turn and in one process; the order changes
 from round to round. Figures are ratios of processor time of all threads between the first step and
 the last one, checkpoints and validations included, against the bare trainer of the same round:
-median, and the quartiles. W&B writes from a process of its own, which does not count. The share of
-waiting is the loader's part of an epoch by the profiler of the preset ``debug=profiler``.
+median, and the quartiles. Other work on the machine blurs them, so that the shares of the run with
+everything are told, too: processor time inside hooks of callbacks (checkpoints are written there),
+of the progress bar and inside loggers, over that of the run. W&B writes from a process of its own,
+which does not count. The share of waiting is the loader's part of an epoch by the profiler of the
+preset ``debug=profiler``.
 """
 
 import argparse
@@ -22,6 +25,7 @@ from typing import Any, TextIO
 
 from _common import Table, run
 from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import ProgressBar
 
 from parfait.stages.callbacks import FiniteLoss
 from parfait.stages.train import train
@@ -35,6 +39,8 @@ VARIANTS = {
     "callbacks, CSV, progress bar": [],
     "callbacks, CSV, progress bar, W&B offline": ["logger=wandb", "logger.wandb.mode=offline"],
 }
+EVERYTHING = list(VARIANTS)[-1]
+KINDS = ("callbacks", "progress bar", "loggers")
 MODELS = {
     "unet1d": ["data.validation_windows=64"],
     "labeler": ["model.calibration_windows=64", "data.bars=15360"],
@@ -68,17 +74,41 @@ def unseen() -> Any:
 
 
 class Clock:
-    """Processor time between the first step and the end of a training, and the profiler's."""
+    """Processor time between the first step and the end of a training, the part of it inside
+    callbacks, bar and loggers, and the profiler's.
+    """
 
     def __init__(self) -> None:
         self.start = self.seconds = 0.0
+        self.inside: dict[str, float] = dict.fromkeys(KINDS, 0.0)
         self.profiler: Any = None
         clock = self
-        FiniteLoss.on_train_start = lambda self, trainer, pl_module: clock.begin()
+        FiniteLoss.on_train_start = lambda self, trainer, pl_module: clock.begin(trainer)
         FiniteLoss.on_train_end = lambda self, trainer, pl_module: clock.end(trainer)
 
-    def begin(self) -> None:
+    def begin(self, trainer: Any) -> None:
+        self.inside = dict.fromkeys(self.inside, 0.0)
+        for callback in trainer.callbacks:
+            kind = "progress bar" if isinstance(callback, ProgressBar) else "callbacks"
+            self._watch(callback, kind, [n for n in dir(callback) if n.startswith("on_")])
+        for logger in trainer.loggers:
+            self._watch(logger, "loggers", ["log_metrics", "save", "after_save_checkpoint"])
         self.start = time.process_time()
+
+    def _watch(self, one: Any, kind: str, names: list[str]) -> None:
+        for name in names:
+            setattr(one, name, self._timed(getattr(one, name), kind))
+
+    def _timed(self, call: Any, kind: str) -> Any:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start, before = time.process_time(), sum(self.inside.values())
+            try:
+                return call(*args, **kwargs)
+            finally:  # what was told of calls within this one is theirs
+                within = sum(self.inside.values()) - before
+                self.inside[kind] += time.process_time() - start - within
+
+        return timed
 
     def end(self, trainer: Any) -> None:
         self.seconds = time.process_time() - self.start
@@ -107,23 +137,31 @@ def main() -> None:
     logging.disable(logging.INFO)
     clock, draw = Clock(), random.Random(0)
     table = Table("processor time over that of the bare trainer", ("model", "median", "quartiles"))
+    shares = Table("share of the run with everything", ("model", *KINDS))
     waits = Table("waiting for data", ("model", "ms per step", "share of the epoch"))
     for model in arguments.models:
         trained(model, 2, VARIANTS[BARE], clock)  # warm
         found: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        inside: list[list[float]] = []
         for _ in range(arguments.rounds):
             names = draw.sample(list(VARIANTS), len(VARIANTS))
-            seconds = {n: trained(model, arguments.steps, VARIANTS[n], clock) for n in names}
+            seconds = {}
+            for name in names:
+                seconds[name] = trained(model, arguments.steps, VARIANTS[name], clock)
+                if name == EVERYTHING:
+                    inside.append([clock.inside[kind] / clock.seconds for kind in KINDS])
             for name in VARIANTS:
                 found[name].append(seconds[name] / seconds[BARE])
         for name in list(VARIANTS)[1:]:
             low, middle, high = statistics.quantiles(found[name], n=4)
             table.add(f"{model}: {name}", middle, f"{low:.3f} to {high:.3f}")
+        shares.add(model, *map(statistics.median, zip(*inside, strict=True)))
         trained(model, arguments.steps, [*VARIANTS[BARE], "+trainer.profiler=simple"], clock)
         told = clock.profiler.recorded_durations
         share = sum(told[_DATA]) / sum(told[_EPOCH])
         waits.add(model, 1000 * statistics.median(told[_DATA]), share)
     table.print()
+    shares.print()
     waits.print()
 
 
