@@ -1,12 +1,14 @@
 """What trading costs and what is allowed, as pure arithmetic on arrays."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from parfait.utils.errors import require
+from parfait.utils.errors import UserError, require
 
 Each = Float64[ndarray, " envs"]
 
@@ -52,6 +54,19 @@ class Broker:
         require("broker.max_volume_share", self.max_volume_share, 0)
         require("broker.max_position", self.max_position, 0)
         require("broker.ruin", self.ruin, 1e-6, 0.999)
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "Broker":
+        """A broker of named settings.
+
+        Raises:
+            UserError: an unknown name, or a number outside its bounds.
+        """
+        names = [f.name for f in fields(cls)]
+        unknown = sorted(set(settings) - set(names))
+        if unknown:
+            raise UserError(f"broker has no {unknown[0]!r}; it has {', '.join(names)}")
+        return cls(**settings)
 
     def order(self, weight: Each, held: Each, cash: Each, equity: Each, value: Each) -> Each:
         """What to trade for a position of ``weight`` of the account at the open, within limits.

@@ -69,7 +69,7 @@ class Core:
         if window < 1:
             raise UserError(f"window={window} must be at least 1")
         self.n, self.window = n, window
-        self.broker = broker if isinstance(broker, Broker) else Broker(**(broker or {}))
+        self.broker = broker if isinstance(broker, Broker) else Broker.read(broker or {})
         self.reward = make_reward(reward)
         self.action_space, self._choices, self._low, self._high = _action_space(actions, weights)
         self.state = STATE + (len(FIELD_NAMES) if privileged else 0)

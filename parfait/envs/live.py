@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parfait.envs.market import Market
 from parfait.envs.scenarios import of_simulation
-from parfait.pipeline import Pipeline
 from parfait.simulation import Simulation
 from parfait.utils.errors import UserError, require
 from parfait.utils.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from parfait.pipeline import Pipeline
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +33,7 @@ class LiveScenarios:
         UserError: no sentence, or a number outside its bounds.
     """
 
-    pipeline: Pipeline
+    pipeline: "Pipeline"
     sentences: Sequence[str] | Mapping[str, float]
     every: int = 1000
     paths: int = 100
