@@ -31,8 +31,8 @@ def picture(core: Core, i: int) -> UInt8[ndarray, "480 640 3"]:
         account.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
         account.set_ylabel("account / capital")
         colour = SCENARIO_COLOURS[1]
-        held.fill_between(since, position, step="post", color=colour, alpha=0.4)
-        held.step(since, position, where="post", color=colour, linewidth=1)
+        held.fill_between(since, position, step="pre", color=colour, alpha=0.4)
+        held.step(since, position, where="pre", color=colour, linewidth=1)
         held.set_ylabel("weight")
         held.set_xlabel("bars since the first decision")
         canvas.draw()
