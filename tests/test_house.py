@@ -20,7 +20,7 @@ ORDER = [
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook", "plan"}
     | {"streaming"},
-    {"metrics", "report"},
+    {"metrics", "report", "export"},
     {"evaluation"},
     {"stages"},
     {"cli", "__main__"},

@@ -162,6 +162,22 @@ class MergeConfig:
 
 
 @dataclass
+class ExportConfig:
+    """``conf/export.yaml``."""
+
+    run: str | None = None
+    format: str = MISSING
+    select: Any = None
+    timezone: str | None = None
+    volume_scale: float = MISSING
+    logger: Any = MISSING
+    name: str = MISSING
+    tags: list[str] = field(default_factory=list)
+    output_dir: str = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
+@dataclass
 class EvaluateConfig:
     """``conf/evaluate.yaml``; loggers are checked by what they instantiate."""
 
