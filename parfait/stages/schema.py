@@ -92,6 +92,8 @@ class SimulateConfig:
 
     instruction: str | None = None
     instruction_file: str | None = None
+    like: str | None = None
+    like_history: Any = None
     history: Any = None
     history_options: Any = None
     asset: Any = None
