@@ -74,7 +74,7 @@ def write_csv(source: Source, folder: Path, paths: Paths = None) -> int:
         place = folder / file_name(one.symbol) if one.symbol else folder
         place.mkdir(exist_ok=True)
         file = place / f"path-{one.path:0{width}d}.csv"
-        one.bars.write_csv(file, datetime_format="%Y-%m-%d %H:%M:%S%.f")
+        _write(file, one.bars.write_csv(datetime_format="%Y-%m-%d %H:%M:%S%.f"))
         return file
 
     return write_all(source, folder, paths, put)
@@ -111,7 +111,7 @@ def write_zipline(
         clock = "%Y-%m-%d" if frame == "daily" else "%Y-%m-%d %H:%M:%S"
         date = pl.col("timestamp").dt.strftime(clock).alias("date")
         none = [pl.lit(0.0).alias("dividend"), pl.lit(1.0).alias("split")]
-        bars.select(date, pl.exclude("timestamp"), *none).write_csv(file)
+        _write(file, bars.select(date, pl.exclude("timestamp"), *none).write_csv())
         return file
 
     return write_all(source, folder, paths, put)
@@ -124,7 +124,7 @@ def write_all(source: Source, folder: Path, paths: Paths, put: Put) -> int:
         for one in source.each(paths)
     ]
     columns = ["file", "symbol", "path", "scenario", "name"]
-    pl.DataFrame(rows, columns, orient="row").write_csv(folder / CONTENTS)
+    _write(folder / CONTENTS, pl.DataFrame(rows, columns, orient="row").write_csv())
     return len(rows)
 
 
@@ -163,6 +163,11 @@ def tickers(source: Source) -> Callable[[Series], str]:
     """
     width, slugs = _width(source), _slugs(source.symbols)
     return lambda one: f"P{one.path:0{width}d}{slugs[one.symbol]}"
+
+
+def _write(file: Path, text: str) -> None:
+    """By Python: an error of polars does not tell that the disk is full."""
+    file.write_text(text, encoding="utf-8", newline="")
 
 
 def _slugs(symbols: Sequence[str]) -> dict[str, str]:

@@ -346,6 +346,16 @@ def test_no_file_is_overwritten(simulation: Simulation, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "equity").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    simulation: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parfait.export.files.CONTENTS", "/dev/full")
+    with pytest.raises(UserError, match=r"cannot be written .No space left on device"):
+        to_csv(simulation, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 def config(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("export", list(overrides))
