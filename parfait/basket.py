@@ -55,6 +55,11 @@ class Basket:
         return self.first.instruction
 
     @property
+    def heading(self) -> str | None:
+        """The sentence, or the stretch of history in its place."""
+        return self.first.heading
+
+    @property
     def scenarios(self) -> dict[str, RegimeDistribution]:
         """The reading for each symbol; editable, ``Pipeline.run`` takes the mapping back."""
         return {symbol: s.scenarios for symbol, s in self.simulations.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 from parfait.bars import future_timestamps
 from parfait.courses import draw_course, scenarios_of
 from parfait.history import History
+from parfait.likeness import LIKE, Like
 from parfait.regime import MarketContext, Regime, RegimeDistribution
 from parfait.sde import Schedule
 from parfait.semantic import UNSURE_BELOW, Reader
@@ -26,7 +27,7 @@ BATCH = 256  # paths generated at a time
 
 Progress = Callable[[str, int, int], None]
 Source = str | RegimeDistribution | Schedule | Regime
-Sources = Source | Mapping[str, RegimeDistribution | Schedule | Regime]
+Sources = Source | Like | Mapping[str, RegimeDistribution | Schedule | Regime]
 
 
 def derive_generator(seed: int, purpose: str) -> torch.Generator:
@@ -137,7 +138,7 @@ class Draft:
         return future_timestamps(self.past.bars["timestamp"], horizon)
 
 
-def source_of_each(source: Sources, pasts: Sequence[History]) -> list[Source]:
+def source_of_each(source: Source | Mapping[str, Any], pasts: Sequence[History]) -> list[Source]:
     """What every history is read from: the one source, or its own of a mapping by symbol.
 
     Raises:
@@ -171,7 +172,7 @@ def read_source(reader: Reader, source: Any, context: MarketContext) -> RegimeDi
         return scenarios_of(source)
     if not isinstance(source, Regime):
         raise UserError(
-            "Pipeline.run takes a sentence, a RegimeDistribution, a Schedule or a Regime, "
+            "Pipeline.run takes a sentence, a RegimeDistribution, a Schedule, a Regime or a Like, "
             f"not {type(source).__name__}"
         )
     if source.shape:
@@ -195,7 +196,8 @@ def unsure(scenarios: RegimeDistribution) -> list[str]:
 def differences(drafts: Sequence[Draft], horizon: int) -> list[str]:
     """Sentences on what several assets do not share: asset classes known, calendars, scenarios."""
     said = []
-    unknown = [d for d in drafts if d.context.asset_class is None and d.scenarios.source != "user"]
+    told = [d for d in drafts if d.scenarios.source not in ("user", LIKE)]
+    unknown = [d for d in told if d.context.asset_class is None]
     if unknown:
         names = ", ".join(f"{d.past.symbol} ({d.scenarios.asset_class})" for d in unknown)
         said.append(

@@ -147,9 +147,9 @@ class Pipeline:
         and their bars are correlated.
 
         Args:
-            source: a sentence, an (edited) ``RegimeDistribution``, a ``Schedule`` of single
-                regimes, or one ``Regime``; for several histories also a mapping of symbols to any
-                but a sentence.
+            source: a sentence, a ``Like`` (a stretch of history), an (edited)
+                ``RegimeDistribution``, a ``Schedule`` of single regimes, or one ``Regime``; for
+                several histories also a mapping of symbols to any of the last three.
             history: bars to continue: a polars frame, a file, or ``None`` for the embedded S&P 500.
                 Several: a mapping of symbols to frames or files, a list of files or a folder of
                 them (each file's stem is its symbol), or a frame or file with a column ``symbol``.
@@ -160,7 +160,8 @@ class Pipeline:
                 histories one class or a mapping of symbols to classes; a symbol without one is
                 looked up by its name.
             correlation: of the bar log returns of several histories: a number, a matrix, a mapping
-                of pairs or a CSV file; ``None`` estimates it from their common bars. See
+                of pairs or a CSV file; ``None`` estimates it from their common bars, those of the
+                stretch where ``source`` is one. See
                 ``parfait.correlation.read_correlation``.
             bars_per_year: bar frequency; estimated from the timestamps unless given.
             guide_every: closes equal the guide at every so many bars, and at the last.

@@ -17,6 +17,7 @@ from parfait.draft import (
 )
 from parfait.histories import Assets, Given, load_histories, market_contexts
 from parfait.history import History
+from parfait.likeness import Like
 from parfait.regime import MarketContext, RegimeDistribution
 from parfait.semantic import Reader
 from parfait.utils.timing import Stopwatch
@@ -76,10 +77,16 @@ class Plan:
             pasts = load_histories(history, history_options)
             settings.check_assets(len(pasts))
             contexts, notes = market_contexts(pasts, bars_per_year, asset)
-            joint = joint_request(correlation, pasts)
+            like = source if isinstance(source, Like) else None
+            stretches = like.stretches(pasts) if like else []
+            together = like.correlated(stretches) if like and len(pasts) > 1 else None
+            joint = joint_request(correlation, together or pasts)
         with clock("read"):
-            pairs = zip(source_of_each(source, pasts), contexts, strict=True)
-            readings = tuple(read_source(reader, *pair) for pair in pairs)
+            if isinstance(source, Like):
+                readings = tuple(source.read(stretches, contexts))
+            else:
+                pairs = zip(source_of_each(source, pasts), contexts, strict=True)
+                readings = tuple(read_source(reader, *pair) for pair in pairs)
             progress("read", 1, 1)
         shared = (joint, correlation is None, tuple(notes), clock.seconds)
         return cls(settings, tuple(pasts), tuple(contexts), readings, *shared)

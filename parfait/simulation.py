@@ -15,6 +15,7 @@ from parfait.bars import BAR_COLUMNS, BAR_FIELDS, bar_violations
 from parfait.checks import Alignment, Outcomes
 from parfait.conditions import Imposed
 from parfait.courses import phase_sentences
+from parfait.likeness import like_summary
 from parfait.microstructure.ticks import TickModel, write_ticks
 from parfait.regime import FIELD_NAMES, Component, Regime, RegimeDistribution
 from parfait.regime.component import marginal
@@ -109,6 +110,12 @@ class Simulation:
     whole: Whole | None = None
 
     @property
+    def heading(self) -> str | None:
+        """The sentence, or the stretch of history in its place."""
+        like = like_summary(self.scenarios).get("like")
+        return f"Like {like['like']}" if like else self.instruction
+
+    @property
     def total_paths(self) -> int:
         """Paths of the run, of which the tables hold ``n_paths``."""
         return self.n_paths if self.whole is None else self.whole.n_paths
@@ -175,6 +182,7 @@ class Simulation:
             "instruction": self.instruction,
             "semantic": self.scenarios.source,
             "semantic_options": self.semantic_options,
+            **like_summary(self.scenarios),
             "confidence": self.scenarios.confidence,
             "overrides": [asdict(o) for o in self.scenarios.overrides],
             "warnings": list(self.warnings),
@@ -208,7 +216,8 @@ class Simulation:
         shared = self.summary()
         names = ("asset", "history", "spot", "horizon_end", "confidence", "overrides")
         names = (*names, "conditions", "checks", "risk")
-        return {name: shared[name] for name in names} | self.tick_summary()
+        told = {name: shared[name] for name in names} | like_summary(self.scenarios)
+        return told | self.tick_summary()
 
     def tick_summary(self) -> dict[str, Any]:
         """What the ticks are made of, under ``ticks``; nothing without them."""

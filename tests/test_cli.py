@@ -99,7 +99,7 @@ def test_every_stage_exists() -> None:
 def test_an_unknown_stage_is_named(run: Run) -> None:
     code, _, err = run(None, "trian")
     assert code == 2
-    named = "stages: label, distill, train, merge, simulate, evaluate\n"
+    named = "stages: label, distill, train, merge, simulate, export, evaluate\n"
     assert err == f"error: unknown stage 'trian'; did you mean 'train'? {named}"
 
 

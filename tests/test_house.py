@@ -18,9 +18,10 @@ ORDER = [
     {"semantic", "microstructure"},
     {"distill"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
-    | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook", "plan"}
+    | {"basket", "correlation", "courses", "draft", "guides", "histories", "likeness"}
+    | {"outlook", "plan", "window_regimes"}
     | {"streaming"},
-    {"metrics", "report", "envs"},
+    {"metrics", "report", "export", "envs"},
     {"evaluation"},
     {"stages"},
     {"cli", "__main__"},

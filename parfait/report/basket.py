@@ -15,7 +15,7 @@ from parfait.report.axes import SMALL, settled, short, signed
 from parfait.report.candles import draw_panel
 from parfait.report.content import Content
 from parfait.report.figures import draw_fan
-from parfait.report.html import one_asset, options_given, templates, versions
+from parfait.report.html import one_asset, options_given, templates, told_by, versions
 from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
 from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.report.ticks import tick_figure
@@ -152,7 +152,9 @@ def reproduce_basket(basket: Basket) -> str:
     options = f"n_paths={s.n_paths} horizon={s.horizon} seed={s.seed}"
     sources = [one.history_source for one in simulations.values()]
     words = [*basket.symbols, *(source or " " for source in sources)]
-    if s.instruction is None or not all(_WORD.fullmatch(word) for word in words):
+    said = {told_by(one) for one in simulations.values()}
+    told = said.pop() if len(said) == 1 else None
+    if told is None or not all(_WORD.fullmatch(word) for word in words):
         what = "scenarios" if s.instruction is None else "sentence"
         given = ", ".join(options.split())
         how = "" if s.condition == "pinned" else f", condition={s.condition!r}"
@@ -160,7 +162,7 @@ def reproduce_basket(basket: Basket) -> str:
             f"Pipeline.load(sde={s.sde!r}{how}).run({what}, histories, {given}, "
             f"correlation={basket.requested.tolist()})"
         )
-    parts = [f"python simulate.py {shlex.quote(s.instruction)} {options} sde={s.sde}"]
+    parts = [f"python simulate.py {told} {options} sde={s.sde}"]
     if s.condition != "pinned":
         parts.append(f"sde.condition={s.condition}")
     pairs = (f"{name}: {source}" for name, source in zip(basket.symbols, sources, strict=True))

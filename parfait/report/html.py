@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from parfait import __version__
+from parfait.likeness import LIKE, like_summary
 from parfait.regime import FIELDS
 from parfait.report.content import Content, distinct_labels
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
@@ -109,11 +110,12 @@ def reproduce(simulation: Simulation) -> str:
     options = f"n_paths={s.total_paths} horizon={s.horizon} seed={s.seed}"
     if s.whole is not None:
         options += f" stream=true part_paths={s.whole.part_paths}"
-    if s.instruction is None:
+    told = told_by(s)
+    if told is None:
         given = ", ".join(options.split())
         how = "" if s.condition == "pinned" else f", condition={s.condition!r}"
         return f"Pipeline.load(sde={s.sde!r}{how}).run(scenarios, history, {given})"
-    parts = [f"python simulate.py {shlex.quote(s.instruction)} {options} sde={s.sde}"]
+    parts = [f"python simulate.py {told} {options} sde={s.sde}"]
     if s.condition != "pinned":
         parts.append(f"sde.condition={s.condition}")
     if s.history_source is not None:
@@ -123,12 +125,23 @@ def reproduce(simulation: Simulation) -> str:
     return " ".join([*parts, *options_given(s)])
 
 
+def told_by(s: Simulation) -> str | None:
+    """What the command begins with: the sentence, or ``like=``; ``None`` for regimes as numbers."""
+    if s.instruction is not None:
+        return shlex.quote(s.instruction)
+    like = like_summary(s.scenarios).get(LIKE)
+    if like is None:
+        return None
+    given = [f"{name}={shlex.quote(like[name])}" for name in (LIKE, "like_history") if name in like]
+    return " ".join(given)
+
+
 def options_given(s: Simulation) -> list[str]:
     """The trained network, the reader of the sentence, options of the process that are not its own
     defaults, of the reader of files, of ticks.
     """
     made = [("run", s.trained)]
-    if s.scenarios.source != OntologyReader.source:
+    if s.scenarios.source not in (OntologyReader.source, LIKE):
         made += [("semantic", s.scenarios.source)]
     made += [(f"semantic.{k}", v) for k, v in s.semantic_options.items()]
     usual = {f.name: f.default for f in fields(load_process(s.sde))}
@@ -186,7 +199,24 @@ def reading_lines(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
     if isinstance(events, list) and all(isinstance(e, Mapping) and "quote" in e for e in events):
         lines = [(f"“{e['quote']}”", _event(e)) for e in events]
         del rest["events"]
+    if LIKE in rest:
+        windows, realised = rest.pop("windows"), percent(rest.pop("realised_volatility"))
+        return [*flatten(rest), ("realised volatility", realised), *map(_window, windows)]
     return lines + flatten(rest)
+
+
+def _window(window: Mapping[str, Any]) -> tuple[str, str]:
+    """A window of a stretch of history in words."""
+    found = window["posterior"]
+    drift, size, jumps = (found[name] for name in ("drift", "volatility", "jump_intensity"))
+    return (
+        f"{window['from']} to {window['to']}",
+        f"{window['returns']} returns, volatility {percent(window['total_volatility'])} with jumps "
+        f"({percent(window['realised_volatility'])} realised), {percent(size[0])} without "
+        f"({percent(size[1])} to {percent(size[2])}), drift {signed(drift[0])} "
+        f"({signed(drift[1])} to {signed(drift[2])}), jumps {number(jumps[0])} a year "
+        f"({number(jumps[1])} to {number(jumps[2])})",
+    )
 
 
 def _event(event: Mapping[str, Any]) -> str:

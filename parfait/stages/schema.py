@@ -92,6 +92,8 @@ class SimulateConfig:
 
     instruction: str | None = None
     instruction_file: str | None = None
+    like: str | None = None
+    like_history: Any = None
     history: Any = None
     history_options: Any = None
     asset: Any = None
@@ -154,6 +156,22 @@ class MergeConfig:
 
     run: str | None = None
     tolerance: float = MISSING
+    logger: Any = MISSING
+    name: str = MISSING
+    tags: list[str] = field(default_factory=list)
+    output_dir: str = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
+@dataclass
+class ExportConfig:
+    """``conf/export.yaml``."""
+
+    run: str | None = None
+    format: str = MISSING
+    select: Any = None
+    timezone: str | None = None
+    volume_scale: float = MISSING
     logger: Any = MISSING
     name: str = MISSING
     tags: list[str] = field(default_factory=list)

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,13 +46,13 @@ def simulate(cfg: DictConfig) -> None:
     _check(settings)
     if on_ray("simulate", cfg):
         return
-    instructions = read_instructions(settings.instruction, settings.instruction_file)
+    instructions = _sources(settings)
     run = _in_parts if is_streamed(settings) else _in_memory
     run(cfg, settings, instructions, Console())
 
 
 def _in_parts(
-    cfg: DictConfig, settings: SimulateConfig, instructions: list[str], console: Console
+    cfg: DictConfig, settings: SimulateConfig, instructions: Sequence[Any], console: Console
 ) -> None:
     from parfait.stages.findings import Simulations
 
@@ -76,7 +77,7 @@ def _in_parts(
 
 
 def _in_memory(
-    cfg: DictConfig, settings: SimulateConfig, instructions: list[str], console: Console
+    cfg: DictConfig, settings: SimulateConfig, instructions: Sequence[Any], console: Console
 ) -> None:
     start = time.perf_counter()
     final = Path(settings.output_dir).absolute()
@@ -123,6 +124,7 @@ def _inputs(settings: SimulateConfig) -> dict[str, Any]:
     return {
         "model": settings.run or EMBEDDED,
         "history": embedded_folder() / "SP500.parquet" if history is None else history,
+        "like_history": plain(settings.like_history, text=True),
         "correlation": correlation if isinstance(correlation, str) else None,
         "reader": settings.semantic.get("run") or settings.semantic.get("base"),
         "events": settings.semantic.get("events"),
@@ -132,7 +134,7 @@ def _inputs(settings: SimulateConfig) -> dict[str, Any]:
 
 def _check(settings: SimulateConfig) -> None:
     """``UserError`` for what the layers below would name by other words."""
-    for name in ("history", "asset", "correlation", "run", "instruction_file"):
+    for name in ("history", "like_history", "asset", "correlation", "run", "instruction_file"):
         value = getattr(settings, name)
         if isinstance(value, bool):
             raise UserError(f"{name}={value} means nothing; 'python simulate.py --help' shows how")
@@ -150,6 +152,25 @@ def _check(settings: SimulateConfig) -> None:
             f"bars_per_year={frequency:g} must be a finite number above 0; "
             "leave it out to estimate it from the history"
         )
+
+
+def _sources(settings: SimulateConfig) -> Sequence[Any]:
+    """What the scenarios are read from: sentences, or a stretch of history.
+
+    Raises:
+        UserError: both, or neither.
+    """
+    history = plain(settings.like_history, text=True)
+    if settings.like is None:
+        if history is not None:
+            raise UserError("like_history= is where like= lies; give like=2008-09-01:2008-12-31")
+        return read_instructions(settings.instruction, settings.instruction_file)
+    for name in ("instruction", "instruction_file"):
+        if getattr(settings, name) is not None:
+            raise UserError(f"like= takes the place of a sentence, and {name} is set too; give one")
+    from parfait.likeness import Like
+
+    return [Like(settings.like, history, plain(settings.history_options))]
 
 
 def read_instructions(instruction: str | None, file: str | None) -> list[str]:
@@ -172,7 +193,8 @@ def read_instructions(instruction: str | None, file: str | None) -> list[str]:
         return found
     if instruction is None:
         raise UserError(
-            'no instruction; give a sentence in quotes, for example "A calm market, rising slowly"'
+            'no instruction; give a sentence in quotes, for example "A calm market, rising '
+            'slowly", or like=2008-09-01:2008-12-31'
         )
     if not instruction.strip():
         raise UserError("the instruction is empty; describe the market in a sentence")
@@ -224,8 +246,8 @@ def show(result: "Simulation | Basket", console: Console) -> None:
     from parfait.basket import Basket
     from parfait.report.content import distinct_labels
 
-    if result.instruction:
-        words = printable(result.instruction)
+    if result.heading:
+        words = printable(result.heading)
         shown = words if len(words) <= 300 else words[:297] + "..."
         console.print(Text(shown, style="bold"))
     for warning in result.warnings:

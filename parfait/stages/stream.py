@@ -74,7 +74,7 @@ class Streamer:
 
     def run(
         self,
-        instruction: str,
+        instruction: Any,
         folder: Path,
         console: Console,
         show: Callable[["Simulation", Console], None],

@@ -14,6 +14,7 @@ import parfait.microstructure
 import parfait.regime
 import parfait.sde
 from parfait.draft import Progress
+from parfait.likeness import Like
 from parfait.pipeline import Bars, Pipeline
 from parfait.plan import Plan
 from parfait.simulation import Simulation
@@ -71,7 +72,7 @@ class Job:
         layers: Mapping[str, Any],
         asked: Mapping[str, Any],
         part_paths: int,
-        instruction: str,
+        instruction: str | Like,
         folder: Path,
     ) -> "Job":
         """The run that somebody asked for; the same one in every process.
@@ -80,7 +81,7 @@ class Job:
             layers: arguments of ``Pipeline.load``.
             asked: arguments of ``Pipeline.run`` beside the instruction.
             part_paths: paths of a part.
-            instruction: the sentence.
+            instruction: the sentence, or the stretch of history in its place.
             folder: of the run, where its reading is kept.
 
         Raises:

@@ -34,6 +34,8 @@ _SWITCHES = {
     "ticks=true": "ticks=roll",
     "ticks=false": "ticks=none",
 }
+# Numbers of paths; ``paths`` itself is a group of folders. Quoted, since a comma means a sweep.
+_CHOSEN_PATHS = re.compile(r"paths=(\[?\s*\d[\d\s,-]*\]?)", re.ASCII)
 # Settings with names of their own inside, which Hydra takes only when told that they are new.
 _OPEN = re.compile(r"((?:history_options|data\.options|ticks\.options)\.)")
 _OVERRIDE = re.compile(r"[+~]{0,2}([A-Za-z_$][\w$]*)([\w$./@:-]*)=(.*)", re.ASCII | re.DOTALL)
@@ -100,6 +102,8 @@ def rewrite(
             _DELETION.fullmatch(argument)
         ):
             argument = _SWITCHES.get(argument.lower(), argument)
+            if "select" in known_keys and (chosen := _CHOSEN_PATHS.fullmatch(argument)):
+                argument = f"select={quote(chosen[1])}"
             overrides.append(_OPEN.sub(r"++\1", argument) if _OPEN.match(argument) else argument)
         elif _LOOKS_LIKE_FLAG.fullmatch(argument):
             raise UserError(_unknown_option(argument, command))

@@ -109,6 +109,20 @@ def test_ticks_are_switched_like_a_setting() -> None:
         assert rewritten(typed) == [meant]
 
 
+def test_paths_by_number_are_a_choice_and_a_name_is_a_group() -> None:
+    for typed, meant in {
+        "paths=0-9": "select='0-9'",
+        "paths=0-9,20": "select='0-9,20'",
+        "paths=[3, 4]": "select='[3, 4]'",
+        "paths=3": "select='3'",
+        "paths=default": "paths=default",
+        "paths.outputs=3": "paths.outputs=3",
+    }.items():
+        for keys, expected in (({"select", "paths"}, meant), ({"paths"}, typed)):
+            found = rewrite([typed], known_keys=keys, command="export", read_stdin=str)
+            assert found == [expected]
+
+
 def test_standard_input_is_the_instruction() -> None:
     assert read_back(rewritten("-", stdin="from a pipe, with 'quotes'\n")) == (
         "from a pipe, with 'quotes'"
