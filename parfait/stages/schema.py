@@ -92,6 +92,7 @@ class SimulateConfig:
 
     instruction: str | None = None
     instruction_file: str | None = None
+    scenarios: str | None = None
     history: Any = None
     history_options: Any = None
     asset: Any = None

@@ -23,6 +23,7 @@ from parfait.utils.run_guard import run_guard
 
 if TYPE_CHECKING:
     from parfait.basket import Basket
+    from parfait.regime import RegimeDistribution
     from parfait.simulation import Simulation
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ _STEPS = {"read": "reading the sentence", "guide": "drawing guides", "bars": "ge
 
 
 def simulate(cfg: DictConfig) -> None:
-    """Run every instruction of ``cfg`` and write its results below ``cfg.output_dir``.
+    """Run every instruction of ``cfg``, or its scenarios, and write results below its folder.
 
     The folder appears when all of it is written. With ``instruction_file`` each line has a
     sub-folder of its own. A large run is streamed instead: its folder fills part by part, which
@@ -45,38 +46,44 @@ def simulate(cfg: DictConfig) -> None:
     _check(settings)
     if on_ray("simulate", cfg):
         return
-    instructions = read_instructions(settings.instruction, settings.instruction_file)
+    sources = _sources(settings)
     run = _in_parts if is_streamed(settings) else _in_memory
-    run(cfg, settings, instructions, Console())
+    run(cfg, settings, sources, Console())
 
 
 def _in_parts(
-    cfg: DictConfig, settings: SimulateConfig, instructions: list[str], console: Console
+    cfg: DictConfig,
+    settings: SimulateConfig,
+    sources: "list[str | RegimeDistribution]",
+    console: Console,
 ) -> None:
     from parfait.stages.findings import Simulations
 
     final = Path(settings.output_dir).absolute()
-    streamer = Streamer(settings, _layers(cfg, settings), _asked(settings))
-    check_space(final, settings.n_paths, settings.horizon, len(instructions))
+    streamer = Streamer(settings, layers(cfg, settings), _asked(settings))
+    check_space(final, settings.n_paths, settings.horizon, len(sources))
     part = "" if streamer.shard.whole else str(streamer.shard)
     name = f"simulate.{part}" if part else "simulate"
     with run_guard(cfg, name, shared=True) as folder:
         tracker = tracking.start(cfg, "simulate", folder, _inputs(settings), part)
         made = Simulations(folder)
-        for number, instruction in enumerate(instructions, 1):
+        for number, source in enumerate(sources, 1):
             place = folder / _place(settings, number)
             place.mkdir(exist_ok=True)
-            whole = streamer.run(instruction, place, console, show)
+            whole = streamer.run(source, place, console, show)
             console.print(Text(f"Folder: {final / _place(settings, number)}"), soft_wrap=True)
             if whole is not None:
                 files = [place / name for name in STREAMED]
                 made.add(whole, {}, [*files, *sorted(place.glob("*.png"))])
-        if len(made.found) == len(instructions):  # else others finish later, and tell
+        if len(made.found) == len(sources):  # else others finish later, and tell
             made.report(tracker)
 
 
 def _in_memory(
-    cfg: DictConfig, settings: SimulateConfig, instructions: list[str], console: Console
+    cfg: DictConfig,
+    settings: SimulateConfig,
+    sources: "list[str | RegimeDistribution]",
+    console: Console,
 ) -> None:
     start = time.perf_counter()
     final = Path(settings.output_dir).absolute()
@@ -87,13 +94,13 @@ def _in_memory(
 
         tracker = tracking.start(cfg, "simulate", folder, _inputs(settings))
         made = Simulations(folder)
-        pipeline = Pipeline.load(**_layers(cfg, settings))
+        pipeline = Pipeline.load(**layers(cfg, settings))
         ticks = tick_options(settings.ticks)
         loaded = time.perf_counter() - start
-        for number, instruction in enumerate(instructions, 1):
+        for number, source in enumerate(sources, 1):
             place = _place(settings, number)
             with progress_bar(console, _STEPS) as progress:
-                simulation = pipeline.run(instruction, **_asked(settings), progress=progress)
+                simulation = pipeline.run(source, **_asked(settings), progress=progress)
             if ticks is not None:
                 simulation = refined(simulation, ticks)
             saved = simulation.save(folder / place)
@@ -126,12 +133,13 @@ def _inputs(settings: SimulateConfig) -> dict[str, Any]:
         "correlation": correlation if isinstance(correlation, str) else None,
         "reader": settings.semantic.get("run") or settings.semantic.get("base"),
         "instructions": settings.instruction_file,
+        "scenarios": settings.scenarios,
     }
 
 
 def _check(settings: SimulateConfig) -> None:
     """``UserError`` for what the layers below would name by other words."""
-    for name in ("history", "asset", "correlation", "run", "instruction_file"):
+    for name in ("history", "asset", "correlation", "run", "instruction_file", "scenarios"):
         value = getattr(settings, name)
         if isinstance(value, bool):
             raise UserError(f"{name}={value} means nothing; 'python simulate.py --help' shows how")
@@ -149,6 +157,17 @@ def _check(settings: SimulateConfig) -> None:
             f"bars_per_year={frequency:g} must be a finite number above 0; "
             "leave it out to estimate it from the history"
         )
+
+
+def _sources(settings: SimulateConfig) -> "list[str | RegimeDistribution]":
+    """The instructions, or the one distribution of a file."""
+    if settings.scenarios is None:
+        return [*read_instructions(settings.instruction, settings.instruction_file)]
+    if settings.instruction is not None or settings.instruction_file is not None:
+        raise UserError("scenarios= stands instead of an instruction; give one of them")
+    from parfait.regime.records import read_scenarios
+
+    return [read_scenarios(settings.scenarios)]
 
 
 def read_instructions(instruction: str | None, file: str | None) -> list[str]:
@@ -184,7 +203,7 @@ def _name_and_options(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]
     return options.pop("name"), options
 
 
-def _layers(cfg: DictConfig, settings: SimulateConfig) -> dict[str, Any]:
+def layers(cfg: DictConfig, settings: SimulateConfig) -> dict[str, Any]:
     """Arguments of ``Pipeline.load``."""
     reader, reader_options = _name_and_options(cfg, "semantic")
     process, process_options = _name_and_options(cfg, "sde")

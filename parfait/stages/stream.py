@@ -20,6 +20,7 @@ from parfait.utils.shards import Shard
 from parfait.utils.threads import one_thread, usual_workers
 
 if TYPE_CHECKING:
+    from parfait.regime import RegimeDistribution
     from parfait.simulation import Simulation
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def is_streamed(settings: SimulateConfig) -> bool:
 
 
 class Streamer:
-    """Makes one instruction after the other in parts.
+    """Makes one run after the other in parts.
 
     Args:
         settings: of the stage.
@@ -74,7 +75,7 @@ class Streamer:
 
     def run(
         self,
-        instruction: str,
+        source: "str | RegimeDistribution",
         folder: Path,
         console: Console,
         show: Callable[["Simulation", Console], None],
@@ -90,7 +91,7 @@ class Streamer:
         from parfait.streaming import Job, finish, stream
 
         start = time.perf_counter()
-        given = (self._layers, self._asked, self._settings.part_paths, instruction, folder)
+        given = (self._layers, self._asked, self._settings.part_paths, source, folder)
         load = partial(Job.load, *given)
         job = load()
         with one_thread(), progress_bar(console, _STEPS) as bar:

@@ -16,6 +16,7 @@ import parfait.sde
 from parfait.draft import Progress
 from parfait.pipeline import Bars, Pipeline
 from parfait.plan import Plan
+from parfait.regime import RegimeDistribution
 from parfait.simulation import Simulation
 from parfait.streaming.reading import KeptReader
 from parfait.utils.code import code_hash
@@ -71,16 +72,16 @@ class Job:
         layers: Mapping[str, Any],
         asked: Mapping[str, Any],
         part_paths: int,
-        instruction: str,
+        source: str | RegimeDistribution,
         folder: Path,
     ) -> "Job":
         """The run that somebody asked for; the same one in every process.
 
         Args:
             layers: arguments of ``Pipeline.load``.
-            asked: arguments of ``Pipeline.run`` beside the instruction.
+            asked: arguments of ``Pipeline.run`` beside the source.
             part_paths: paths of a part.
-            instruction: the sentence.
+            source: the sentence, or its scenarios.
             folder: of the run, where its reading is kept.
 
         Raises:
@@ -93,7 +94,7 @@ class Job:
         given = {**asked, "progress": lambda stage, done, total: None}
         n_paths, history = given.pop("n_paths"), given.pop("history")
         given["n_paths"] = min(n_paths, part_paths)
-        plan = Plan.make(reader, instruction, history, **given)
+        plan = Plan.make(reader, source, history, **given)
         return cls(pipeline, plan, n_paths, part_paths)
 
     def __post_init__(self) -> None:
