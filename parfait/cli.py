@@ -33,6 +33,7 @@ STAGES = {
     "train": "train a model on price bars",
     "merge": "merge a trained adapter into its language model",
     "simulate": "turn a sentence about a market into OHLCV bars that obey it",
+    "play": "a page in the browser: sentences, scenarios to change, paths to compare",
     "evaluate": "judge generated bars: do they hold against nulls and rivals",
 }
 _TRACE = "HYDRA_FULL_ERROR"

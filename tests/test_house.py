@@ -21,6 +21,7 @@ ORDER = [
     | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook", "plan"}
     | {"streaming"},
     {"metrics", "report"},
+    {"play"},
     {"evaluation"},
     {"stages"},
     {"cli", "__main__"},

@@ -24,7 +24,7 @@ _WORDS = ("name", "rationale")
 
 
 def read_scenarios(file: str | Path) -> RegimeDistribution:
-    """The distribution of a ``scenarios.json``, edited or not, or of ``RegimeDistribution.to_json``.
+    """The distribution of a ``scenarios.json``, edited or not.
 
     Args:
         file: UTF-8 JSON; a list as ``Simulation.scenarios_table`` gives it, or the object of

@@ -120,6 +120,34 @@ class SimulateConfig:
 
 
 @dataclass
+class PlayConfig:
+    """``conf/play.yaml``; keys of ``semantic`` and ``sde`` as in ``SimulateConfig``."""
+
+    host: str = MISSING
+    port: int = MISSING
+    names: list[str] = field(default_factory=list)
+    open_browser: bool = MISSING
+    history: Any = None
+    history_options: Any = None
+    bars_per_year: float | None = None
+    asset: str | None = None
+    n_paths: int = MISSING
+    horizon: int = MISSING
+    seed: int = MISSING
+    run: str | None = None
+    max_paths: int = MISSING
+    max_horizon: int = MISSING
+    max_bars: int = MISSING
+    waiting: int = MISSING
+    kept: int = MISSING
+    output_dir: str = MISSING
+    semantic: dict[str, Any] = field(default_factory=dict)
+    sde: dict[str, Any] = field(default_factory=dict)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
+@dataclass
 class LabelConfig:
     """``conf/label.yaml``."""
 

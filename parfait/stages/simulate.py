@@ -13,7 +13,7 @@ from rich.text import Text
 
 from parfait.stages.on_ray import on_ray
 from parfait.stages.progress import progress_bar
-from parfait.stages.schema import SimulateConfig, plain, validate
+from parfait.stages.schema import PlayConfig, SimulateConfig, plain, validate
 from parfait.stages.stream import Streamer, check_space, is_streamed
 from parfait.stages.ticks import refined, tick_options
 from parfait.utils import tracking
@@ -203,7 +203,7 @@ def _name_and_options(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]
     return options.pop("name"), options
 
 
-def layers(cfg: DictConfig, settings: SimulateConfig) -> dict[str, Any]:
+def layers(cfg: DictConfig, settings: SimulateConfig | PlayConfig) -> dict[str, Any]:
     """Arguments of ``Pipeline.load``."""
     reader, reader_options = _name_and_options(cfg, "semantic")
     process, process_options = _name_and_options(cfg, "sde")
