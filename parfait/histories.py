@@ -26,7 +26,7 @@ def load_histories(given: Given, options: Mapping[str, Any] | None = None) -> li
     Args:
         given: a history as it is; a frame or a file, which may hold several symbols; a mapping of
             symbols to frames or files; a list of files or a folder of them, each named by its stem;
-            ``None`` for the embedded S&P 500. A single series has no symbol unless it was given one.
+            ``None`` for the embedded S&P 500. A single series has no symbol unless given one.
         options: of ``parfait.data.load_bars`` for every file; a mapping under a symbol holds what
             that symbol's file needs besides.
 

@@ -78,7 +78,7 @@ class Comparison:
 
 @dataclass(eq=False)
 class Studio:
-    """Loads the pipeline in the background, then answers one request after the other.
+    """Answers one request after the other, once it was started.
 
     Args:
         load: makes the pipeline.
@@ -87,7 +87,6 @@ class Studio:
         options: further arguments of ``Pipeline.run``.
         waiting: requests that may wait while one is answered.
         kept: runs and comparisons in memory; the oldest go first.
-        failed: called in the worker when the pipeline cannot be loaded.
     """
 
     load: Callable[[], Pipeline]
@@ -96,7 +95,6 @@ class Studio:
     options: Mapping[str, Any] = field(default_factory=dict)
     waiting: int = 4
     kept: int = 16
-    failed: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="play")
@@ -106,7 +104,14 @@ class Studio:
         self._results: OrderedDict[int, Result] = OrderedDict()
         self._comparisons: OrderedDict[tuple[int, int], Comparison] = OrderedDict()
         self.error: Exception | None = None
-        self._pipeline = self._worker.submit(self._warm)
+
+    def start(self, failed: Callable[[], None] = lambda: None) -> None:
+        """Loads the pipeline in the background; requests wait for it.
+
+        Args:
+            failed: called in the worker when it cannot be loaded; ``error`` says why.
+        """
+        self._pipeline = self._worker.submit(self._warm, failed)
 
     @property
     def made(self) -> int:
@@ -176,7 +181,7 @@ class Studio:
         finally:
             self._asked -= 1
 
-    def _warm(self) -> Pipeline:
+    def _warm(self, failed: Callable[[], None]) -> Pipeline:
         """The pipeline, after a run that fills every cache which a first answer would wait for."""
         try:
             pipeline = self.load()
@@ -185,7 +190,7 @@ class Studio:
             _figures(simulation)
         except Exception as error:
             self.error = error
-            self.failed()
+            failed()
             raise
         return pipeline
 

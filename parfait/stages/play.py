@@ -63,7 +63,6 @@ def play(cfg: DictConfig) -> None:
             },
             waiting=settings.waiting,
             kept=settings.kept,
-            failed=lambda: setattr(server, "should_exit", True),
         )
         usual = ("", 0, settings.asset, settings.horizon, settings.n_paths, settings.seed)
         caps = Caps(settings.max_paths, settings.max_horizon, settings.max_bars)
@@ -80,6 +79,7 @@ def play(cfg: DictConfig) -> None:
                 timeout_graceful_shutdown=2,
             )
         )
+        studio.start(lambda: setattr(server, "should_exit", True))
         if not is_loopback(host):
             console.print(
                 Text(f"! {host} lets others in: whoever reaches this port uses the page."),

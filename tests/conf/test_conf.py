@@ -24,6 +24,7 @@ from parfait.stages.schema import (
     EvaluateConfig,
     LabelConfig,
     MergeConfig,
+    PlayConfig,
     SimulateConfig,
     TrainConfig,
     validate,
@@ -46,6 +47,7 @@ SCHEMAS = {
     "train": TrainConfig,
     "merge": MergeConfig,
     "simulate": SimulateConfig,
+    "play": PlayConfig,
     "evaluate": EvaluateConfig,
 }
 # Readers that cannot do without a setting of the user, and what they say.
@@ -130,7 +132,7 @@ def test_defaults_lists_end_with_what_must_win(stage: str) -> None:
     last = ["experiment", "hparams_search", "optional local", "launcher", "debug"]
     assert [key for key in keys if key in last] == [key for key in last if key in keys]
     assert keys[-1] == ("debug" if stage == "train" else "launcher")
-    assert ("experiment" in keys) == (stage != "merge")
+    assert ("experiment" in keys) == (stage not in ("merge", "play"))
 
 
 def test_a_local_configuration_is_optional_and_wins(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_an_experiment_begins_with_the_command_that_runs_it(file: Path) -> None:
 
 
 def test_every_stage_has_an_experiment() -> None:
-    assert {experiment_stage(file.stem) for file in EXPERIMENTS} == set(SCHEMAS) - {"merge"}
+    assert {experiment_stage(file.stem) for file in EXPERIMENTS} == set(SCHEMAS) - {"merge", "play"}
 
 
 @pytest.mark.parametrize("option", GROUPS["hparams_search"])
