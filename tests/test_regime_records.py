@@ -112,6 +112,7 @@ def test_what_does_not_fit_is_named(rows: Any, path: list[str], value: Any, sent
         ("[]", "1 to 8 scenarios, not 0"),
         ("[1]", "scenario 1: a scenario must be an object"),
         ("3", "must be a list of scenarios"),
+        ('[{"symbol": "SPX", "name": "x"}]', "is of several assets"),
         ('[{"name": "x", "probability": NaN}]', "NaN, which is not a number"),
         ('[{"probability": 0, "params": {"drift": 0, "volatility": 1}}]', "sum to 0"),
         ('[{"name": "x",\n}]', "line 2 column 1"),

@@ -13,6 +13,7 @@ from parfait.play.form import MAX_TEXT, Caps
 from parfait.play.studio import FILES, Comparison, Result
 from parfait.regime import ASSET_CLASSES
 from parfait.regime.distribution import MAX_COMPONENTS
+from parfait.report.content import distinct_labels
 from parfait.report.html import reading_lines, templates
 from parfait.report.style import SCENARIO_COLOURS
 from parfait.semantic import UNSURE_BELOW
@@ -27,7 +28,7 @@ EXAMPLES = (
 )
 
 
-FOLDED = (*list(SLIDERS)[FIRST:], "spread")
+FOLDED = ("name", *list(SLIDERS)[FIRST:], "spread")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Page:
             },
             unread=reading.pop("unread", []),
             reading=reading_lines(reading),
-            records=s.scenarios_table(),
+            labels=distinct_labels([c.name for c in s.scenarios.components]),
             unsure=s.scenarios.confidence < UNSURE_BELOW,
             figure={name: Markup(svg) for name, svg in result.figures.items()},
             files=FILES,

@@ -63,6 +63,8 @@ def from_records(rows: Any, what: str = "scenarios") -> RegimeDistribution:
         raise UserError(f"{what} must be a list of scenarios, not {type(rows).__name__}")
     if not 1 <= len(rows) <= MAX_COMPONENTS:
         raise UserError(f"{what} must hold 1 to {MAX_COMPONENTS} scenarios, not {len(rows)}")
+    if any(isinstance(row, Mapping) and "symbol" in row for row in rows):
+        raise UserError(f"{what} is of several assets; keep the records of one, without 'symbol'")
     components = []
     for number, row in enumerate(rows, 1):
         name = row.get("name") if isinstance(row, Mapping) else None

@@ -69,6 +69,7 @@ def test_type_see_drag_regenerate_compare_download(url: str, tmp_path: Path) -> 
 
         slider = cards.nth(0).get_by_label("Weight, slider")
         before = float(cards.nth(0).locator("[name=weight]").input_value())
+        slider.scroll_into_view_if_needed()
         box = slider.bounding_box()
         assert box is not None
         middle = box["y"] + box["height"] / 2
