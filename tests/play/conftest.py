@@ -18,7 +18,7 @@ from parfait.play.form import Ask, Caps
 from parfait.play.studio import Studio
 
 BASE = "http://127.0.0.1:8420"
-ASKED = {"history": "0", "asset": "", "horizon": "8", "n_paths": "32", "seed": "1"}
+ASKED = {"history": "0", "asset": "", "horizon": "6", "n_paths": "24", "seed": "1"}
 
 
 @pytest.fixture(scope="session")

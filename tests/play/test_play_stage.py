@@ -46,7 +46,7 @@ def test_a_setting_out_of_bounds_is_one_sentence(
 def test_histories_are_read_before_the_page_opens(tmp_path: Path) -> None:
     file = tmp_path / "short.csv"
     file.write_text("date,open,high,low,close,volume\n2024-01-02,1,1,1,1,1\n")
-    with pytest.raises(UserError, match="give at least 2"):
+    with pytest.raises(UserError, match="at least 2 are needed"):
         called(tmp_path, f"history={file}", "port=0")
     assert not (tmp_path / "out").exists()
 
