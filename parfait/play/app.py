@@ -138,8 +138,8 @@ def create_app(studio: Studio, caps: Caps, usual: Ask, hosts: Collection[str]) -
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         log.error("a request failed", exc_info=error, extra={"file_only": True})
-        sentence = "That failed, and not by your fault; play.log in the output folder says why."
-        return _told(page.ask(Form(usual.typed()), sentence), 500)
+        said = "That failed, and not by your fault; play.log in the output folder says why."
+        return _told(page.ask(Form(usual.typed()), said), 500)
 
     return Guard(app, hosts)
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from parfait.play.form import Fields, Values, number, whole
-from parfait.regime import FIELDS, Component, Phase, RegimeDistribution, normalise_weights
+from parfait.regime import FIELDS, Component, Phase, RegimeDistribution
 from parfait.regime.component import marginal
+from parfait.regime.distribution import MAX_COMPONENTS
 from parfait.regime.fields import INITIAL_VOLATILITY, to_coordinate
 from parfait.regime.records import Z_90, scaled
 from parfait.utils.errors import UserError
@@ -81,15 +82,16 @@ def edited(base: RegimeDistribution, values: Values) -> tuple[RegimeDistribution
     if not fields.errors and total <= 0:
         fields.errors["weight.0"] = "give at least one scenario a weight above 0"
     fields.check()
-    components = [replace(c, weight=weight / total) for weight, c in found]
-    made = RegimeDistribution(normalise_weights(components), asset_class=base.asset_class)
-    return made, scaled(total)
+    shares = tuple(replace(c, weight=weight / total) for weight, c in found)
+    return RegimeDistribution(shares, asset_class=base.asset_class), scaled(total)
 
 
 def _rows(values: Values) -> list[dict[str, str]]:
     """One mapping per scenario; ``UserError`` unless every scenario has every field."""
     count = len(values.get("origin", ()))
-    if not 1 <= count <= 8 or any(len(values.get(name, ())) != count for name in _LISTS):
+    if not 1 <= count <= MAX_COMPONENTS or any(
+        len(values.get(name, ())) != count for name in _LISTS
+    ):
         raise UserError("the form cannot be read; reload the page and try again")
     return [{name: values[name][k] for name in _LISTS} for k in range(count)]
 

@@ -81,7 +81,7 @@ class Page:
 
     def ask(self, form: Form, message: str = "") -> str:
         """The form alone."""
-        return self._render("page.html.j2", form, message)
+        return self._render("base.html.j2", form, message)
 
     def result(
         self,

@@ -189,8 +189,9 @@ class Studio:
             assert isinstance(simulation, Simulation)
             _figures(simulation)
         except Exception as error:
-            self.error = error
-            failed()
+            if not self._closing.is_set():  # else it was told to stop
+                self.error = error
+                failed()
             raise
         return pipeline
 

@@ -74,6 +74,7 @@ def play(cfg: DictConfig) -> None:
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
+                proxy_headers=False,
                 server_header=False,
                 limit_concurrency=64,
                 timeout_graceful_shutdown=2,
