@@ -6,7 +6,7 @@
 #   PIP_ARGS     extra arguments of every pip install, e.g. for a CPU-only or another CUDA build of torch:
 #                  make setup PIP_ARGS="--extra-index-url <index of CPU-only torch builds>"
 #   INSTRUCTION  the sentence of `make simulate`
-#   ARGS         settings for `make simulate`, `make train`; extra options for `make test`, `make bench`
+#   ARGS         settings for `make simulate`, `make train`, `make play`; extra options for `make test`, `make bench`
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -25,7 +25,7 @@ CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 AUDIT := $(VENV)/.audit/bin/python
 
-.PHONY: help setup simulate train test test-slow lint type audit bench clean
+.PHONY: help setup simulate train play test test-slow lint type audit bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -38,6 +38,9 @@ simulate: $(CORE) ## run the main job: a sentence in, OHLCV bars and a report ou
 
 train: $(CORE) ## train the default model on the embedded data
 	@$(RUN) train.py $(ARGS)
+
+play: $(DEV) ## a page in the browser: sentences, scenarios to change, paths to compare
+	@$(RUN) -m parfait play $(ARGS)
 
 test: $(DEV) ## run the default tests
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(ARGS)

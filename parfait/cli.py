@@ -34,6 +34,7 @@ STAGES = {
     "merge": "merge a trained adapter into its language model",
     "simulate": "turn a sentence about a market into OHLCV bars that obey it",
     "export": "write simulated bars as files that other tools read: csv, lean, zipline",
+    "play": "a page in the browser: sentences, scenarios to change, paths to compare",
     "evaluate": "judge generated bars: do they hold against nulls and rivals",
 }
 _TRACE = "HYDRA_FULL_ERROR"

@@ -16,7 +16,7 @@ SAME_FREQUENCY = 0.1  # bars per year that differ by less, as 252 and 261 do, ar
 _SUFFIXES = (".csv", ".txt", ".tsv", ".parquet", ".csv.gz", ".txt.gz", ".tsv.gz")
 
 File = str | Path
-Given = pl.DataFrame | File | Mapping[str, pl.DataFrame | File] | Sequence[File] | None
+Given = History | pl.DataFrame | File | Mapping[str, pl.DataFrame | File] | Sequence[File] | None
 Assets = str | Mapping[str, str] | None
 
 
@@ -24,15 +24,17 @@ def load_histories(given: Given, options: Mapping[str, Any] | None = None) -> li
     """One history for each symbol of what was given, in its order.
 
     Args:
-        given: a frame or a file, which may hold several symbols; a mapping of symbols to frames or
-            files; a list of files or a folder of them, each named by its stem; ``None`` for the
-            embedded S&P 500. A single series has no symbol unless it was given one.
+        given: a history as it is; a frame or a file, which may hold several symbols; a mapping of
+            symbols to frames or files; a list of files or a folder of them, each named by its stem;
+            ``None`` for the embedded S&P 500. A single series has no symbol unless given one.
         options: of ``parfait.data.load_bars`` for every file; a mapping under a symbol holds what
             that symbol's file needs besides.
 
     Raises:
         UserError: nothing was given, a series cannot be used, or a symbol is empty or there twice.
     """
+    if isinstance(given, History):
+        return [given]
     if isinstance(given, Mapping):
         names = [str(symbol).strip() for symbol in given]
         own = options_of_each(options, names)

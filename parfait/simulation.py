@@ -17,12 +17,11 @@ from parfait.conditions import Imposed
 from parfait.courses import phase_sentences
 from parfait.likeness import like_summary
 from parfait.microstructure.ticks import TickModel, write_ticks
-from parfait.regime import FIELD_NAMES, Component, Regime, RegimeDistribution
+from parfait.regime import FIELD_NAMES, Component, Phase, Regime, RegimeDistribution
 from parfait.regime.component import marginal
+from parfait.regime.records import Z_90
 from parfait.sde import Guide
 from parfait.utils.files import json_bytes, parquet_bytes, write_files
-
-Z_90 = 1.6448536269514722  # 95 % quantile of the standard normal: a central interval of 90 %
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class Simulation:
 
     def scenarios_table(self) -> list[dict[str, Any]]:
         """A record per scenario, as in ``scenarios.json``: centre and 90 % interval by field, and
-        the later ``phases`` where there are some.
+        the targets (``conditions``) and later ``phases`` where there are some.
         """
         weights = self.resolved.weights.tolist()
         return [
@@ -156,11 +155,8 @@ class Simulation:
                 "n_paths": count,
                 "rationale": c.rationale,
                 "params": c.regime.to_dict(),
-                "interval": {
-                    name: [marginal(name, c, -Z_90), marginal(name, c, Z_90)]
-                    for name in FIELD_NAMES
-                },
-                **_phases(c),
+                "interval": _interval(c),
+                **_later(c),
             }
             for c, weight, count in zip(self.resolved.components, weights, self.counts, strict=True)
         ]
@@ -285,11 +281,26 @@ class Simulation:
         return written
 
 
-def _phases(component: Component) -> dict[str, Any]:
-    rows = [
-        {"after": p.after, "name": p.name, "params": p.regime.to_dict()} for p in component.phases
-    ]
-    return {"phases": rows} if rows else {}
+def _interval(of: Component | Phase) -> dict[str, list[float]]:
+    """The central 90 % of every field."""
+    return {name: [marginal(name, of, -Z_90), marginal(name, of, Z_90)] for name in FIELD_NAMES}
+
+
+def _later(component: Component) -> dict[str, Any]:
+    """Targets and phases, where there are some."""
+    found = {
+        "conditions": [asdict(c) for c in component.conditions],
+        "phases": [
+            {
+                "after": p.after,
+                "name": p.name,
+                "params": p.regime.to_dict(),
+                "interval": _interval(p),
+            }
+            for p in component.phases
+        ],
+    }
+    return {key: rows for key, rows in found.items() if rows}
 
 
 def bars_table(

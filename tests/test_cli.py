@@ -99,7 +99,7 @@ def test_every_stage_exists() -> None:
 def test_an_unknown_stage_is_named(run: Run) -> None:
     code, _, err = run(None, "trian")
     assert code == 2
-    named = "stages: label, distill, train, merge, simulate, export, evaluate\n"
+    named = "stages: label, distill, train, merge, simulate, export, play, evaluate\n"
     assert err == f"error: unknown stage 'trian'; did you mean 'train'? {named}"
 
 
@@ -122,6 +122,8 @@ def test_an_unknown_stage_is_named(run: Run) -> None:
         (["sampler.name=???", "A calm market"], "'sampler.name' has no value"),
         (["--config-name", "nothing"], "no configuration 'nothing'"),
         (["instruction=???"], "no instruction"),
+        (["scenarios=absent.json", "A calm market"], "give one of them"),
+        (["scenarios=absent.json"], "scenarios=absent.json cannot be read: No such file"),
         (["launcher=joblib", "A calm market"], "launcher=joblib is for sweeps; add -m"),
         (["launcher=joblb", "A calm market"], "launcher has no option 'joblb'; it has: joblib"),
         (["-m", "launcher=joblib", "hydra.launcher.n_job=2"], "nearest: hydra.launcher.n_jobs"),

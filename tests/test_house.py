@@ -22,6 +22,7 @@ ORDER = [
     | {"outlook", "plan", "window_regimes"}
     | {"streaming"},
     {"metrics", "report", "export", "envs"},
+    {"play"},
     {"evaluation"},
     {"stages"},
     {"cli", "__main__"},

@@ -30,7 +30,7 @@ from parfait.report.basket import reproduce_basket
 from parfait.report.content import Content
 from parfait.report.html import render_html, reproduce
 from parfait.stages.schema import SimulateConfig, validate
-from parfait.stages.simulate import _sources
+from parfait.stages.sources import read_sources
 from parfait.streaming import Job
 from parfait.utils.argv import rewrite
 from parfait.utils.errors import UserError
@@ -271,7 +271,7 @@ def test_the_run_tells_where_its_regimes_come_from(crisis: Simulation) -> None:
     )
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("simulate", words)
-    (like,) = _sources(validate(cfg, SimulateConfig))
+    (like,) = read_sources(validate(cfg, SimulateConfig))
     assert like.span == CRISIS
     assert (cfg.n_paths, cfg.horizon, cfg.seed, cfg.semantic.name) == (80, 42, 2, "ontology")
 
@@ -327,4 +327,4 @@ def test_one_source_is_given(given: list[str], words: str) -> None:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("simulate", given)
     with pytest.raises(UserError, match=words):
-        _sources(validate(cfg, SimulateConfig))
+        read_sources(validate(cfg, SimulateConfig))

@@ -126,6 +126,11 @@ class Phase:
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # holds tensors
 
     @property
+    def sd(self) -> Float64[Tensor, "11"]:
+        """Marginal standard deviations in unconstrained coordinates."""
+        return self.cholesky.square().sum(dim=1).sqrt()
+
+    @property
     def regime(self) -> Regime:
         """The regime at the centre."""
         return Regime.from_unconstrained(self.mean)
@@ -316,7 +321,7 @@ def _gaussian_from_dict(data: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     )
 
 
-def marginal(name: str, component: Component, z: float) -> float:
+def marginal(name: str, component: Component | Phase, z: float) -> float:
     """The field's value z marginal standard deviations from a component's centre, in natural
     units.
     """

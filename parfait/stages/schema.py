@@ -94,6 +94,7 @@ class SimulateConfig:
     instruction_file: str | None = None
     like: str | None = None
     like_history: Any = None
+    scenarios: str | None = None
     history: Any = None
     history_options: Any = None
     asset: Any = None
@@ -117,6 +118,34 @@ class SimulateConfig:
     sde: dict[str, Any] = field(default_factory=dict)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     ticks: TickSettings = field(default_factory=TickSettings)
+    paths: PathSettings = field(default_factory=PathSettings)
+
+
+@dataclass
+class PlayConfig:
+    """``conf/play.yaml``; keys of ``semantic`` and ``sde`` as in ``SimulateConfig``."""
+
+    host: str = MISSING
+    port: int = MISSING
+    names: list[str] = field(default_factory=list)
+    open_browser: bool = MISSING
+    history: Any = None
+    history_options: Any = None
+    bars_per_year: float | None = None
+    asset: str | None = None
+    n_paths: int = MISSING
+    horizon: int = MISSING
+    seed: int = MISSING
+    run: str | None = None
+    max_paths: int = MISSING
+    max_horizon: int = MISSING
+    max_bars: int = MISSING
+    waiting: int = MISSING
+    kept: int = MISSING
+    output_dir: str = MISSING
+    semantic: dict[str, Any] = field(default_factory=dict)
+    sde: dict[str, Any] = field(default_factory=dict)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
     paths: PathSettings = field(default_factory=PathSettings)
 
 

@@ -45,7 +45,7 @@ def is_streamed(settings: SimulateConfig) -> bool:
 
 
 class Streamer:
-    """Makes one instruction after the other in parts.
+    """Makes one run after the other in parts.
 
     Args:
         settings: of the stage.
@@ -74,7 +74,7 @@ class Streamer:
 
     def run(
         self,
-        instruction: Any,
+        source: Any,
         folder: Path,
         console: Console,
         show: Callable[["Simulation", Console], None],
@@ -90,7 +90,7 @@ class Streamer:
         from parfait.streaming import Job, finish, stream
 
         start = time.perf_counter()
-        given = (self._layers, self._asked, self._settings.part_paths, instruction, folder)
+        given = (self._layers, self._asked, self._settings.part_paths, source, folder)
         load = partial(Job.load, *given)
         job = load()
         with one_thread(), progress_bar(console, _STEPS) as bar:

@@ -17,6 +17,7 @@ from parfait.draft import Progress
 from parfait.likeness import Like
 from parfait.pipeline import Bars, Pipeline
 from parfait.plan import Plan
+from parfait.regime import RegimeDistribution
 from parfait.simulation import Simulation
 from parfait.streaming.reading import KeptReader
 from parfait.utils.code import code_hash
@@ -72,16 +73,16 @@ class Job:
         layers: Mapping[str, Any],
         asked: Mapping[str, Any],
         part_paths: int,
-        instruction: str | Like,
+        source: str | RegimeDistribution | Like,
         folder: Path,
     ) -> "Job":
         """The run that somebody asked for; the same one in every process.
 
         Args:
             layers: arguments of ``Pipeline.load``.
-            asked: arguments of ``Pipeline.run`` beside the instruction.
+            asked: arguments of ``Pipeline.run`` beside the source.
             part_paths: paths of a part.
-            instruction: the sentence, or the stretch of history in its place.
+            source: the sentence, or its scenarios, or the stretch of history in their place.
             folder: of the run, where its reading is kept.
 
         Raises:
@@ -94,7 +95,7 @@ class Job:
         given = {**asked, "progress": lambda stage, done, total: None}
         n_paths, history = given.pop("n_paths"), given.pop("history")
         given["n_paths"] = min(n_paths, part_paths)
-        plan = Plan.make(reader, instruction, history, **given)
+        plan = Plan.make(reader, source, history, **given)
         return cls(pipeline, plan, n_paths, part_paths)
 
     def __post_init__(self) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 from parfait.utils.errors import UserError
 
 
-def parse_object(text: str | bytes, what: str) -> dict[str, Any]:
-    """``json.loads`` of an object, refusing NaN and Infinity.
+def parse_json(text: str | bytes, what: str) -> Any:
+    """``json.loads``, refusing NaN and Infinity.
 
     Args:
         text: JSON; bytes are UTF-8, UTF-16 or UTF-32.
         what: the subject of the sentence.
 
     Raises:
-        UserError: it is no text, no JSON, nested too deep, or no object.
+        UserError: it is no text, no JSON, or nested too deep.
     """
 
     def refuse(constant: str) -> None:
@@ -24,11 +24,16 @@ def parse_object(text: str | bytes, what: str) -> dict[str, Any]:
         )
 
     try:
-        data = json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse)
     except UserError:
         raise
     except (ValueError, RecursionError) as error:
         raise UserError(f"{what} cannot be read: {error}") from error
+
+
+def parse_object(text: str | bytes, what: str) -> dict[str, Any]:
+    """``parse_json`` of an object; ``UserError`` for anything else."""
+    data = parse_json(text, what)
     if not isinstance(data, dict):
         raise UserError(f"{what} must be an object, not {type(data).__name__}")
     return data

@@ -25,6 +25,7 @@ from parfait.stages.schema import (
     ExportConfig,
     LabelConfig,
     MergeConfig,
+    PlayConfig,
     SimulateConfig,
     TrainConfig,
     validate,
@@ -48,6 +49,7 @@ SCHEMAS = {
     "merge": MergeConfig,
     "simulate": SimulateConfig,
     "export": ExportConfig,
+    "play": PlayConfig,
     "evaluate": EvaluateConfig,
 }
 # Readers that cannot do without a setting of the user, and what they say.
@@ -132,7 +134,7 @@ def test_defaults_lists_end_with_what_must_win(stage: str) -> None:
     last = ["experiment", "hparams_search", "optional local", "launcher", "debug"]
     assert [key for key in keys if key in last] == [key for key in last if key in keys]
     assert keys[-1] == ("debug" if stage == "train" else "launcher")
-    assert ("experiment" in keys) == (stage not in ("merge", "export"))
+    assert ("experiment" in keys) == (stage not in ("merge", "export", "play"))
 
 
 def test_a_local_configuration_is_optional_and_wins(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_an_experiment_begins_with_the_command_that_runs_it(file: Path) -> None:
 
 def test_every_stage_has_an_experiment() -> None:
     found = {experiment_stage(file.stem) for file in EXPERIMENTS}
-    assert found == set(SCHEMAS) - {"merge", "export"}
+    assert found == set(SCHEMAS) - {"merge", "export", "play"}
 
 
 @pytest.mark.parametrize("option", GROUPS["hparams_search"])

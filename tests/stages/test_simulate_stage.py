@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from parfait.data import embedded_bars
 from parfait.microstructure.model import DenoiserModel
 from parfait.microstructure.unet1d import UNet1D
-from parfait.stages.simulate import read_instructions, simulate
+from parfait.stages.simulate import simulate
+from parfait.stages.sources import read_instructions
 from parfait.utils.errors import UserError
 from parfait.utils.paths import conf_dir
 
