@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -35,26 +36,23 @@ def price_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
-def percent_axis(axes: Axes) -> None:
+def percent_axis(axis: Axis) -> None:
     """Shares as percentages, with a decimal only where the axis is short."""
 
     def label(value: float, _: int) -> str:
-        low, high = axes.get_xlim()
+        low, high = axis.get_view_interval()
         return f"{value:.{0 if high - low > 0.08 else 1}%}".replace("-", "−")
 
-    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(label))
-
-
-def signed(value: float) -> str:
-    """A share with its sign, as a percentage."""
-    return f"{value:+.1%}".replace("-", "−")
+    axis.set_major_locator(MaxNLocator(7 if axis.axis_name == "x" else 5, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(label))
 
 
 def settled(figure: Figure) -> Figure:
-    """Lays the figure out once, instead of again for every format it is saved in."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Lays the figure out once; with any engine left, each format it is saved in draws it twice."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine(None)
     return figure
 
 

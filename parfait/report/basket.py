@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from parfait.basket import Basket
 from parfait.correlation import pairs_of
-from parfait.report.axes import SMALL, settled, short, signed
+from parfait.report.axes import SMALL, settled, short
 from parfait.report.candles import draw_panel
 from parfait.report.content import Content
 from parfait.report.figures import draw_fan
+from parfait.report.formats import signed
 from parfait.report.html import one_asset, options_given, templates, versions
 from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
 from parfait.report.ticks import LABEL as TICKS_LABEL

@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from parfait.checks import expected_shortfall, value_at_risk
 from parfait.report.axes import (
     SMALL,
     date_axis,
@@ -19,23 +21,28 @@ from parfait.report.axes import (
     price_axis,
     settled,
     short,
-    signed,
 )
 from parfait.report.candles import candles
 from parfait.report.content import Array, Content, Scenario
+from parfait.report.fact_figure import draw_facts
+from parfait.report.facts import Facts
+from parfait.report.formats import signed
 from parfait.report.style import FAINT, INK, MUTED, PAPER, style
 
 MIN_PATHS_FOR_BANDS = 20  # with fewer, a 90 % band is the extremes of a handful: draw all paths
 
 
-def draw_all(content: Content, value_at_risk: float) -> dict[str, Figure]:
-    """Every figure of a report by name."""
-    return {
+def draw_all(content: Content, var95: float) -> dict[str, Figure]:
+    """Every figure of a report by name; ``facts`` only where there are some."""
+    charts = {
         "fan": fan(content),
         "candles": candles(content),
-        "outcomes": outcomes(content, value_at_risk),
+        "outcomes": outcomes(content, var95),
         "obedience": obedience(content),
     }
+    if isinstance(content.facts, Facts):
+        charts["facts"] = draw_facts(content.facts)
+    return charts
 
 
 def fan(content: Content) -> Figure:
@@ -87,20 +94,20 @@ def _small_fan(axes: Axes, content: Content, scenario: Scenario) -> None:
     price_axis(axes)
 
 
-def outcomes(content: Content, value_at_risk: float) -> Figure:
+def outcomes(content: Content, var95: float) -> Figure:
     """Histograms of the return to the last bar and of the largest fall, stacked by scenario."""
     with style():
         figure = Figure(figsize=(11, 3.1), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        left, right, last = figure.subplots(1, 3)
         _stacked(left, content, content.returns, "return to the last bar")
         _stacked(right, content, content.drawdowns, "maximum drawdown on the way")
         left.set_title("Where the paths end")
         right.set_title("How far they fall on the way")
         left.set_ylabel("paths")
-        left.axvline(-value_at_risk, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        left.axvline(-var95, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         left.annotate(
-            f"VaR 95 %: {signed(-value_at_risk)}",
-            (-value_at_risk, 1),
+            f"VaR 95 %: {signed(-var95)}",
+            (-var95, 1),
             xycoords=("data", "axes fraction"),
             xytext=(-4, -2),
             textcoords="offset points",
@@ -109,8 +116,27 @@ def outcomes(content: Content, value_at_risk: float) -> Figure:
             va="top",
             **SMALL,
         )
-        right.legend(loc="best", handlelength=1, handleheight=1)
+        if len(content.scenarios) > 1:
+            right.legend(loc="best", handlelength=1, handleheight=1, fontsize=7)
+        _tail_by_horizon(last, content)
         return settled(figure)
+
+
+def _tail_by_horizon(axes: Axes, content: Content) -> None:
+    """VaR and ES of holding to each bar, at 95 and 99 %."""
+    bars = np.unique(np.linspace(1, content.bars.shape[1], 40).round().astype(int))
+    losses = torch.from_numpy(1 - content.bars[:, :, 3] / content.spot)
+    for level, colour in ((0.95, MUTED), (0.99, INK)):
+        columns = [losses[:, bar - 1] for bar in bars]
+        for name, line, of in (("VaR", "-", value_at_risk), ("ES", "--", expected_shortfall)):
+            label = f"{name} {round(100 * level)} %"
+            values = [of(column, level) for column in columns]
+            axes.plot(bars, values, line, color=colour, linewidth=1.4, label=label)
+    axes.set_title("Loss by horizon")
+    axes.set_xlabel("bars held")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    percent_axis(axes.yaxis)
+    axes.legend(loc="best", handlelength=2.2, fontsize=7)
 
 
 def obedience(content: Content) -> Figure:
@@ -123,7 +149,7 @@ def obedience(content: Content) -> Figure:
         for panel, (name, label) in zip(axes, _ALIGNED, strict=True):
             _aligned(panel, content, name)
             panel.set_xlabel(label)
-            percent_axis(panel)
+            percent_axis(panel.xaxis)
             panel.set_ylim(lines - 0.4, -0.6)
             panel.grid(axis="y", visible=False)
         axes[0].set_yticks(range(lines), names)
@@ -184,7 +210,7 @@ def _stacked(axes: Axes, content: Content, values: Array, label: str) -> None:
         linewidth=0.6,
     )
     axes.set_xlabel(label)
-    percent_axis(axes)
+    percent_axis(axes.xaxis)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="x", visible=False)
 

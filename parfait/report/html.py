@@ -18,6 +18,10 @@ from matplotlib.figure import Figure
 from parfait import __version__
 from parfait.regime import FIELDS
 from parfait.report.content import Content, distinct_labels
+from parfait.report.fact_figure import LABEL as FACTS_LABEL
+from parfait.report.formats import decimal, number, percent, signed
+from parfait.report.reading import reading_events, reading_lines
+from parfait.report.risk import risk_tables
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
 from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.sde import load_process
@@ -32,6 +36,7 @@ LABELS = {
     "candles": "Candles and volume of typical paths",
     "outcomes": "Histograms of terminal returns and maximum drawdowns",
     "ticks": TICKS_LABEL,
+    "facts": FACTS_LABEL,
     "obedience": "Volatility and drift asked for and found, by scenario",
 }
 PACKAGES = ("torch", "numpy", "polars", "matplotlib")
@@ -70,13 +75,18 @@ def render_html(
 
 def one_asset(s: Simulation, content: Content) -> dict[str, Any]:
     """What a template shows of one asset beside its figures."""
-    records = s.scenarios_table()
+    records, facts = s.scenarios_table(), content.facts
     return {
         "scenarios": records,
         "parameters": parameter_rows(records),
         "phases": [s.phases_of(k) for k in range(len(records))],
         "labels": distinct_labels([record["name"] for record in records]),
+        "events": reading_events(s.scenarios.reading),
         "reading": reading_lines(s.scenarios.reading),
+        "tables": risk_tables(content),
+        "facts": facts if isinstance(facts, str) else facts.rows(),
+        "window": 0 if isinstance(facts, str) else facts.window,
+        "history_bars": len(content.history),
         "conditions": [(c.name, x) for c in s.scenarios.components for x in c.conditions],
         "alignment": {a.field: a for a in s.alignment if a.scenario is None},
         "last_date": content.dates[-1],
@@ -176,80 +186,6 @@ def parameter_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
             }
         )
     return rows
-
-
-def reading_lines(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(words of the instruction, what they were taken for) per event, then the rest."""
-    rest = dict(reading)
-    lines = []
-    events = rest.get("events")
-    if isinstance(events, list) and all(isinstance(e, Mapping) and "quote" in e for e in events):
-        lines = [(f"“{e['quote']}”", _event(e)) for e in events]
-        del rest["events"]
-    return lines + flatten(rest)
-
-
-def _event(event: Mapping[str, Any]) -> str:
-    """An event in words: "not a rate rise, 50 bps, in equity"."""
-    parts = [("not: " if event.get("negated") else "") + str(event.get("name", ""))]
-    if event.get("magnitude") is not None:
-        parts.append(f"{number(event['magnitude'])} {event.get('unit') or ''}".strip())
-    if event.get("surprise") not in (None, "unstated"):
-        parts.append(f"surprise: {event['surprise']}")
-    if event.get("probability") is not None:
-        parts.append(f"probability {percent(event['probability'])}")
-    if event.get("intensity") not in (None, 1.0):
-        parts.append(f"intensity {number(event['intensity'])}")
-    if event.get("stretch") is not None:
-        parts.append(f"phase {event['stretch'] + 1}")
-    if event.get("asset"):
-        parts.append(f"in {event['asset']}")
-    return ", ".join(parts)
-
-
-def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """What the reader understood as (label, text) lines, whatever its shape."""
-    lines = []
-    for key, value in data.items():
-        label = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            lines += flatten(value, f"{label} · ")
-        elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
-            for k, item in enumerate(value, 1):
-                inner = flatten(item) if isinstance(item, Mapping) else [("", str(item))]
-                text = ", ".join(f"{name} {said}".strip() for name, said in inner)
-                lines.append((f"{label} {k}", text))
-        elif value not in (None, "", [], (), {}):
-            lines.append((label, _plain(value)))
-    return lines
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value))
-    if isinstance(value, float):
-        return number(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def percent(value: float | None) -> str:
-    """0.1234 as "12.3%", unknown as a dash."""
-    return "–" if value is None else f"{value:.1%}".replace("-", "−")
-
-
-def signed(value: float | None) -> str:
-    """0.1234 as "+12.3%", unknown as a dash."""
-    return "–" if value is None else f"{value:+.1%}".replace("-", "−")
-
-
-def decimal(value: float) -> str:
-    """A correlation with two digits and its sign."""
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, unknown as a dash."""
-    return "–" if value is None else f"{value:,.3g}".replace("-", "−")
 
 
 def versions() -> list[tuple[str, str]]:

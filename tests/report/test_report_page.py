@@ -19,12 +19,11 @@ from parfait.report.axes import past_bars
 from parfait.report.content import Content, distinct_labels
 from parfait.report.figures import draw_all, spread
 from parfait.report.html import (
-    flatten,
     parameter_rows,
-    reading_lines,
     render_html,
     reproduce,
 )
+from parfait.report.reading import flatten, reading_events, reading_lines
 from parfait.report.style import SCENARIO_COLOURS, drawable, inline_svg, png_bytes
 from parfait.report.ticks import tick_figure
 from parfait.simulation import Simulation
@@ -327,14 +326,30 @@ def test_events_are_read_back_in_words():
     event = {
         "quote": "no 50bps hike",
         "name": "rate rise",
+        "polarity": -1,
         "negated": True,
         "magnitude": 50.0,
         "unit": "bps",
+        "expected": 25.0,
         "surprise": "unstated",
-        "intensity": 1.0,
+        "intensity": 1.5,
+        "asset": "gold",
     }
-    lines = reading_lines({"events": [event], "coverage": 0.5})
-    assert lines == [("“no 50bps hike”", "not: rate rise, 50 bps"), ("coverage", "0.5")]
+    reading = {"events": [event], "unread": ["blorgon"], "coverage": 0.5, "corrected": []}
+    assert reading_events(reading) == [
+        {
+            "quote": "no 50bps hike",
+            "name": "not: rate rise",
+            "polarity": "prices down",
+            "magnitude": "50 bps, 25 expected",
+            "details": "intensity 1.5, in gold",
+        }
+    ]
+    assert reading_lines(reading) == [
+        ("not understood", "“blorgon”"),
+        ("understood", "50.0% of what the words weigh"),
+    ]
+    assert reading_lines({"unread": []}) == [("not understood", "nothing")]
 
 
 def test_readings_of_any_shape_become_lines():
