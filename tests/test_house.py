@@ -19,7 +19,7 @@ ORDER = [
     {"distill"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook", "plan"}
-    | {"streaming"},
+    | {"streaming", "holdings", "stress"},
     {"metrics", "report"},
     {"evaluation"},
     {"stages"},

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -24,7 +24,7 @@ def past_bars(content: Content, ratio: float, least: int, most: int) -> int:
 def date_axis(axes: Axes, content: Content, past: int, count: int) -> None:
     """Bars at equal distances, so that nights and weekends leave no gaps; ``count`` dates."""
     last = content.bars.shape[1]
-    positions = np.unique(np.linspace(1 - past, last, count + 2)[1:-1].round().astype(int))
+    positions = np.unique(np.linspace(1 - past, last, 2 * count + 1)[1::2].round().astype(int))
     offset = len(content.history) - 1  # position 0 is the last bar of the history
     axes.set_xlim(0.3 - past, last + 0.7)
     axes.set_xticks(positions, [content.dates[offset + p] for p in positions])
@@ -37,13 +37,16 @@ def price_axis(axes: Axes) -> None:
 
 
 def percent_axis(axis: Axis) -> None:
-    """Shares as percentages, with a decimal only where the axis is short."""
+    """Shares as percentages, with decimals only where the axis is short."""
 
     def label(value: float, _: int) -> str:
         low, high = axis.get_view_interval()
-        return f"{value:.{0 if high - low > 0.08 else 1}%}".replace("-", "−")
+        decimals = 0 if high - low > 0.08 else 1 if high - low > 0.008 else 2
+        return f"{value:.{decimals}%}".replace("-", "−")
 
-    axis.set_major_locator(MaxNLocator(7 if axis.axis_name == "x" else 5, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_locator(
+        MaxNLocator(7 if isinstance(axis, XAxis) else 5, steps=[1, 2, 2.5, 5, 10])
+    )
     axis.set_major_formatter(FuncFormatter(label))
 
 

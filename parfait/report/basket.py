@@ -16,11 +16,14 @@ from parfait.report.candles import draw_panel
 from parfait.report.content import Content
 from parfait.report.figures import draw_fan
 from parfait.report.formats import signed
-from parfait.report.html import one_asset, options_given, templates, versions
+from parfait.report.html import held_option, one_asset, options_given, templates, versions
+from parfait.report.portfolio import LABEL as PORTFOLIO_LABEL
+from parfait.report.portfolio import portfolio_rows
 from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
 from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.report.ticks import tick_figure
 from parfait.semantic import UNSURE_BELOW
+from parfait.stress import Stress
 
 MOST_ROWS = 6  # assets drawn
 MOST_PAIRS = 15  # pairs in the table of correlations, all of six assets
@@ -28,6 +31,7 @@ LABELS = {
     "fan": "History and bands of all paths, one row per asset",
     "candles": "Candles and volume of the same paths in every asset",
     "ticks": TICKS_LABEL,
+    "portfolio": PORTFOLIO_LABEL,
 }
 _WORD = re.compile(r"[\w./^-]+")  # what Hydra reads as a key or a value without quotes
 
@@ -97,14 +101,16 @@ def render_basket(
     contents: Mapping[str, Content],
     charts: Mapping[str, Figure],
     command: str | None = None,
+    portfolio: Stress | None = None,
 ) -> str:
     """The whole page as text; every word that came from outside is escaped.
 
     Args:
         basket: what it reports on.
         contents: the arrays of every asset.
-        charts: the figures of ``draw_basket``.
+        charts: the figures of ``draw_basket``, and ``portfolio`` where there is one.
         command: the command line that reproduces it.
+        portfolio: what was held through its paths.
     """
     simulations = basket.simulations
     confidence = min(s.scenarios.confidence for s in simulations.values())
@@ -126,7 +132,8 @@ def render_basket(
                 {"symbol": symbol, "s": s, **one_asset(s, contents[symbol])}
                 for symbol, s in simulations.items()
             ],
-            command=command or reproduce_basket(basket),
+            command=command or reproduce_basket(basket) + held_option(portfolio),
+            portfolio=None if portfolio is None else portfolio_rows(portfolio),
             versions=versions(),
         )
     )

@@ -19,3 +19,8 @@ def decimal(value: float) -> str:
 def number(value: float | None) -> str:
     """Three significant digits, unknown as a dash."""
     return "–" if value is None else f"{value:,.3g}".replace("-", "−")
+
+
+def money(value: float) -> str:
+    """Whole numbers from a thousand on, else four significant digits."""
+    return f"{value:,.{'0f' if abs(value) >= 1000 else '4g'}}".replace("-", "−")

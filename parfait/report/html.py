@@ -19,7 +19,9 @@ from parfait import __version__
 from parfait.regime import FIELDS
 from parfait.report.content import Content, distinct_labels
 from parfait.report.fact_figure import LABEL as FACTS_LABEL
-from parfait.report.formats import decimal, number, percent, signed
+from parfait.report.formats import decimal, money, number, percent, signed
+from parfait.report.portfolio import LABEL as PORTFOLIO_LABEL
+from parfait.report.portfolio import portfolio_rows
 from parfait.report.reading import reading_events, reading_lines
 from parfait.report.risk import risk_tables
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
@@ -27,6 +29,7 @@ from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.sde import load_process
 from parfait.semantic import UNSURE_BELOW, OntologyReader
 from parfait.simulation import Simulation
+from parfait.stress import Stress
 from parfait.utils.argv import quote
 
 AS_PERCENT = ("drift", "volatility", "jump_mean", "jump_std", "initial_volatility")
@@ -36,6 +39,7 @@ LABELS = {
     "candles": "Candles and volume of typical paths",
     "outcomes": "Histograms of terminal returns and maximum drawdowns",
     "ticks": TICKS_LABEL,
+    "portfolio": PORTFOLIO_LABEL,
     "facts": FACTS_LABEL,
     "obedience": "Volatility and drift asked for and found, by scenario",
 }
@@ -47,14 +51,16 @@ def render_html(
     content: Content,
     charts: Mapping[str, Figure],
     command: str | None = None,
+    portfolio: Stress | None = None,
 ) -> str:
     """The whole page as text; every word that came from outside is escaped.
 
     Args:
         simulation: what it reports on.
         content: its arrays.
-        charts: the figures of ``draw_all``.
+        charts: the figures of ``draw_all``, and ``portfolio`` where there is one.
         command: the command line that reproduces it.
+        portfolio: what was held through its paths.
     """
     s = simulation
     return (
@@ -66,7 +72,8 @@ def render_html(
             palette=SCENARIO_COLOURS,
             unsure=s.scenarios.confidence < UNSURE_BELOW,
             risk=s.risk,
-            command=command or reproduce(s),
+            command=command or reproduce(s) + held_option(portfolio),
+            portfolio=None if portfolio is None else portfolio_rows(portfolio),
             versions=versions(),
             **one_asset(s, content),
         )
@@ -109,6 +116,7 @@ def templates() -> jinja2.Environment:
         "signed": signed,
         "number": number,
         "decimal": decimal,
+        "money": money,
     }
     return environment
 
@@ -146,6 +154,12 @@ def options_given(s: Simulation) -> list[str]:
     given += [(f"history_options.{k}", v) for k, v in s.history_options.items()]
     ticks = [s.tick_model.command] if s.tick_model is not None and s.tick_model.command else []
     return [*(f"{k}={shlex.quote(word(v))}" for k, v in given if v is not None), *ticks]
+
+
+def held_option(portfolio: Stress | None) -> str:
+    """The option that names the portfolio's file."""
+    source = None if portfolio is None else portfolio.holdings.source
+    return "" if source is None else f" portfolio={shlex.quote(word(source))}"
 
 
 def word(value: Any) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from parfait.stages.on_ray import on_ray
+from parfait.stages.portfolio import hold, read_portfolio, refuse_streamed, show_portfolio
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import SimulateConfig, plain, validate
 from parfait.stages.stream import Streamer, check_space, is_streamed
@@ -55,6 +56,7 @@ def _in_parts(
 ) -> None:
     from parfait.stages.findings import Simulations
 
+    refuse_streamed(settings)
     final = Path(settings.output_dir).absolute()
     streamer = Streamer(settings, _layers(cfg, settings), _asked(settings))
     check_space(final, settings.n_paths, settings.horizon, len(instructions))
@@ -89,6 +91,7 @@ def _in_memory(
         made = Simulations(folder)
         pipeline = Pipeline.load(**_layers(cfg, settings))
         ticks = tick_options(settings.ticks)
+        holdings = read_portfolio(settings)
         loaded = time.perf_counter() - start
         for number, instruction in enumerate(instructions, 1):
             place = _place(settings, number)
@@ -98,10 +101,13 @@ def _in_memory(
                 simulation = refined(simulation, ticks)
             saved = simulation.save(folder / place)
             drawn = time.perf_counter()
-            pictures = report.write(simulation, folder / place)
+            held = hold(simulation, holdings)
+            saved += [] if held is None else held.save(folder / place)
+            pictures = report.write(simulation, folder / place, portfolio=held)
             drawn = time.perf_counter() - drawn
             made.add(simulation, {"load": loaded, "report": drawn}, [*saved, *pictures])
             show(simulation, console)
+            show_portfolio(held, console)
             log.info("%s", _sentence(simulation, loaded, drawn), extra={"file_only": True})
             console.print(_sentence(simulation, loaded, drawn), style="dim", highlight=False)
             console.print(Text(f"Report: {final / place / 'report.html'}"), soft_wrap=True)
@@ -126,12 +132,13 @@ def _inputs(settings: SimulateConfig) -> dict[str, Any]:
         "correlation": correlation if isinstance(correlation, str) else None,
         "reader": settings.semantic.get("run") or settings.semantic.get("base"),
         "instructions": settings.instruction_file,
+        "portfolio": settings.portfolio,
     }
 
 
 def _check(settings: SimulateConfig) -> None:
     """``UserError`` for what the layers below would name by other words."""
-    for name in ("history", "asset", "correlation", "run", "instruction_file"):
+    for name in ("history", "asset", "correlation", "portfolio", "run", "instruction_file"):
         value = getattr(settings, name)
         if isinstance(value, bool):
             raise UserError(f"{name}={value} means nothing; 'python simulate.py --help' shows how")
