@@ -41,14 +41,16 @@ def walk(n: int, seed: int, start: float) -> np.ndarray:
     return np.stack([*ends, 1e6 * (1 + random.random(n))], axis=1)
 
 
-def simulated(names=("Slump", "Rebound"), n=30, horizon=12, text="Rates rise.") -> Simulation:
+def simulated(
+    names=("Slump", "Rebound"), n=30, horizon=12, text="Rates rise.", seed=1
+) -> Simulation:
     """A hand-made result with paths dealt to the scenarios in turn."""
     days = [datetime(2021, 3, 1) + timedelta(days=i) for i in range(80 + horizon)]
     past = pl.DataFrame(
         walk(80, 0, 100.0), schema=["open", "high", "low", "close", "volume"], orient="row"
     ).insert_column(0, pl.Series("timestamp", days[:80]))
     spot = float(past["close"][-1])
-    bars = np.stack([walk(horizon, 1 + k, spot) for k in range(n)])
+    bars = np.stack([walk(horizon, seed + k, spot) for k in range(n)])
     index = np.sort(np.arange(n) % len(names))
     long = {
         "path": np.repeat(np.arange(n, dtype=np.int32), horizon),
