@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 LONGEST = 40  # bars of a window: a year of history still holds six
 BLOCK = 20  # bars of history that a bootstrap keeps together
 MOST_LAGS = 10
+MOST_PATHS = 2000  # evenly out of all: errors are then those of the history
 FEWEST_FOR_QUANTILES = 60  # returns; the line of a scenario with fewer would be its extremes
 SHOWN = {
     "kurtosis": ("excess kurtosis of returns", "0 for a normal distribution"),
@@ -82,6 +83,9 @@ class Facts:
             short = "horizon" if horizon < LEAST_STEPS else "history"
             count = horizon if short == "horizon" else past + 1
             return f"Facts of returns need windows of {LEAST_STEPS} bars; the {short} has {count}."
+        picked = np.unique(np.linspace(0, len(bars) - 1, min(len(bars), MOST_PATHS)).astype(int))
+        groups = [(c, np.flatnonzero(np.isin(picked, rows))) for c, rows in groups]
+        bars = bars[picked]
         before = torch.from_numpy(history).expand(len(bars), -1, -1)
         whole = encode_whole(before, torch.from_numpy(bars))
         if not all(bool(torch.isfinite(part).all()) for part in whole[:4]):

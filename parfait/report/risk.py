@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from parfait.checks import expected_shortfall, max_drawdowns, under_water, value_at_risk
-from parfait.report.content import Array, Content
+from parfait.report.content import Array, Content, Scenario
 
 LADDER = (1, 2, 5, 10, 20, 40, 60, 120, 250, 500, 1000, 2500)  # bars
 MOST_HORIZONS = 5
@@ -29,7 +29,7 @@ class RiskTables:
         beyond: (label, share of paths with a loss above each x).
         quantiles: levels.
         water: (label, values at these levels, whether they are shares rather than bars).
-        scenarios: rows ``{label, colour, paths, mean, q05, q50, q95, loss, drawdown}``.
+        scenarios: rows ``{label, index, paths, mean, q05, q50, q95, loss, drawdown}``.
         tail: paths beyond the VaR at 99 %, on which its ES rests.
     """
 
@@ -57,7 +57,11 @@ def risk_tables(content: Content) -> RiskTables:
     worst = max(float(every[1].max()), float((-every[0]).max()), 0.0)
     sizes = [x for x in LOSSES if x <= worst][-MOST_LOSSES:] or [0.0]
     share, longest = under_water(close, content.spot)
-    water = (("maximum drawdown", every[1], True), ("time under water", share.numpy(), True))
+    water = (
+        ("maximum drawdown", every[1], True),
+        ("time under water", share.numpy(), True),
+        ("longest time under water [bars]", longest.numpy(), False),
+    )
     return RiskTables(
         horizons=horizons,
         losses=sizes,
@@ -69,10 +73,7 @@ def risk_tables(content: Content) -> RiskTables:
         quantiles=QUANTILES,
         water=[
             (name, np.quantile(values, QUANTILES).tolist(), is_share)
-            for name, values, is_share in (
-                *water,
-                ("longest time under water [bars]", longest.numpy(), False),
-            )
+            for name, values, is_share in water
         ],
         scenarios=[_scenario(content, c) for c in content.scenarios],
         tail=max(int(len(every[0]) * (1 - LEVELS[-1]) + 1e-9), 1),
@@ -103,7 +104,7 @@ def _beyond(losses: Array, sizes: list[float]) -> list[float]:
     return [float((losses > x).mean()) for x in sizes]
 
 
-def _scenario(content: Content, c: Any) -> dict[str, Any]:
+def _scenario(content: Content, c: Scenario) -> dict[str, Any]:
     returns = content.returns[c.rows]
     low, middle, high = np.quantile(returns, (0.05, 0.5, 0.95)).tolist()
     return {

@@ -6,7 +6,7 @@ import torch
 
 from parfait.checks import under_water
 from parfait.report.content import Content
-from parfait.report.facts import SHOWN, Facts
+from parfait.report.facts import MOST_PATHS, SHOWN, Facts
 from parfait.report.risk import LADDER, MOST_HORIZONS, horizons_of, risk_tables
 from tests.report.test_report_page import simulated, walk
 
@@ -145,3 +145,13 @@ def test_bars_without_volume_have_the_other_facts():
     made = facts(bars, history)
     assert made.generated.facts["volume_range"].value is None
     assert made.generated.facts["kurtosis"].value is not None
+
+
+def test_of_many_paths_every_scenario_keeps_its_share():
+    many = np.tile(paths(10, 4), (500, 1, 1))
+    groups = [("#0072b2", np.arange(1000)), ("#d55e00", np.arange(1000, 5000))]
+    made = Facts.of(walk(250, 0, 100.0), many, groups)
+    assert isinstance(made, Facts)
+    sizes = [len(values) for _, values in made.by_scenario]
+    assert sum(sizes) == len(made.generated.scaled) == 4 * MOST_PATHS
+    assert sizes[0] / sum(sizes) == pytest.approx(0.2, abs=0.01)
