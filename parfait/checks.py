@@ -70,6 +70,19 @@ def max_drawdowns(close: Float64[Tensor, "paths steps"], spot: float) -> Float64
     return (1 - levels / levels.cummax(dim=1).values).amax(dim=1)
 
 
+def under_water(
+    close: Float64[Tensor, "paths steps"], spot: float
+) -> tuple[Float64[Tensor, " paths"], Float64[Tensor, " paths"]]:
+    """Share of the bars that close below the running maximum, which starts at ``spot``, and the
+    longest run of such bars [bars].
+    """
+    levels = torch.cat([torch.full_like(close[:, :1], spot), close], dim=1)
+    below = (levels < levels.cummax(dim=1).values)[:, 1:]
+    count = torch.arange(1, close.shape[1] + 1).expand_as(close)
+    last_peak = torch.where(below, 0, count).cummax(dim=1).values
+    return below.double().mean(1), (count - last_peak).amax(1).double()
+
+
 def risk_measures(close: Float64[Tensor, "paths steps"], spot: float) -> dict[str, Any]:
     """``risk_of`` the closes of all paths."""
     return risk_of(terminal_losses(close, spot), max_drawdowns(close, spot))

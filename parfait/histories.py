@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from parfait.history import History
+from parfait.history import History, stem
 from parfait.regime import MarketContext
 from parfait.semantic.ontology.subject import symbol_asset
 from parfait.utils.errors import UserError
@@ -84,7 +84,7 @@ def _from_files(files: Sequence[Any], options: Mapping[str, Any] | None) -> list
                 f"the list of histories holds {type(file).__name__} {str(file)[:40]!r}; give paths "
                 "of files in a list, and frames in a mapping of symbols to frames"
             )
-    names = [_stem(Path(file)) for file in files]
+    names = [stem(Path(file)) for file in files]
     found = []
     for file, name, own in zip(files, names, options_of_each(options, names), strict=True):
         held = History.load(file, own)
@@ -104,10 +104,6 @@ def _files_of(folder: Path) -> list[Path]:
             "gzip); give a folder of such files, or one file"
         )
     return files
-
-
-def _stem(path: Path) -> str:
-    return path.name[:-3].rsplit(".", 1)[0] if path.suffix.lower() == ".gz" else path.stem
 
 
 def _checked(found: list[History]) -> list[History]:

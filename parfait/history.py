@@ -105,6 +105,13 @@ class History:
         return found
 
     @property
+    def label(self) -> str:
+        """The symbol; of a series without one the stem of its file."""
+        if self.symbol or self.embedded:
+            return self.symbol or EMBEDDED
+        return "history" if self.source is None else stem(Path(self.source))
+
+    @property
     def last_close(self) -> float:
         """S_0, where the paths start."""
         return float(self.bars["close"][-1])
@@ -167,6 +174,11 @@ class History:
             trend=float((recent[0, -1, 3] / recent[0, 0, 3]).log()) * frequency / (n - 1),
             outlook=outlook(bars_to_tensor(self.bars.tail(LOOK_BACK)), frequency),
         )
+
+
+def stem(path: Path) -> str:
+    """A file's name without its suffixes, which is what its series is called."""
+    return path.name[:-3].rsplit(".", 1)[0] if path.suffix.lower() == ".gz" else path.stem
 
 
 def mending_sentences(report: LoadReport) -> tuple[str, ...]:

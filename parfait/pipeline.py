@@ -314,6 +314,7 @@ class Pipeline:
             history=past.bars.tail(KEPT_HISTORY),
             history_name=past.name,
             history_source=past.source,
+            symbol=past.label,
             history_options=settings.history_options,
             spot=past.last_close,
             asset=draft.context.asset_class,

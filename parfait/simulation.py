@@ -57,6 +57,7 @@ class Simulation:
         history: the bars that the paths continue (the most recent ones).
         history_name: where they come from, for a person.
         history_source: the file they were read from; ``None`` for a frame or the embedded series.
+        symbol: what a portfolio calls the series.
         spot: last close of the history, S_0.
         warnings: sentences for the user, the most important first.
         alignment: regime fields asked for and found, per scenario and in all.
@@ -107,6 +108,7 @@ class Simulation:
     trained: str | None = None
     tick_model: TickModel | None = None
     whole: Whole | None = None
+    symbol: str = "history"
 
     @property
     def heading(self) -> str | None:

@@ -20,7 +20,7 @@ ORDER = [
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories", "likeness"}
     | {"outlook", "plan", "window_regimes"}
-    | {"streaming"},
+    | {"streaming", "holdings", "stress"},
     {"metrics", "report", "export", "envs"},
     {"play"},
     {"evaluation"},

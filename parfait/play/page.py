@@ -13,8 +13,10 @@ from parfait.play.form import MAX_TEXT, Caps
 from parfait.play.studio import FILES, Comparison, Result
 from parfait.regime import ASSET_CLASSES
 from parfait.regime.distribution import MAX_COMPONENTS
-from parfait.report.content import distinct_labels
-from parfait.report.html import reading_lines, templates
+from parfait.report.content import Content, distinct_labels
+from parfait.report.html import templates
+from parfait.report.reading import reading_events, reading_lines
+from parfait.report.risk import risk_tables
 from parfait.report.style import SCENARIO_COLOURS
 from parfait.semantic import UNSURE_BELOW
 
@@ -94,6 +96,7 @@ class Page:
         """A run, its scenarios in ``cards``, and the forms to change and compare it."""
         s = result.simulation
         reading = dict(s.scenarios.reading)
+        unread = reading.pop("unread", [])
         return self._render(
             "result.html.j2",
             form,
@@ -105,8 +108,10 @@ class Page:
             unfolded={
                 key.rpartition(".")[2] for key in form.errors if key.partition(".")[0] in FOLDED
             },
-            unread=reading.pop("unread", []),
+            unread=unread,
+            events=reading_events(reading),
             reading=reading_lines(reading),
+            tables=risk_tables(Content.of(s)),
             labels=distinct_labels([c.name for c in s.scenarios.components]),
             unsure=s.scenarios.confidence < UNSURE_BELOW,
             figure={name: Markup(svg) for name, svg in result.figures.items()},

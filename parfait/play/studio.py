@@ -19,8 +19,9 @@ from parfait.pipeline import Pipeline
 from parfait.play.form import Ask
 from parfait.regime import RegimeDistribution
 from parfait.report.content import Content
-from parfait.report.figures import fan, outcomes
+from parfait.report.figures import fan
 from parfait.report.html import LABELS
+from parfait.report.outcomes import outcomes
 from parfait.report.paired import Paired, paired_figure
 from parfait.report.style import inline_svg
 from parfait.simulation import Simulation

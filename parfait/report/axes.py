@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -23,7 +24,7 @@ def past_bars(content: Content, ratio: float, least: int, most: int) -> int:
 def date_axis(axes: Axes, content: Content, past: int, count: int) -> None:
     """Bars at equal distances, so that nights and weekends leave no gaps; ``count`` dates."""
     last = content.bars.shape[1]
-    positions = np.unique(np.linspace(1 - past, last, count + 2)[1:-1].round().astype(int))
+    positions = np.unique(np.linspace(1 - past, last, 2 * count + 1)[1::2].round().astype(int))
     offset = len(content.history) - 1  # position 0 is the last bar of the history
     axes.set_xlim(0.3 - past, last + 0.7)
     axes.set_xticks(positions, [content.dates[offset + p] for p in positions])
@@ -35,26 +36,26 @@ def price_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
-def percent_axis(axes: Axes) -> None:
-    """Shares as percentages, with a decimal only where the axis is short."""
+def percent_axis(axis: Axis) -> None:
+    """Shares as percentages, with decimals only where the axis is short."""
 
     def label(value: float, _: int) -> str:
-        low, high = axes.get_xlim()
-        return f"{value:.{0 if high - low > 0.08 else 1}%}".replace("-", "−")
+        low, high = axis.get_view_interval()
+        decimals = 0 if high - low > 0.08 else 1 if high - low > 0.008 else 2
+        return f"{value:.{decimals}%}".replace("-", "−")
 
-    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(label))
-
-
-def signed(value: float) -> str:
-    """A share with its sign, as a percentage."""
-    return f"{value:+.1%}".replace("-", "−")
+    axis.set_major_locator(
+        MaxNLocator(7 if isinstance(axis, XAxis) else 5, steps=[1, 2, 2.5, 5, 10])
+    )
+    axis.set_major_formatter(FuncFormatter(label))
 
 
 def settled(figure: Figure) -> Figure:
-    """Lays the figure out once, instead of again for every format it is saved in."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Lays the figure out once; with any engine left, each format it is saved in draws it twice."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine(None)
     return figure
 
 

@@ -11,15 +11,26 @@ from matplotlib.figure import Figure
 
 from parfait.basket import Basket
 from parfait.correlation import pairs_of
-from parfait.report.axes import SMALL, settled, short, signed
+from parfait.report.axes import SMALL, settled, short
 from parfait.report.candles import draw_panel
 from parfait.report.content import Content
 from parfait.report.figures import draw_fan
-from parfait.report.html import one_asset, options_given, templates, told_by, versions
+from parfait.report.formats import signed
+from parfait.report.html import (
+    held_option,
+    one_asset,
+    options_given,
+    templates,
+    told_by,
+    versions,
+)
+from parfait.report.portfolio import LABEL as PORTFOLIO_LABEL
+from parfait.report.portfolio import portfolio_rows
 from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
 from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.report.ticks import tick_figure
 from parfait.semantic import UNSURE_BELOW
+from parfait.stress import Stress
 
 MOST_ROWS = 6  # assets drawn
 MOST_PAIRS = 15  # pairs in the table of correlations, all of six assets
@@ -27,6 +38,7 @@ LABELS = {
     "fan": "History and bands of all paths, one row per asset",
     "candles": "Candles and volume of the same paths in every asset",
     "ticks": TICKS_LABEL,
+    "portfolio": PORTFOLIO_LABEL,
 }
 _WORD = re.compile(r"[\w./^-]+")  # what Hydra reads as a key or a value without quotes
 
@@ -96,14 +108,16 @@ def render_basket(
     contents: Mapping[str, Content],
     charts: Mapping[str, Figure],
     command: str | None = None,
+    portfolio: Stress | None = None,
 ) -> str:
     """The whole page as text; every word that came from outside is escaped.
 
     Args:
         basket: what it reports on.
         contents: the arrays of every asset.
-        charts: the figures of ``draw_basket``.
+        charts: the figures of ``draw_basket``, and ``portfolio`` where there is one.
         command: the command line that reproduces it.
+        portfolio: what was held through its paths.
     """
     simulations = basket.simulations
     confidence = min(s.scenarios.confidence for s in simulations.values())
@@ -125,7 +139,8 @@ def render_basket(
                 {"symbol": symbol, "s": s, **one_asset(s, contents[symbol])}
                 for symbol, s in simulations.items()
             ],
-            command=command or reproduce_basket(basket),
+            command=command or reproduce_basket(basket) + held_option(portfolio),
+            portfolio=None if portfolio is None else portfolio_rows(portfolio),
             versions=versions(),
         )
     )

@@ -15,9 +15,9 @@ from parfait.report.axes import (
     price_axis,
     settled,
     short,
-    signed,
 )
 from parfait.report.content import Array, Content, Scenario
+from parfait.report.formats import signed
 from parfait.report.style import FAINT, INK, MUTED, PAPER, style
 
 
@@ -54,8 +54,7 @@ def draw_panel(
         axes.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
     for x, bars, colour in ((before, past, MUTED), (after, content.bars[path], scenario.colour)):
         _draw_candles(price, x, bars, colour)
-        faces = [PAPER if row[3] >= row[0] else colour for row in bars]
-        volume.bar(x, bars[:, 4], width=0.66, color=faces, edgecolor=colour, linewidth=0.7)
+        _boxes(volume, x, np.zeros(len(bars)), bars[:, 4], bars, colour)
     level, anchored = content.guide[path], content.anchored[path]
     dotted: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0, (1, 1.2))}
     price.plot([0, *after], [content.spot, *level], label="guide", **dotted)
@@ -69,6 +68,7 @@ def draw_panel(
     price.tick_params(labelbottom=False)
     volume.set_ylabel("volume")
     volume.set_yticks([])
+    volume.set_ylim(bottom=0)
     volume.grid(visible=False)
 
 
@@ -80,11 +80,18 @@ def _draw_candles(axes: Axes, x: np.ndarray, bars: Array, colour: str) -> None:
     ]
     wicks += [((i, top), (i, high)) for i, top, high in zip(x, high_body, bars[:, 1], strict=True)]
     axes.add_collection(LineCollection(wicks, colors=colour, linewidths=0.9))
+    _boxes(axes, x, low_body, high_body, bars, colour)
+
+
+def _boxes(axes: Axes, x: np.ndarray, low: Array, high: Array, bars: Array, colour: str) -> None:
+    """A body per bar, in one collection: a patch for each would cost more than all else."""
     half = 0.33
-    bodies = [
+    corners = [
         ((i - half, a), (i + half, a), (i + half, b), (i - half, b))
-        for i, a, b in zip(x, low_body, high_body, strict=True)
+        for i, a, b in zip(x, low, high, strict=True)
     ]
     faces = [PAPER if row[3] >= row[0] else colour for row in bars]
-    axes.add_collection(PolyCollection(bodies, facecolors=faces, edgecolors=colour, linewidths=0.9))
+    axes.add_collection(
+        PolyCollection(corners, facecolors=faces, edgecolors=colour, linewidths=0.9)
+    )
     axes.autoscale_view()

@@ -1,6 +1,7 @@
 """What the figures need, taken out of a ``Simulation`` once, as plain arrays."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -8,10 +9,9 @@ from numpy.typing import NDArray
 
 from parfait.bars import BAR_FIELDS
 from parfait.checks import Alignment, max_drawdowns
+from parfait.report.facts import Array, Facts
 from parfait.report.style import SCENARIO_COLOURS
 from parfait.simulation import Simulation
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Content:
         spot: last close of the history.
         alignment: fields asked for and found.
         total_paths: of the run, of which these may be the first.
+        every_return, every_drawdown: (total_paths,) as ``returns`` and ``drawdowns``.
     """
 
     history: Array
@@ -52,6 +53,8 @@ class Content:
     spot: float
     alignment: tuple[Alignment, ...]
     total_paths: int
+    every_return: Array
+    every_drawdown: Array
 
     @classmethod
     def of(cls, simulation: Simulation) -> "Content":
@@ -81,7 +84,14 @@ class Content:
             spot=s.spot,
             alignment=s.alignment,
             total_paths=s.total_paths,
+            every_return=s.outcomes.gross.numpy() - 1,
+            every_drawdown=s.outcomes.drawdown.numpy(),
         )
+
+    @cached_property
+    def facts(self) -> Facts | str:
+        """Facts of returns against the history, or why there are none."""
+        return Facts.of(self.history, self.bars, [(c.colour, c.rows) for c in self.scenarios])
 
     @property
     def which_paths(self) -> str:
@@ -127,3 +137,6 @@ def _date_format(stamps: pl.Series) -> str:
     """Days for daily bars and slower, minutes when bars share a day."""
     intraday = stamps.dt.date().n_unique() < len(stamps)
     return "%d %b %H:%M" if intraday else "%d %b %Y"
+
+
+__all__ = ["Array", "Content", "Scenario", "distinct_labels"]

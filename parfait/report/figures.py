@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from parfait.report.axes import (
     SMALL,
@@ -19,23 +18,29 @@ from parfait.report.axes import (
     price_axis,
     settled,
     short,
-    signed,
 )
 from parfait.report.candles import candles
 from parfait.report.content import Array, Content, Scenario
-from parfait.report.style import FAINT, INK, MUTED, PAPER, style
+from parfait.report.fact_figure import draw_facts
+from parfait.report.facts import Facts
+from parfait.report.formats import signed
+from parfait.report.outcomes import outcomes
+from parfait.report.style import FAINT, INK, MUTED, style
 
 MIN_PATHS_FOR_BANDS = 20  # with fewer, a 90 % band is the extremes of a handful: draw all paths
 
 
-def draw_all(content: Content, value_at_risk: float) -> dict[str, Figure]:
-    """Every figure of a report by name."""
-    return {
+def draw_all(content: Content, var95: float) -> dict[str, Figure]:
+    """Every figure of a report by name; ``facts`` only where there are some."""
+    charts = {
         "fan": fan(content),
         "candles": candles(content),
-        "outcomes": outcomes(content, value_at_risk),
+        "outcomes": outcomes(content, var95),
         "obedience": obedience(content),
     }
+    if isinstance(content.facts, Facts):
+        charts["facts"] = draw_facts(content.facts)
+    return charts
 
 
 def fan(content: Content) -> Figure:
@@ -80,37 +85,11 @@ def _small_fan(axes: Axes, content: Content, scenario: Scenario) -> None:
     _history_line(axes, content, past)
     _bands(axes, content, scenario.rows, scenario.colour)
     _median(axes, content, scenario)
-    axes.set_title(short(scenario.label, 28), color=scenario.colour, fontsize=8.5)
+    axes.set_title(short(scenario.label, 28), color=scenario.colour, fontsize=8.5, pad=16)
     count = f"{scenario.probability:.0%} · {len(scenario.rows)} path{plural(scenario.rows)}"
-    axes.text(0.03, 0.95, count, transform=axes.transAxes, va="top", **SMALL)
+    axes.text(0, 1.03, count, transform=axes.transAxes, va="bottom", **SMALL)
     date_axis(axes, content, past, 2)
     price_axis(axes)
-
-
-def outcomes(content: Content, value_at_risk: float) -> Figure:
-    """Histograms of the return to the last bar and of the largest fall, stacked by scenario."""
-    with style():
-        figure = Figure(figsize=(11, 3.1), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _stacked(left, content, content.returns, "return to the last bar")
-        _stacked(right, content, content.drawdowns, "maximum drawdown on the way")
-        left.set_title("Where the paths end")
-        right.set_title("How far they fall on the way")
-        left.set_ylabel("paths")
-        left.axvline(-value_at_risk, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-        left.annotate(
-            f"VaR 95 %: {signed(-value_at_risk)}",
-            (-value_at_risk, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4, -2),
-            textcoords="offset points",
-            rotation=90,
-            ha="right",
-            va="top",
-            **SMALL,
-        )
-        right.legend(loc="best", handlelength=1, handleheight=1)
-        return settled(figure)
 
 
 def obedience(content: Content) -> Figure:
@@ -123,7 +102,7 @@ def obedience(content: Content) -> Figure:
         for panel, (name, label) in zip(axes, _ALIGNED, strict=True):
             _aligned(panel, content, name)
             panel.set_xlabel(label)
-            percent_axis(panel)
+            percent_axis(panel.xaxis)
             panel.set_ylim(lines - 0.4, -0.6)
             panel.grid(axis="y", visible=False)
         axes[0].set_yticks(range(lines), names)
@@ -169,24 +148,6 @@ def _aligned(axes: Axes, content: Content, name: str) -> None:
             ecolor=colour,
             elinewidth=1.1,
         )
-
-
-def _stacked(axes: Axes, content: Content, values: Array, label: str) -> None:
-    bins = max(8, min(40, round(2 * math.sqrt(len(values)))))
-    edges = np.histogram_bin_edges(values, bins=bins)
-    axes.hist(
-        [values[c.rows] for c in content.scenarios],
-        bins=edges.tolist(),
-        stacked=True,
-        color=[c.colour for c in content.scenarios],
-        label=[short(c.label, 34) for c in content.scenarios],
-        edgecolor=PAPER,
-        linewidth=0.6,
-    )
-    axes.set_xlabel(label)
-    percent_axis(axes)
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.grid(axis="x", visible=False)
 
 
 def _history_line(axes: Axes, content: Content, past: int) -> None:
@@ -260,6 +221,3 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     places = [(a + b) / 2 for a, b in zip(up, down, strict=True)]  # both keep the gap, so does this
     shift = max(0.0, low - places[0]) - max(0.0, places[-1] - high)
     return [place + shift for place in places]
-
-
-__all__ = ["candles", "draw_all", "draw_fan", "fan", "obedience", "outcomes"]

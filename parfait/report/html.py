@@ -19,11 +19,18 @@ from parfait import __version__
 from parfait.likeness import LIKE, like_summary
 from parfait.regime import FIELDS
 from parfait.report.content import Content, distinct_labels
+from parfait.report.fact_figure import LABEL as FACTS_LABEL
+from parfait.report.formats import decimal, money, number, percent, signed
+from parfait.report.portfolio import LABEL as PORTFOLIO_LABEL
+from parfait.report.portfolio import portfolio_rows
+from parfait.report.reading import reading_events, reading_lines
+from parfait.report.risk import risk_tables
 from parfait.report.style import SCENARIO_COLOURS, inline_svg
 from parfait.report.ticks import LABEL as TICKS_LABEL
 from parfait.sde import load_process
 from parfait.semantic import UNSURE_BELOW, OntologyReader
 from parfait.simulation import Simulation
+from parfait.stress import Stress
 from parfait.utils.argv import quote
 
 AS_PERCENT = ("drift", "volatility", "jump_mean", "jump_std", "initial_volatility")
@@ -33,6 +40,8 @@ LABELS = {
     "candles": "Candles and volume of typical paths",
     "outcomes": "Histograms of terminal returns and maximum drawdowns",
     "ticks": TICKS_LABEL,
+    "portfolio": PORTFOLIO_LABEL,
+    "facts": FACTS_LABEL,
     "obedience": "Volatility and drift asked for and found, by scenario",
 }
 PACKAGES = ("torch", "numpy", "polars", "matplotlib")
@@ -43,14 +52,16 @@ def render_html(
     content: Content,
     charts: Mapping[str, Figure],
     command: str | None = None,
+    portfolio: Stress | None = None,
 ) -> str:
     """The whole page as text; every word that came from outside is escaped.
 
     Args:
         simulation: what it reports on.
         content: its arrays.
-        charts: the figures of ``draw_all``.
+        charts: the figures of ``draw_all``, and ``portfolio`` where there is one.
         command: the command line that reproduces it.
+        portfolio: what was held through its paths.
     """
     s = simulation
     return (
@@ -62,7 +73,8 @@ def render_html(
             palette=SCENARIO_COLOURS,
             unsure=s.scenarios.confidence < UNSURE_BELOW,
             risk=s.risk,
-            command=command or reproduce(s),
+            command=command or reproduce(s) + held_option(portfolio),
+            portfolio=None if portfolio is None else portfolio_rows(portfolio),
             versions=versions(),
             **one_asset(s, content),
         )
@@ -71,13 +83,18 @@ def render_html(
 
 def one_asset(s: Simulation, content: Content) -> dict[str, Any]:
     """What a template shows of one asset beside its figures."""
-    records = s.scenarios_table()
+    records, facts = s.scenarios_table(), content.facts
     return {
         "scenarios": records,
         "parameters": parameter_rows(records),
         "phases": [s.phases_of(k) for k in range(len(records))],
         "labels": distinct_labels([record["name"] for record in records]),
+        "events": reading_events(s.scenarios.reading),
         "reading": reading_lines(s.scenarios.reading),
+        "tables": risk_tables(content),
+        "facts": facts if isinstance(facts, str) else facts.rows(),
+        "window": 0 if isinstance(facts, str) else facts.window,
+        "history_bars": len(content.history),
         "conditions": [(c.name, x) for c in s.scenarios.components for x in c.conditions],
         "alignment": {a.field: a for a in s.alignment if a.scenario is None},
         "last_date": content.dates[-1],
@@ -100,6 +117,7 @@ def templates() -> jinja2.Environment:
         "signed": signed,
         "number": number,
         "decimal": decimal,
+        "money": money,
     }
     return environment
 
@@ -151,6 +169,12 @@ def options_given(s: Simulation) -> list[str]:
     return [*(f"{k}={shlex.quote(word(v))}" for k, v in given if v is not None), *ticks]
 
 
+def held_option(portfolio: Stress | None) -> str:
+    """The option that names the portfolio's file."""
+    source = None if portfolio is None else portfolio.holdings.source
+    return "" if source is None else f" portfolio={shlex.quote(word(source))}"
+
+
 def word(value: Any) -> str:
     """A value in Hydra's grammar."""
     if isinstance(value, Mapping):
@@ -189,97 +213,6 @@ def parameter_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
             }
         )
     return rows
-
-
-def reading_lines(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(words of the instruction, what they were taken for) per event, then the rest."""
-    rest = dict(reading)
-    lines = []
-    events = rest.get("events")
-    if isinstance(events, list) and all(isinstance(e, Mapping) and "quote" in e for e in events):
-        lines = [(f"“{e['quote']}”", _event(e)) for e in events]
-        del rest["events"]
-    if LIKE in rest:
-        windows, realised = rest.pop("windows"), percent(rest.pop("realised_volatility"))
-        return [*flatten(rest), ("realised volatility", realised), *map(_window, windows)]
-    return lines + flatten(rest)
-
-
-def _window(window: Mapping[str, Any]) -> tuple[str, str]:
-    """A window of a stretch of history in words."""
-    found = window["posterior"]
-    drift, size, jumps = (found[name] for name in ("drift", "volatility", "jump_intensity"))
-    return (
-        f"{window['from']} to {window['to']}",
-        f"{window['returns']} returns, volatility {percent(window['total_volatility'])} with jumps "
-        f"({percent(window['realised_volatility'])} realised), {percent(size[0])} without "
-        f"({percent(size[1])} to {percent(size[2])}), drift {signed(drift[0])} "
-        f"({signed(drift[1])} to {signed(drift[2])}), jumps {number(jumps[0])} a year "
-        f"({number(jumps[1])} to {number(jumps[2])})",
-    )
-
-
-def _event(event: Mapping[str, Any]) -> str:
-    """An event in words: "not a rate rise, 50 bps, in equity"."""
-    parts = [("not: " if event.get("negated") else "") + str(event.get("name", ""))]
-    if event.get("magnitude") is not None:
-        parts.append(f"{number(event['magnitude'])} {event.get('unit') or ''}".strip())
-    if event.get("surprise") not in (None, "unstated"):
-        parts.append(f"surprise: {event['surprise']}")
-    if event.get("probability") is not None:
-        parts.append(f"probability {percent(event['probability'])}")
-    if event.get("intensity") not in (None, 1.0):
-        parts.append(f"intensity {number(event['intensity'])}")
-    if event.get("stretch") is not None:
-        parts.append(f"phase {event['stretch'] + 1}")
-    if event.get("asset"):
-        parts.append(f"in {event['asset']}")
-    return ", ".join(parts)
-
-
-def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """What the reader understood as (label, text) lines, whatever its shape."""
-    lines = []
-    for key, value in data.items():
-        label = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            lines += flatten(value, f"{label} · ")
-        elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
-            for k, item in enumerate(value, 1):
-                inner = flatten(item) if isinstance(item, Mapping) else [("", str(item))]
-                text = ", ".join(f"{name} {said}".strip() for name, said in inner)
-                lines.append((f"{label} {k}", text))
-        elif value not in (None, "", [], (), {}):
-            lines.append((label, _plain(value)))
-    return lines
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value))
-    if isinstance(value, float):
-        return number(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def percent(value: float | None) -> str:
-    """0.1234 as "12.3%", unknown as a dash."""
-    return "–" if value is None else f"{value:.1%}".replace("-", "−")
-
-
-def signed(value: float | None) -> str:
-    """0.1234 as "+12.3%", unknown as a dash."""
-    return "–" if value is None else f"{value:+.1%}".replace("-", "−")
-
-
-def decimal(value: float) -> str:
-    """A correlation with two digits and its sign."""
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, unknown as a dash."""
-    return "–" if value is None else f"{value:,.3g}".replace("-", "−")
 
 
 def versions() -> list[tuple[str, str]]:

@@ -142,7 +142,7 @@ def _draw_ends(axes: Axes, pair: Paired) -> None:
     axes.set_title("Where they end")
     axes.set_xlabel("return to the last bar")
     axes.set_ylabel("paths")
-    percent_axis(axes)
+    percent_axis(axes.xaxis)
 
 
 def _draw_difference(axes: Axes, pair: Paired) -> None:
@@ -166,7 +166,7 @@ def _draw_changes(axes: Axes, pair: Paired) -> None:
     axes.set_title("Difference at the end")
     axes.set_xlabel("second over first")
     axes.set_ylabel("pairs")
-    percent_axis(axes)
+    percent_axis(axes.xaxis)
 
 
 def _error(values: Array) -> float:

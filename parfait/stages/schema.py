@@ -99,6 +99,7 @@ class SimulateConfig:
     history_options: Any = None
     asset: Any = None
     correlation: Any = None
+    portfolio: str | None = None
     n_paths: int = MISSING
     horizon: int = MISSING
     bars_per_year: float | None = None

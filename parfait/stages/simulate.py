@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from parfait.stages.on_ray import on_ray
+from parfait.stages.portfolio import hold, read_portfolio, refuse_streamed, show_portfolio
 from parfait.stages.progress import progress_bar
 from parfait.stages.schema import PlayConfig, SimulateConfig, plain, validate
 from parfait.stages.shown import sentence, show
@@ -52,6 +53,7 @@ def _in_parts(
 ) -> None:
     from parfait.stages.findings import Simulations
 
+    refuse_streamed(settings)
     final = Path(settings.output_dir).absolute()
     streamer = Streamer(settings, layers(cfg, settings), _asked(settings))
     check_space(final, settings.n_paths, settings.horizon, len(sources))
@@ -86,6 +88,7 @@ def _in_memory(
         made = Simulations(folder)
         pipeline = Pipeline.load(**layers(cfg, settings))
         ticks = tick_options(settings.ticks)
+        holdings = read_portfolio(settings)
         loaded = time.perf_counter() - start
         for number, source in enumerate(sources, 1):
             place = _place(settings, number)
@@ -95,10 +98,13 @@ def _in_memory(
                 simulation = refined(simulation, ticks)
             saved = simulation.save(folder / place)
             drawn = time.perf_counter()
-            pictures = report.write(simulation, folder / place)
+            held = hold(simulation, holdings)
+            saved += [] if held is None else held.save(folder / place)
+            pictures = report.write(simulation, folder / place, portfolio=held)
             drawn = time.perf_counter() - drawn
             made.add(simulation, {"load": loaded, "report": drawn}, [*saved, *pictures])
             show(simulation, console)
+            show_portfolio(held, console)
             log.info("%s", sentence(simulation, loaded, drawn), extra={"file_only": True})
             console.print(sentence(simulation, loaded, drawn), style="dim", highlight=False)
             console.print(Text(f"Report: {final / place / 'report.html'}"), soft_wrap=True)
@@ -126,13 +132,14 @@ def _inputs(settings: SimulateConfig) -> dict[str, Any]:
         "events": settings.semantic.get("events"),
         "instructions": settings.instruction_file,
         "scenarios": settings.scenarios,
+        "portfolio": settings.portfolio,
     }
 
 
 def _check(settings: SimulateConfig) -> None:
     """``UserError`` for what the layers below would name by other words."""
-    names = ("history", "like_history", "asset", "correlation", "run", "instruction_file")
-    for name in (*names, "scenarios"):
+    names = ("history", "like_history", "asset", "correlation", "portfolio", "run")
+    for name in (*names, "instruction_file", "scenarios"):
         value = getattr(settings, name)
         if isinstance(value, bool):
             raise UserError(f"{name}={value} means nothing; 'python simulate.py --help' shows how")

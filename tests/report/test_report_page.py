@@ -19,12 +19,11 @@ from parfait.report.axes import past_bars
 from parfait.report.content import Content, distinct_labels
 from parfait.report.figures import draw_all, spread
 from parfait.report.html import (
-    flatten,
     parameter_rows,
-    reading_lines,
     render_html,
     reproduce,
 )
+from parfait.report.reading import flatten, reading_events, reading_lines
 from parfait.report.style import SCENARIO_COLOURS, drawable, inline_svg, png_bytes
 from parfait.report.ticks import tick_figure
 from parfait.simulation import Simulation
@@ -42,14 +41,16 @@ def walk(n: int, seed: int, start: float) -> np.ndarray:
     return np.stack([*ends, 1e6 * (1 + random.random(n))], axis=1)
 
 
-def simulated(names=("Slump", "Rebound"), n=30, horizon=12, text="Rates rise.") -> Simulation:
+def simulated(
+    names=("Slump", "Rebound"), n=30, horizon=12, text="Rates rise.", seed=1
+) -> Simulation:
     """A hand-made result with paths dealt to the scenarios in turn."""
     days = [datetime(2021, 3, 1) + timedelta(days=i) for i in range(80 + horizon)]
     past = pl.DataFrame(
         walk(80, 0, 100.0), schema=["open", "high", "low", "close", "volume"], orient="row"
     ).insert_column(0, pl.Series("timestamp", days[:80]))
     spot = float(past["close"][-1])
-    bars = np.stack([walk(horizon, 1 + k, spot) for k in range(n)])
+    bars = np.stack([walk(horizon, seed + k, spot) for k in range(n)])
     index = np.sort(np.arange(n) % len(names))
     long = {
         "path": np.repeat(np.arange(n, dtype=np.int32), horizon),
@@ -327,14 +328,30 @@ def test_events_are_read_back_in_words():
     event = {
         "quote": "no 50bps hike",
         "name": "rate rise",
+        "polarity": -1,
         "negated": True,
         "magnitude": 50.0,
         "unit": "bps",
+        "expected": 25.0,
         "surprise": "unstated",
-        "intensity": 1.0,
+        "intensity": 1.5,
+        "asset": "gold",
     }
-    lines = reading_lines({"events": [event], "coverage": 0.5})
-    assert lines == [("“no 50bps hike”", "not: rate rise, 50 bps"), ("coverage", "0.5")]
+    reading = {"events": [event], "unread": ["blorgon"], "coverage": 0.5, "corrected": []}
+    assert reading_events(reading) == [
+        {
+            "quote": "no 50bps hike",
+            "name": "not: rate rise",
+            "polarity": "prices down",
+            "magnitude": "50 bps, 25 expected",
+            "details": "intensity 1.5, in gold",
+        }
+    ]
+    assert reading_lines(reading) == [
+        ("not understood", "“blorgon”"),
+        ("understood", "50.0% of what the words weigh"),
+    ]
+    assert reading_lines({"unread": []}) == [("not understood", "nothing")]
 
 
 def test_readings_of_any_shape_become_lines():

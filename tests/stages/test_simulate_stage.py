@@ -51,7 +51,7 @@ def config(model: Path, tmp_path: Path):
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest."""
-    monkeypatch.setattr("parfait.report.write", lambda simulation, folder: [])
+    monkeypatch.setattr("parfait.report.write", lambda simulation, folder, **_: [])
 
 
 def test_everything_is_written_and_shown(
@@ -273,3 +273,36 @@ def test_options_reach_the_file_of_their_symbol(config, tmp_path: Path) -> None:
     assert summary["history_options"]["odd"]["price_scale"] == 0.1
     assert summary["assets"]["odd"]["spot"] == pytest.approx(odd["last"][-1] / 10)
     assert summary["assets"]["plain"]["history"].endswith("plain.csv")
+
+
+def test_a_portfolio_is_held_through_the_paths(
+    config, no_figures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "weights.csv"
+    file.write_text("symbol,weight\nsp500,0.5\n")
+    simulate(config(SENTENCE, f"portfolio={file}"))
+    told = json.loads((tmp_path / "out" / "portfolio.json").read_text())
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert told["risk"]["VaR95"] == pytest.approx(summary["risk"]["VaR95"] / 2)
+    assert list(told["positions"]) == ["SP500"]
+    lineage = json.loads((tmp_path / "out" / "lineage.json").read_text())
+    assert str(file) in json.dumps(lineage["inputs"])
+    assert "cash 50.0%" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("row", "override", "said"),
+    [
+        ("DAX,1", "seed=0", "line 2, column symbol: 'DAX' is not among the histories .SP500."),
+        ("SP500,1", "stream=true", "made in parts"),
+        ("SP500,1", "portfolio=none.csv", "portfolio=none.csv cannot be read"),
+    ],
+)
+def test_a_portfolio_that_cannot_be_held_is_refused_before_anything_is_written(
+    config, tmp_path: Path, row: str, override: str, said: str
+) -> None:
+    file = tmp_path / "weights.csv"
+    file.write_text(f"symbol,weight\n{row}\n")
+    with pytest.raises(UserError, match=said):
+        simulate(config(SENTENCE, f"portfolio={file}", override))
+    assert not (tmp_path / "out").exists()

@@ -57,7 +57,7 @@ def test_a_simulation_tells_what_a_dashboard_compares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offline(monkeypatch, tmp_path)
-    monkeypatch.setattr("parfait.report.write", lambda simulation, folder: [])  # takes longest
+    monkeypatch.setattr("parfait.report.write", lambda simulation, folder, **_: [])  # takes longest
     torch.manual_seed(0)
     net = UNet1D(width=8, multipliers=(1, 2), embedding=16, heads=2, history_width=16)
     DenoiserModel(net).save(tmp_path / "model")

@@ -57,7 +57,7 @@ def config(model: Path, tmp_path: Path) -> Config:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parfait.report.write", lambda simulation, folder: [])
+    monkeypatch.setattr("parfait.report.write", lambda simulation, folder, **_: [])
 
 
 def results(folder: Path) -> dict[str, bytes]:
