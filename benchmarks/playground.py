@@ -12,9 +12,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from _common import Table, run  # pyright: ignore[reportImplicitRelativeImport]
-from httpx import Response
 from starlette.testclient import TestClient
 
 from parfait.histories import load_histories
@@ -38,7 +38,7 @@ def measured(step: Callable[[int], int], number: int) -> tuple[float, float, int
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--paths", type=int, default=100)
     parser.add_argument("--horizon", type=int, default=20)
@@ -80,7 +80,7 @@ def main() -> None:
     table.print()
 
 
-def _size(response: Response) -> int:
+def _size(response: Any) -> int:
     """Kilobytes of an answer that must be one."""
     if response.status_code != 200:
         raise UserError(f"the page answered {response.status_code}")
