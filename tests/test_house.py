@@ -20,8 +20,8 @@ ORDER = [
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories", "outlook", "plan"}
     | {"streaming"},
-    {"metrics", "report"},
-    {"evaluation"},
+    {"metrics", "report", "envs"},
+    {"evaluation", "agents"},
     {"stages"},
     {"cli", "__main__"},
 ]
