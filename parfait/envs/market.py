@@ -1,0 +1,218 @@
+"""``Market``: many paths of bars, laid out for stepping through thousands of them at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from numpy import ndarray
+from scipy.signal import lfilter
+
+from parfait.utils.errors import UserError, require
+
+FEATURES = 5  # numbers of a bar in an observation
+LIMIT = 10.0  # their largest absolute value
+LEAD = 16  # floats before the first bar, so that a window can be read with room before it
+_FADE = 0.5 ** (1 / 20)  # half of the weight of scale and usual volume is in the last 20 bars
+_BLOCK = 2**20  # bars whose features are computed at a time
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Market:
+    """Paths of bars, one after another in flat arrays, all read-only.
+
+    Args:
+        open, close, volume: of every bar.
+        scale: volatility of a bar as it was known at its close, from the ranges so far.
+        features: what an observation shows of a bar, five numbers after ``LEAD`` zeros; see
+            ``bar_features``.
+        first: row of the first bar of every path, and the number of rows at the end.
+        past: bars of every path that are history: decisions begin at the last of them.
+        weight: of every path, the chance that an episode takes it; they sum to 1.
+        scenario: of every path, an index into ``scenarios``.
+        scenarios: what they are called.
+        regime: of every path, unconstrained coordinates; ``None`` where it is not known.
+        bars_per_year: of all paths.
+    """
+
+    open: Float64[ndarray, " rows"]
+    close: Float64[ndarray, " rows"]
+    volume: Float64[ndarray, " rows"]
+    scale: Float64[ndarray, " rows"]
+    features: Float32[ndarray, " floats"]
+    first: Int64[ndarray, " paths+1"]
+    past: Int64[ndarray, " paths"]
+    weight: Float64[ndarray, " paths"]
+    scenario: Int64[ndarray, " paths"]
+    scenarios: tuple[str, ...]
+    regime: Float32[ndarray, "paths 11"] | None
+    bars_per_year: float
+
+    @classmethod
+    def of(
+        cls,
+        bars: ndarray | Sequence[ndarray],
+        *,
+        bars_per_year: float,
+        past: int = 0,
+        weight: Sequence[float] | ndarray | None = None,
+        scenario: Sequence[int] | ndarray | None = None,
+        scenarios: Sequence[str] = ("",),
+        regime: ndarray | None = None,
+    ) -> "Market":
+        """Lays out bars.
+
+        Args:
+            bars: (paths, bars, 5) with open, high, low, close, volume, a memory map if you like; or
+                one (bars, 5) per path.
+            bars_per_year: never guessed.
+            past: bars at the head of every path that are history.
+            weight: of every path; equal unless given.
+            scenario: of every path; all are the first of ``scenarios`` unless given.
+            scenarios: what they are called.
+            regime: (paths, 11) unconstrained coordinates, where they are known.
+
+        Raises:
+            UserError: bars of another shape, bars that are not valid, or settings that do not fit.
+        """
+        require("bars_per_year", bars_per_year, 1e-3, 1e9)
+        shapes = {np.shape(path) for path in bars}
+        if not shapes or any(len(s) != 2 or s[0] < 2 or s[1] != FEATURES for s in shapes):
+            raise UserError(
+                f"bars of shape {sorted(shapes) or 'nothing'} are no paths; give (paths, bars, 5) "
+                "with open, high, low, close, volume and at least 2 bars"
+            )
+        n = len(bars)
+        first = np.concatenate([[0], np.cumsum([len(path) for path in bars])])
+        prices = np.empty((4, first[-1]))
+        features = np.zeros(LEAD + FEATURES * first[-1], dtype=np.float32)
+        rows = features[LEAD:].reshape(-1, FEATURES)
+        for begin, block in _blocks(bars):
+            _check(block, begin)
+            span = slice(first[begin], first[begin + len(block)])
+            made, scale = bar_features(block)
+            rows[span] = made.reshape(-1, FEATURES)
+            flat = block.reshape(-1, FEATURES)
+            prices[:, span] = flat[:, 0], flat[:, 3], flat[:, 4], scale.ravel()
+        chances = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
+        if chances.shape != (n,) or not (chances >= 0).all() or not 0 < chances.sum() < np.inf:
+            raise UserError(f"weight must be {n} numbers, none negative, that do not sum to 0")
+        scenario = np.zeros(n, dtype=np.int64) if scenario is None else np.asarray(scenario)
+        if scenario.shape != (n,) or not ((scenario >= 0) & (scenario < len(scenarios))).all():
+            raise UserError(f"scenario must be {n} indices into the {len(scenarios)} scenarios")
+        if regime is not None and np.shape(regime) != (n, 11):
+            raise UserError(f"regime has shape {np.shape(regime)} instead of ({n}, 11)")
+        for array in (prices, features):
+            array.flags.writeable = False
+        return cls(
+            open=prices[0],
+            close=prices[1],
+            volume=prices[2],
+            scale=prices[3],
+            features=features,
+            first=first,
+            past=np.full(n, past),
+            weight=chances / chances.sum(),
+            scenario=scenario.astype(np.int64),
+            scenarios=tuple(scenarios),
+            regime=None if regime is None else np.asarray(regime, dtype=np.float32),
+            bars_per_year=float(bars_per_year),
+        )
+
+    @classmethod
+    def join(cls, markets: "Sequence[Market]", weight: Sequence[float] | None = None) -> "Market":
+        """All paths of several markets, each market as likely as its ``weight``; equal by default.
+
+        Raises:
+            UserError: markets of several bar frequencies.
+        """
+        if len(markets) == 1:
+            return markets[0]
+        if len({m.bars_per_year for m in markets}) > 1:
+            raise UserError("markets of several bars_per_year cannot be joined; give one each")
+        shares = np.ones(len(markets)) if weight is None else np.asarray(weight, dtype=np.float64)
+        names = [name for m in markets for name in m.scenarios]
+        rows = np.cumsum([0, *(len(m.open) for m in markets)])
+        codes = np.cumsum([0, *(len(m.scenarios) for m in markets)])
+        regimes = [m.regime for m in markets if m.regime is not None]
+
+        def all_of(field: str) -> ndarray:
+            return np.concatenate([getattr(m, field) for m in markets])
+
+        return cls(
+            **{name: all_of(name) for name in ("open", "close", "volume", "scale", "past")},
+            features=np.concatenate(
+                [markets[0].features[:LEAD], *(m.features[LEAD:] for m in markets)]
+            ),
+            first=np.concatenate(
+                [[0], *(m.first[1:] + k for m, k in zip(markets, rows, strict=False))]
+            ),
+            weight=np.concatenate(
+                [m.weight * w for m, w in zip(markets, shares / shares.sum(), strict=True)]
+            ),
+            scenario=np.concatenate([m.scenario + k for m, k in zip(markets, codes, strict=False)]),
+            scenarios=tuple(names),
+            regime=np.concatenate(regimes) if len(regimes) == len(markets) else None,
+            bars_per_year=markets[0].bars_per_year,
+        )
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths."""
+        return len(self.past)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Market":
+        # Gymnasium deep-copies what an environment was made with; nothing here ever changes.
+        return self
+
+
+def bar_features(
+    bars: Float64[ndarray, "paths bars 5"],
+) -> tuple[Float64[ndarray, "paths bars 5"], Float64[ndarray, "paths bars"]]:
+    """What an observation shows of each bar, and the scale; of bar t only bars <= t are used.
+
+    With the scale ``s``, ``s**2`` the exponential mean of the squared true log ranges so far over
+    4 ln 2 (the variance of a bar, if prices move as a Brownian motion), and the exponential mean
+    ``m`` of volumes so far: ``ln(O/C')/s, ln(C/O)/s, ln(H/max(O,C))/s, ln(L/min(O,C))/s, ln(V/m)``,
+    where C' is the close before (the open at the first bar), all within ``LIMIT``.
+    """
+    o, h, low, c, v = np.moveaxis(bars, -1, 0)
+    before = np.concatenate([o[:, :1], c[:, :-1]], axis=1)
+    ranges = np.log(np.maximum(h, before) / np.minimum(low, before))
+    scale = np.sqrt(np.maximum(_recent(ranges**2) / (4 * np.log(2)), 1e-16))
+    top, bottom = np.maximum(o, c), np.minimum(o, c)
+    moves = np.log(np.stack([o / before, c / o, h / top, low / bottom], axis=-1)) / scale[..., None]
+    tiny = np.finfo(np.float64).tiny
+    volume = np.log((v + tiny) / (_recent(v) + tiny))
+    made = np.concatenate([moves, volume[..., None]], axis=-1)
+    return np.clip(made, -LIMIT, LIMIT), scale
+
+
+def _recent(x: Float64[ndarray, "paths bars"]) -> Float64[ndarray, "paths bars"]:
+    """Exponential mean of the values so far, their weights summing to 1."""
+    weight = 1 - _FADE ** np.arange(1, x.shape[1] + 1)
+    return lfilter([1 - _FADE], [1, -_FADE], x, axis=1) / weight
+
+
+def _blocks(bars: ndarray | Sequence[ndarray]) -> Iterator[tuple[int, ndarray]]:
+    """First path and float64 bars (paths, bars, 5) of parts that fit memory."""
+    if isinstance(bars, ndarray):
+        step = max(1, _BLOCK // bars.shape[1])
+        for begin in range(0, len(bars), step):
+            yield begin, np.array(bars[begin : begin + step], dtype=np.float64)
+    else:
+        for k, path in enumerate(bars):
+            yield k, np.array(path, dtype=np.float64)[None]
+
+
+def _check(block: Float64[ndarray, "paths bars 5"], begin: int) -> None:
+    o, h, low, c, v = np.moveaxis(block, -1, 0)
+    valid = np.isfinite(block).all(axis=-1) & (low > 0) & (v >= 0)
+    valid &= (low <= np.minimum(o, c)) & (h >= np.maximum(o, c))
+    if not valid.all():
+        path, bar = np.argwhere(~valid)[0]
+        raise UserError(
+            f"bar {bar} of path {begin + path} is no valid bar: {block[path, bar].tolist()}; it "
+            "needs 0 < low <= open, close <= high and volume >= 0"
+        )

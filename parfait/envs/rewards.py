@@ -1,0 +1,117 @@
+"""What an agent is paid for a bar. ``e`` is the account after it, ``e0`` before, 1 at the start."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
+
+from parfait.utils.errors import UserError, require
+
+Each = Float64[ndarray, " envs"]
+
+
+class LogReturn:
+    """``ln(e / e0)``: the sum over an episode is the log of the final account."""
+
+    def __call__(self, e: Each, e0: Each) -> Each:
+        """The rewards of one bar."""
+        return np.log(e / e0)
+
+    def begin(self, envs: ndarray, n: int, scale: Each) -> None:
+        """New episodes in ``envs`` of ``n``; ``scale`` is the volatility of a bar there."""
+
+
+@dataclass
+class DifferentialSharpe(LogReturn):
+    """``((b - a**2)**-1.5) (b da - a db / 2)``, the derivative of an exponentially weighted Sharpe
+    ratio by its decay, with ``da = r - a``, ``db = r**2 - b`` of the simple return r; then a and b
+    move by ``decay`` of them (Moody and Saffell, 2001). They begin at 0 and at the squared
+    volatility of the market's bars.
+
+    Args:
+        decay: about one over the number of bars that count.
+
+    Raises:
+        UserError: a decay outside (0, 1).
+    """
+
+    decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        require("reward.decay", self.decay, 1e-6, 0.999)
+        self._a = self._b = np.zeros(0)
+
+    def __call__(self, e: Each, e0: Each) -> Each:
+        """The rewards of one bar."""
+        a, b = self._a, self._b
+        r = e / e0 - 1
+        da, db = r - a, r * r - b
+        reward = (b * da - 0.5 * a * db) / (b - a * a) ** 1.5
+        a += self.decay * da
+        b += self.decay * db
+        return reward
+
+    def begin(self, envs: ndarray, n: int, scale: Each) -> None:
+        """New episodes in ``envs`` of ``n``; ``scale`` is the volatility of a bar there."""
+        if len(self._a) != n:
+            self._a, self._b = np.zeros(n), np.ones(n)
+        self._a[envs], self._b[envs] = 0.0, scale**2
+
+
+@dataclass
+class DrawdownPenalised(LogReturn):
+    """``ln(e / e0) - penalty (d - d0)`` with the largest log drawdown so far ``d = max ln(peak /
+    e)``: the sum over an episode is its log return minus ``penalty`` times its largest drawdown.
+
+    Args:
+        penalty: what a unit of drawdown costs.
+
+    Raises:
+        UserError: a negative penalty.
+    """
+
+    penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        require("reward.penalty", self.penalty, 0)
+        self._peak = self._deepest = np.zeros(0)
+
+    def __call__(self, e: Each, e0: Each) -> Each:
+        """The rewards of one bar."""
+        np.maximum(self._peak, e, out=self._peak)
+        deepest = np.maximum(self._deepest, np.log(self._peak / e))
+        reward = np.log(e / e0) - self.penalty * (deepest - self._deepest)
+        self._deepest = deepest
+        return reward
+
+    def begin(self, envs: ndarray, n: int, scale: Each) -> None:
+        """New episodes in ``envs`` of ``n``; ``scale`` is the volatility of a bar there."""
+        if len(self._peak) != n:
+            self._peak, self._deepest = np.ones(n), np.zeros(n)
+        self._peak[envs], self._deepest[envs] = 1.0, 0.0
+
+
+REWARDS = {
+    "log_return": LogReturn,
+    "differential_sharpe": DifferentialSharpe,
+    "drawdown_penalised": DrawdownPenalised,
+}
+
+
+def make_reward(reward: str | dict | LogReturn) -> LogReturn:
+    """By name, by a mapping ``{"name": ..., options}``, or as it is.
+
+    Raises:
+        UserError: an unknown name or option.
+    """
+    if isinstance(reward, LogReturn):
+        return reward
+    options = {"name": reward} if isinstance(reward, str) else dict(reward)
+    name = options.pop("name", None)
+    if name not in REWARDS:
+        raise UserError(f"reward={name} is unknown; use one of {', '.join(REWARDS)}")
+    try:
+        return REWARDS[name](**options)
+    except TypeError as error:
+        raise UserError(f"reward {name} cannot be made of {options}: {error}") from error
