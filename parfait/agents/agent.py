@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import polars as pl
 import torch
 from gymnasium.vector import VectorEnv
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from parfait.utils.errors import MISFITS, UserError, first_line
 
@@ -35,7 +36,7 @@ class Agent(nn.Module):
         super().__init__()
         self.sizes, self.low, self.high, self.about = list(sizes), low, high, dict(about or {})
         layers: list[nn.Module] = []
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.Tanh()]
         self.net = nn.Sequential(*layers[:-1])
 

@@ -23,8 +23,8 @@ from parfait.utils.seeding import derive_seed
 
 ARMS = {
     "history": "history alone",
-    "scenarios": "history and scenarios",
     "bootstrap": "history and bootstrap",
+    "scenarios": "history and scenarios",
 }
 Bars = Float64[ndarray, "paths bars 5"]
 Progress = Callable[[str, int, int], None]
@@ -120,9 +120,9 @@ class Episodes:
 
     @cached_property
     def frames(self) -> dict[str, pl.DataFrame]:
-        """Bars by symbol."""
+        """Bars by symbol, sorted."""
         if self.path is None:
-            return embedded_bars()
+            return dict(sorted(embedded_bars().items()))
         cache = None if self.cache is None else Path(self.cache)
         frames, failed = read_series(self.path, self.options or {}, self.pattern, cache)
         if failed:

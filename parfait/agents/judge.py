@@ -16,7 +16,7 @@ METRICS = {
     "log_return": "log return a year",
     "sharpe": "Sharpe",
     "sortino": "Sortino",
-    "max_drawdown": "maximum drawdown",
+    "max_drawdown": "largest drawdown",
     "turnover": "turnover a year",
 }
 RIVALS = {"hold": "buy and hold", "flat": "nothing", "random": "random"}

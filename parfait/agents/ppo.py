@@ -1,4 +1,4 @@
-"""``PPO``: proximal policy optimisation by stable-baselines3, its actor taken out as an ``Agent``."""
+"""``PPO``: proximal policy optimisation by stable-baselines3; its actor becomes an ``Agent``."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class PPO:
         UserError: a setting out of range, or stable-baselines3 is not installed.
     """
 
-    steps: int = 200_000
+    steps: int = 100_000
     accounts: int = 64
     rollout: int = 63
     epochs: int = 4
@@ -75,6 +75,11 @@ class PPO:
                 "agents are trained by the package stable-baselines3, which is missing: "
                 'pip install "parfait[rl]"'
             )
+        from parfait.envs import Broker
+        from parfait.envs.rewards import make_reward
+
+        Broker(**self.broker)  # mistakes are told before anything is generated
+        make_reward(self.reward)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def draw_differences(told: Mapping[str, Any]) -> Figure:
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.6)
                 axes.plot([value], [y], "o", color=colour, markersize=4)
             axes.axvline(0, color=INK, linewidth=0.8)
-            axes.set_title(f"{words}{' [%]' if metric in PERCENT else ''}", fontsize=8.5)
+            axes.set_title(f"{words}{' [%]' if metric in PERCENT else ''}", fontsize=7.5)
             axes.set_yticks(
                 range(len(pairs)),
                 [short(" − ".join(told["labels"][p] for p in pair), 60) for pair in pairs],
@@ -116,8 +116,8 @@ def draw_differences(told: Mapping[str, Any]) -> Figure:
 
 def cell(metric: str, row: Mapping[str, Any], *, sign: bool = False) -> tuple[str, str]:
     """The value and, where it has one, its interval, as text."""
-    form = f"{{:{'+' if sign else ''}.1%}}" if metric in PERCENT else f"{{:{'+' if sign else ''}.2f}}"
-    value, low, high = (form.format(row[k]).replace("-", "−") for k in ("value", "low", "high"))
+    form = ("+" if sign else "") + (".1%" if metric in PERCENT else ".2f")
+    value, low, high = (format(row[k], form).replace("-", "−") for k in ("value", "low", "high"))
     return value, "" if low == high else f"{low} to {high}"
 
 

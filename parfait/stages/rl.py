@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 AGENTS, SUMMARY, RESULTS, PAGE = "agents", "summary.json", "results.parquet", "report.html"
 OBJECTIVE = "test/loss"
-DRAWS = 2000  # of the bootstrap
+DRAWS = 1000  # of the bootstrap
 Progress = Callable[[str, int, int], None]
 
 
