@@ -13,6 +13,7 @@ except ImportError as error:
     ) from error
 
 from parfait.envs.broker import Broker
+from parfait.envs.live import LiveScenarios
 from parfait.envs.market import Market
 from parfait.envs.rewards import DifferentialSharpe, DrawdownPenalised, LogReturn
 from parfait.envs.single import TradingEnv
@@ -22,6 +23,7 @@ __all__ = [
     "Broker",
     "DifferentialSharpe",
     "DrawdownPenalised",
+    "LiveScenarios",
     "LogReturn",
     "Market",
     "TradingEnv",

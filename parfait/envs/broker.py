@@ -1,29 +1,31 @@
 """What trading costs and what is allowed, as pure arithmetic on arrays."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from parfait.utils.errors import require
+from parfait.utils.errors import UserError, require
 
 Each = Float64[ndarray, " envs"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Broker:
-    """Costs and limits. Money is in units of the capital at the start, which is 1.
+    """Costs and limits, of trades in shares of the account before them.
 
-    A trade of ``x`` units at the price ``O`` costs ``|x| O (c + h + s min(|x| K / V, 1))`` with the
-    commission c, the half-spread h and the slippage s [shares of the traded value], the capital K
-    and the volume V of the bar. What is borrowed, cash below zero or units sold short at O, costs
-    its rate over one bar at every bar.
+    A trade of the share x of an account worth e times the capital K costs the share
+    ``|x| (c + h + s min(|x| e K / (V O), 1))`` of it, with the commission c, the half-spread h, the
+    slippage s, and the volume V of the bar at its open O. What is borrowed, cash or a position
+    below zero after the trade, costs its rate over one bar at every bar.
 
     Args:
         commission_bps: of the traded value [basis points].
         half_spread_bps: paid on every trade [basis points].
-        slippage_bps: of a trade as large as the bar's volume; in proportion below [basis points].
+        slippage_bps: of a trade as large as the bar's volume, in proportion below [basis points].
         borrow: on what is borrowed [1/year].
         capital: the money at the start, in the currency of the prices; only volumes make it matter.
         max_volume_share: more of a bar's volume is not filled; infinite fills everything.
@@ -53,38 +55,57 @@ class Broker:
         require("broker.max_position", self.max_position, 0)
         require("broker.ruin", self.ruin, 1e-6, 0.999)
 
-    def order(self, weight: Each, cash: Each, units: Each, price: Each, volume: Each) -> Each:
-        """Units to trade at ``price`` for a position worth ``weight`` of the account, within the
-        limits. A worthless account closes its position.
-        """
-        wanted = np.maximum(cash + units * price, 0.0)
-        wanted *= weight
-        if self.max_position < np.inf:
-            np.clip(wanted, -self.max_position, self.max_position, out=wanted)
-        wanted /= price
-        wanted -= units
-        if self.max_volume_share < np.inf:
-            most = volume * (self.max_volume_share / self.capital)
-            np.clip(wanted, -most, most, out=wanted)
-        return wanted
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "Broker":
+        """A broker of named settings.
 
-    def cost(self, traded: Each, size: Each, volume: Each) -> Each:
-        """Of trades of the value ``traded`` and the absolute number of units ``size``."""
+        Raises:
+            UserError: an unknown name, or a number outside its bounds.
+        """
+        names = [f.name for f in fields(cls)]
+        unknown = sorted(set(settings) - set(names))
+        if unknown:
+            raise UserError(f"broker has no {unknown[0]!r}; it has {', '.join(names)}")
+        return cls(**settings)
+
+    def order(self, weight: Each, held: Each, cash: Each, equity: Each, value: Each) -> Each:
+        """What to trade for a position of ``weight`` of the account at the open, within limits.
+
+        Args:
+            weight: the target; a worthless account closes its position.
+            held, cash: the position at the open, and the cash, in shares of the account.
+            equity: the account over the capital.
+            value: volume of the bar times its open.
+        """
+        order = held + cash
+        np.maximum(order, 0.0, out=order)
+        order *= weight
+        if self.max_position < np.inf:
+            most = self.max_position / equity
+            np.clip(order, -most, most, out=order)
+        order -= held
+        if self.max_volume_share < np.inf:
+            most = value / equity
+            most *= self.max_volume_share / self.capital
+            np.clip(order, -most, most, out=order)
+        return order
+
+    def cost(self, traded: Each, equity: Each, value: Each) -> Each:
+        """Of trades of the absolute share ``traded`` of accounts."""
         fixed = (self.commission_bps + self.half_spread_bps) / 1e4
         if not self.slippage_bps:
             return traded * fixed
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = size / volume
-        rate *= self.capital
-        np.fmin(rate, 1.0, out=rate)  # no volume: as if it were all of it
-        rate *= self.slippage_bps / 1e4
-        rate += fixed
-        rate *= traded
-        return rate
+        cost = traded * equity
+        cost /= value
+        np.minimum(cost, 1 / self.capital, out=cost)  # no volume: as if it were all of it
+        cost *= self.capital * self.slippage_bps / 1e4
+        cost += fixed
+        cost *= traded
+        return cost
 
-    def interest(self, cash: Each, worth: Each, years: float) -> Each:
-        """Over one bar of ``years``, on cash below zero or a position worth less than zero."""
-        borrowed = np.minimum(cash, worth)
+    def interest(self, cash: Each, held: Each, years: float) -> Each:
+        """Over a bar of ``years``, on cash or a position below zero."""
+        borrowed = np.minimum(cash, held)
         np.minimum(borrowed, 0.0, out=borrowed)
         borrowed *= -self.borrow * years
         return borrowed

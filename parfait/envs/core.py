@@ -1,38 +1,37 @@
 """The one core of all environments: many accounts that step through a market at once."""
 
-import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64
 from numpy import ndarray
 
 from parfait.envs.broker import Broker
-from parfait.envs.market import FEATURES, LEAD, LIMIT, Market
+from parfait.envs.episodes import Episodes, Some
+from parfait.envs.market import FEATURES, LIMIT, PAD, Market
 from parfait.envs.rewards import LogReturn, make_reward
 from parfait.envs.scenarios import Frame
-from parfait.envs.sources import load_market
-from parfait.envs.statistics import episode_statistics
+from parfait.envs.tally import Tally
 from parfait.regime import FIELD_NAMES
 from parfait.utils.errors import UserError
 
-_AHEAD = 64  # episodes whose random numbers are drawn at a time
 STATE = 2  # numbers of an observation before the regime and the window: position and cash
+_TAPE = PAD  # bars whose prices are fetched at a time
 
 
 class Core:
     """Accounts 0 to n - 1, each in an episode of its own.
 
-    An observation at the close of bar t is (2 [+ 11] + 5 window,) float32: the position's value
-    over the account's, the cash over the capital at the start, by option the regime, and the
-    features of the bars t - window + 1 to t, the oldest first, all within ``LIMIT``. The order that
-    follows fills at the open of bar t + 1; the account is worth its cash and its position at the
-    close of t + 1.
+    An observation at the close of bar t is (2 [+ 11] + 5 window,) float32: the position's share of
+    the account, the cash over the capital at the start, by option the regime, and the features of
+    the bars t - window + 1 to t, the oldest first, all within ``LIMIT``. The order that follows
+    fills at the open of bar t + 1; the account is then valued at the close of t + 1.
 
     Args:
-        source: the paths; see ``load_market``.
+        source: the paths: ``LiveScenarios``, or what ``load_market`` takes.
         n: number of accounts.
         window: bars of an observation.
         bars_per_year, history: of ``load_market``.
@@ -69,10 +68,8 @@ class Core:
             raise UserError(f"num_envs={n} must be at least 1")
         if window < 1:
             raise UserError(f"window={window} must be at least 1")
-        if horizon is not None and horizon < 1:
-            raise UserError(f"horizon={horizon} must be at least 1, or null for whole paths")
-        self.n, self.window, self.horizon = n, window, horizon
-        self.broker = broker if isinstance(broker, Broker) else Broker(**(broker or {}))
+        self.n, self.window = n, window
+        self.broker = broker if isinstance(broker, Broker) else Broker.read(broker or {})
         self.reward = make_reward(reward)
         self.action_space, self._choices, self._low, self._high = _action_space(actions, weights)
         self.state = STATE + (len(FIELD_NAMES) if privileged else 0)
@@ -80,112 +77,67 @@ class Core:
             -LIMIT, LIMIT, (self.state + window * FEATURES,), np.float32
         )
         self._privileged = privileged
-        self.cash, self.units, self.worth = np.ones(n), np.zeros(n), np.zeros(n)
-        self.equity, self.costs = np.ones(n), np.zeros(n)
-        self.row = np.zeros(n, dtype=np.int64)  # of the window that ends at the present bar
-        self._start, self._last, self.path = (np.zeros_like(self.row) for _ in range(3))
-        self._begun, self._since = np.zeros(n), np.zeros_like(self.row)
-        self._step, self._rewards, self._turnover = 0, np.zeros(n), np.zeros(n)
-        self._generators: list[np.random.Generator] = []
-        self._draws, self._episodes = np.zeros((0, _AHEAD, 2)), np.zeros_like(self.row)
-        self.enter(load_market(source, window=window, bars_per_year=bars_per_year, history=history))
+        # Position and cash are shares of the account, which is in units of the capital.
+        self.position, self.cash, self.equity = np.zeros(n), np.ones(n), np.ones(n)
+        self.cost = np.zeros(n)  # of the last bar, in shares of the account before it
+        self._account = np.zeros((n, STATE), dtype=np.float32)
+        self.tally = Tally(n)
+        self.row, self.path, self._start, self._last = np.zeros((4, n), dtype=np.int64)
+        # The bars of many paths lie far apart in memory: those that come next are fetched together.
+        self._phase, self._tape = 0, np.ones((_TAPE, 3, n))
+        self._trail: deque[tuple[ndarray, ndarray]] | None = None
+        self.episodes = Episodes(source, n, window, horizon, bars_per_year, history)
+        self._look()
 
-    def enter(self, market: Market) -> None:
-        """The market that coming episodes are drawn from."""
+    def _look(self) -> None:
+        """Views of the market as it is now."""
+        market = self.market
         if self._privileged and market.regime is None:
             raise UserError("privileged=true needs a source that knows its regimes")
-        lengths = np.diff(market.first)
-        self._head = np.maximum(market.past, self.window)
-        most = lengths - self._head
-        short = np.flatnonzero(most < (self.horizon or 1))
-        if len(short):
-            raise UserError(
-                f"path {short[0]} has {lengths[short[0]]} bars, fewer than the "
-                f"{self._head[short[0]]} before the first decision (window={self.window}) and the "
-                f"{self.horizon or 1} after it; shorten window or horizon, or give more bars"
-            )
-        self.market = market
-        self._steps = most if self.horizon is None else np.full_like(most, self.horizon)
-        self._spare = most - self._steps + 1
-        self._chances = np.cumsum(market.weight)
-        self._chances[np.flatnonzero(market.weight)[-1] :] = 1.0
-        # A row of the view begins at the numbers before its window, which are overwritten.
+        # An observation begins with other numbers, for which a piece has room before the window.
         width = self.state + self.window * FEATURES
-        rows = len(market.open) - self.window + 1
-        floats = market.features[LEAD - self.state :]
-        self._view = np.lib.stride_tricks.as_strided(
-            floats, (rows, width), (FEATURES * floats.itemsize, floats.itemsize), writeable=False
-        )
-        prices = (market.open, market.close, market.volume)
-        self._open, self._close, self._volume = (x[self.window - 1 :] for x in prices)
-        # Values of the accounts after every step, the oldest overwritten.
-        self._past = np.ones((int(self._steps.max()) + 1, self.n))
+        self._windows = _pieces(market.features, PAD * FEATURES - self.state, width)
+        self._coming = _pieces(market.prices, 0, _TAPE * 3)
+
+    @property
+    def market(self) -> Market:
+        """The paths; those of live scenarios change."""
+        return self.episodes.market
 
     def seed(self, generators: list[np.random.Generator]) -> None:
         """The source of each account's episodes."""
-        self._generators = generators
-        self._episodes[:] = 0
-        self._draws = np.stack([g.random((_AHEAD, 2)) for g in generators])
+        self.episodes.seed(generators)
+        self._look()
 
-    def begin(
-        self,
-        envs: Int64[ndarray, " some"],
-        path: Int64[ndarray, " some"] | None = None,
-        bar: Int64[ndarray, " some"] | None = None,
-    ) -> None:
-        """New episodes, drawn unless ``path`` and the ``bar`` of the first decision are given."""
-        if path is None:
-            count = self._episodes[envs]
-            for i in envs[(count > 0) & (count % _AHEAD == 0)]:
-                self._draws[i] = self._generators[i].random((_AHEAD, 2))
-            which, when = self._draws[envs, count % _AHEAD].T
-            self._episodes[envs] += 1
-            path = np.searchsorted(self._chances, which, side="right")
-            bar = self._head[path] - 1 + (when * self._spare[path]).astype(np.int64)
-        self.path[envs] = path
-        row = self.market.first[path] + bar - (self.window - 1)
-        self.row[envs] = self._start[envs] = row
-        self._last[envs] = row + self._steps[path]
-        for array, value in (
-            *((self.cash, 1.0), (self.equity, 1.0), (self.units, 0.0), (self.worth, 0.0)),
-            *((self.costs, 0.0), (self._rewards, 0.0), (self._turnover, 0.0)),
-        ):
-            array[envs] = value
-        self._since[envs], self._begun[envs] = self._step, time.perf_counter()
-        self._past[self._step % len(self._past), envs] = 1.0
-        self.reward.begin(envs, self.n, self.market.scale[row + self.window - 1])
+    def begin(self, envs: Some, options: Mapping[str, Any] | None = None) -> None:
+        """New episodes, drawn, or for all accounts chosen by the options of a reset."""
+        if options:
+            self._place(envs, *self.episodes.chosen(options))
+            return
+        gone = self.episodes.renew(envs, self.path)
+        if gone is not None:
+            paths, rows = gone
+            self.path -= paths
+            for row in (self.row, self._start, self._last):
+                row -= rows
+            self._look()
+        self._place(envs, *self.episodes.draw(envs))
 
-    def begin_again(self, envs: Int64[ndarray, " some"]) -> None:
+    def begin_again(self, envs: Some) -> None:
         """The episodes of some accounts from their first decision, nothing drawn."""
         path = self.path[envs]
-        self.begin(envs, path, self._start[envs] - self.market.first[path] + self.window - 1)
+        self._place(envs, path, self._start[envs] - self.market.first[path])
 
-    def chosen(self, options: Mapping[str, Any] | None) -> dict[str, Int64[ndarray, " envs"]]:
-        """What ``begin`` takes for all accounts: ``path`` and ``bar`` of the options.
-
-        Raises:
-            UserError: an unknown option, or an episode that the market does not hold.
-        """
-        if not options:
-            return {}
-        if not set(options) <= {"path", "bar"} or "path" not in options:
-            raise UserError(f"reset options {sorted(options)} must be path, or path and bar")
-        path = np.broadcast_to(np.asarray(options["path"], dtype=np.int64), self.n)
-        if not ((path >= 0) & (path < self.market.n_paths)).all():
-            raise UserError(f"path={options['path']} must be from 0 to {self.market.n_paths - 1}")
-        begin = self._head[path] - 1
-        bar = np.broadcast_to(np.asarray(options.get("bar", begin), dtype=np.int64), self.n)
-        if not ((bar >= begin) & (bar < begin + self._spare[path])).all():
-            raise UserError(
-                f"bar={options['bar']} must be from {begin.max()} to "
-                f"{(begin + self._spare[path]).min() - 1}, so that window and horizon fit"
-            )
-        return {"path": path, "bar": bar}
-
-    @property
-    def seeded(self) -> bool:
-        """Whether episodes can be drawn."""
-        return bool(self._generators)
+    def _place(self, envs: Some, path: Some, bar: Some) -> None:
+        row = self.market.first[path] + bar
+        self.path[envs] = path
+        self.row[envs] = self._start[envs] = row
+        self._last[envs] = row + self.episodes.steps[path]
+        self.position[envs], self.cash[envs], self.equity[envs] = 0.0, 1.0, 1.0
+        self._account[envs] = 0.0, 1.0
+        self._tape[:, :, envs] = self._ahead(row)
+        self.tally.begin(envs)
+        self.reward.begin(envs, self.n, self.market.scale[row])
 
     def step(
         self, actions: ndarray
@@ -196,61 +148,85 @@ class Core:
             UserError: actions of another shape, that are no numbers, or no choice.
         """
         weight = self._weights(actions)
-        broker, cash, units = self.broker, self.cash, self.units
-        self.row += 1
-        row = self.row
-        price, volume = self._open.take(row), self._volume.take(row)
-        order = broker.order(weight, cash, units, price, volume)
-        size = np.abs(order)
-        traded = size * price
-        cost = broker.cost(traded, size, volume)
-        units += order
-        cash -= order * price
+        broker, before, tally = self.broker, self.equity, self.tally
+        gap, body, value = self._tape[self._phase]
+        held = self.position * gap
+        order = broker.order(weight, held, self.cash, before, value)
+        held += order
+        cash = self.cash - order
+        traded = np.abs(order, out=order)
+        cost = broker.cost(traded, before, value)
         if broker.borrow:
-            cost += broker.interest(cash, units * price, 1 / self.market.bars_per_year)
+            cost += broker.interest(cash, held, 1 / self.market.bars_per_year)
         cash -= cost
-        self.costs += cost
-        self.worth = units * self._close.take(row)
-        before, self.equity = self.equity, cash + self.worth
-        terminated = self.equity <= broker.ruin
-        if terminated.any():
-            np.maximum(self.equity, broker.ruin, out=self.equity)
-        rewards = self.reward(self.equity, before)
-        self._rewards += rewards
-        traded /= before
-        self._turnover += traded
-        self._step += 1
-        self._past[self._step % len(self._past)] = self.equity
-        return rewards, terminated, (row == self._last) & ~terminated
+        held *= body
+        growth = cash + held
+        equity = before * growth
+        terminated = equity <= broker.ruin
+        bankrupt = np.count_nonzero(terminated)
+        if bankrupt:
+            np.maximum(equity, broker.ruin, out=equity)
+            growth = equity / before
+        np.divide(held, growth, out=self.position)
+        np.divide(cash, growth, out=self.cash)
+        self.equity, self.cost, deepest = equity, cost, tally.drawdown
+        if self._trail is not None:
+            self._trail.append((equity, self.position.copy()))
+        tally.bar(equity, growth, traded, cost)
+        rewards = self.reward(growth, deepest, tally.drawdown)
+        tally.rewards += rewards
+        account = self._account
+        account[:, 0] = self.position
+        np.multiply(cash, before, out=account[:, 1], casting="same_kind")
+        np.minimum(account, LIMIT, out=account)
+        np.maximum(account, -LIMIT, out=account)
+        self.row += 1
+        self._phase += 1
+        if self._phase == _TAPE:
+            self._phase = 0
+            self._tape[:] = self._ahead(self.row)
+        truncated = self.row == self._last
+        if bankrupt:
+            truncated &= ~terminated
+        return rewards, terminated, truncated
 
-    def observe(self, envs: ndarray | None = None) -> Float32[ndarray, "some numbers"]:
+    def _ahead(self, row: Some) -> Float64[ndarray, "tape 3 some"]:
+        """Prices of the bars after ``row``, as a tape that is at the present phase."""
+        pieces = self._coming[row + (PAD + 1 - self._phase)]
+        return pieces.view(np.float64).reshape(len(row), _TAPE, 3).transpose(1, 2, 0)
+
+    def observe(self, envs: ndarray | slice = slice(None)) -> Float32[ndarray, "some numbers"]:
         """Fresh observations, of all or some accounts."""
-        row, worth, equity, cash = self.row, self.worth, self.equity, self.cash
-        if envs is not None:
-            row, worth, equity, cash = row[envs], worth[envs], equity[envs], cash[envs]
-        seen = self._view[row]
-        np.clip(worth / equity, -LIMIT, LIMIT, out=seen[:, 0], casting="same_kind")
-        np.clip(cash, -LIMIT, LIMIT, out=seen[:, 1], casting="same_kind")
+        pieces = self._windows[self.row[envs] - self.window + 1]
+        seen = pieces.view(np.float32).reshape(len(pieces), -1)
+        seen[:, :STATE] = self._account[envs]
         if self._privileged:
             assert self.market.regime is not None
-            path = self.path if envs is None else self.path[envs]
-            seen[:, STATE : self.state] = np.clip(self.market.regime[path], -LIMIT, LIMIT)
+            seen[:, STATE : self.state] = self.market.regime[self.path[envs]]
         return seen
 
-    def statistics(self, envs: Int64[ndarray, " some"]) -> dict[str, ndarray]:
-        """Of episodes that end now, by name, in the order of ``envs``."""
-        length = self._step - self._since[envs]
-        ages = np.arange(int(length.max()), -1, -1)
-        values = self._past[(self._step - ages)[:, None] % len(self._past), envs]
+    def record(self) -> None:
+        """From now on keeps what ``trail`` needs: 16 bytes per account and bar of an episode."""
+        self._trail = deque(maxlen=int(self.episodes.steps.max()))
+
+    def began_at(self, i: int) -> tuple[int, int]:
+        """Rows of the market: of the first decision of account i, and of its present bar."""
+        return int(self._start[i]), int(self.row[i])
+
+    def trail(self, i: int) -> tuple[Float64[ndarray, " bars"], Float64[ndarray, " bars"]]:
+        """Account and position of account i at every close since its first decision."""
+        first, now = self.began_at(i)
+        kept = list(self._trail or ())[-(now - first) :] if now > first else []
+        equity = [1.0, *(float(e[i]) for e, _ in kept)]
+        return np.array(equity), np.array([0.0, *(float(p[i]) for _, p in kept)])
+
+    def told(self, envs: Some) -> dict[str, ndarray]:
+        """Of episodes that end now: what ``Tally.told`` tells, their ``path`` and ``scenario``."""
+        path = self.path[envs]
         return {
-            "r": self._rewards[envs],
-            "l": length,
-            "t": np.round(time.perf_counter() - self._begun[envs], 6),
-            **episode_statistics(values, length, self.market.bars_per_year),
-            "turnover": self._turnover[envs],
-            "costs": self.costs[envs],
-            "path": self.path[envs],
-            "scenario": self.market.scenario[self.path[envs]],
+            **self.tally.told(envs, self.equity, self.market.bars_per_year),
+            "path": path,
+            "scenario": self.market.scenario[path],
         }
 
     def _weights(self, actions: ndarray) -> Float64[ndarray, " envs"]:
@@ -259,8 +235,9 @@ class Core:
             raise UserError(f"{actions.size} actions for {self.n} environments; give one each")
         actions = actions.reshape(self.n)
         if self._choices is None:
-            weight = np.clip(actions, self._low, self._high, dtype=np.float64)
-            if np.isnan(weight.min()):
+            weight = np.minimum(actions, self._high, dtype=np.float64)
+            np.maximum(weight, self._low, out=weight)
+            if np.isnan(weight @ weight):
                 raise UserError("an action is no number; give weights that are finite")
             return weight
         if actions.dtype.kind not in "iu" or actions.min() < 0:
@@ -269,6 +246,17 @@ class Core:
             return self._choices.take(actions)
         except IndexError as error:
             raise UserError(f"an action is above {len(self._choices) - 1}") from error
+
+
+def _pieces(rows: ndarray, begin: int, length: int) -> ndarray:
+    """A read-only view of numbers in rows, to be copied piece by piece: piece i has ``length``
+    numbers from number ``begin`` on, counted from row i.
+    """
+    size, step = rows.itemsize, rows.strides[0]
+    count = (rows.nbytes - (begin + length) * size) // step + 1
+    return np.ndarray(
+        (count,), np.dtype((np.void, length * size)), rows.data, begin * size, (step,)
+    )
 
 
 def _action_space(

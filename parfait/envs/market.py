@@ -13,7 +13,8 @@ from parfait.utils.errors import UserError, require
 
 FEATURES = 5  # numbers of a bar in an observation
 LIMIT = 10.0  # their largest absolute value
-LEAD = 16  # floats before the first bar, so that a window can be read with room before it
+PAD = 16  # rows before the first bar and after the last, so that readers may reach beyond
+NO_VOLUME = 1e-100  # in the place of 0, so that shares of a volume need no exceptions
 _FADE = 0.5 ** (1 / 20)  # half of the weight of scale and usual volume is in the last 20 bars
 _BLOCK = 2**20  # bars whose features are computed at a time
 
@@ -23,24 +24,26 @@ class Market:
     """Paths of bars, one after another in flat arrays, all read-only.
 
     Args:
-        open, close, volume: of every bar.
+        prices: of every bar the open over the close before (1 at the first bar of a path), the
+            close over the open, and the traded value, volume times open; after and before ``PAD``
+            rows of ones.
+        features: what an observation shows of a bar, see ``bar_features``; likewise padded.
+        close: of every bar, not padded.
         scale: volatility of a bar as it was known at its close, from the ranges so far.
-        features: what an observation shows of a bar, five numbers after ``LEAD`` zeros; see
-            ``bar_features``.
         first: row of the first bar of every path, and the number of rows at the end.
         past: bars of every path that are history: decisions begin at the last of them.
         weight: of every path, the chance that an episode takes it; they sum to 1.
         scenario: of every path, an index into ``scenarios``.
         scenarios: what they are called.
-        regime: of every path, unconstrained coordinates; ``None`` where it is not known.
+        regime: of every path, unconstrained coordinates within ``LIMIT``; ``None`` where it is not
+            known.
         bars_per_year: of all paths.
     """
 
-    open: Float64[ndarray, " rows"]
+    prices: Float64[ndarray, "padded 3"]
+    features: Float32[ndarray, "padded 5"]
     close: Float64[ndarray, " rows"]
-    volume: Float64[ndarray, " rows"]
     scale: Float64[ndarray, " rows"]
-    features: Float32[ndarray, " floats"]
     first: Int64[ndarray, " paths+1"]
     past: Int64[ndarray, " paths"]
     weight: Float64[ndarray, " paths"]
@@ -85,16 +88,17 @@ class Market:
             )
         n = len(bars)
         first = np.concatenate([[0], np.cumsum([len(path) for path in bars])])
-        prices = np.empty((4, first[-1]))
-        features = np.zeros(LEAD + FEATURES * first[-1], dtype=np.float32)
-        rows = features[LEAD:].reshape(-1, FEATURES)
+        prices = np.ones((first[-1] + 2 * PAD, 3))
+        features = np.zeros((first[-1] + 2 * PAD, FEATURES), dtype=np.float32)
+        close, scale = np.empty((2, first[-1]))
         for begin, block in _blocks(bars):
             _check(block, begin)
             span = slice(first[begin], first[begin + len(block)])
-            made, scale = bar_features(block)
-            rows[span] = made.reshape(-1, FEATURES)
-            flat = block.reshape(-1, FEATURES)
-            prices[:, span] = flat[:, 0], flat[:, 3], flat[:, 4], scale.ravel()
+            padded = slice(span.start + PAD, span.stop + PAD)
+            shown, spread = bar_features(block)
+            features[padded] = shown.reshape(-1, FEATURES)
+            prices[padded] = _ratios(block).reshape(-1, 3)
+            close[span], scale[span] = block[..., 3].ravel(), spread.ravel()
         chances = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
         if chances.shape != (n,) or not (chances >= 0).all() or not 0 < chances.sum() < np.inf:
             raise UserError(f"weight must be {n} numbers, none negative, that do not sum to 0")
@@ -103,26 +107,26 @@ class Market:
             raise UserError(f"scenario must be {n} indices into the {len(scenarios)} scenarios")
         if regime is not None and np.shape(regime) != (n, 11):
             raise UserError(f"regime has shape {np.shape(regime)} instead of ({n}, 11)")
-        for array in (prices, features):
+        for array in (prices, features, close, scale):
             array.flags.writeable = False
         return cls(
-            open=prices[0],
-            close=prices[1],
-            volume=prices[2],
-            scale=prices[3],
+            prices=prices,
             features=features,
+            close=close,
+            scale=scale,
             first=first,
             past=np.full(n, past),
             weight=chances / chances.sum(),
             scenario=scenario.astype(np.int64),
             scenarios=tuple(scenarios),
-            regime=None if regime is None else np.asarray(regime, dtype=np.float32),
+            regime=None if regime is None else np.clip(regime, -LIMIT, LIMIT, dtype=np.float32),
             bars_per_year=float(bars_per_year),
         )
 
     @classmethod
     def join(cls, markets: "Sequence[Market]", weight: Sequence[float] | None = None) -> "Market":
         """All paths of several markets, each market as likely as its ``weight``; equal by default.
+        Scenarios of the same name are one.
 
         Raises:
             UserError: markets of several bar frequencies.
@@ -132,26 +136,25 @@ class Market:
         if len({m.bars_per_year for m in markets}) > 1:
             raise UserError("markets of several bars_per_year cannot be joined; give one each")
         shares = np.ones(len(markets)) if weight is None else np.asarray(weight, dtype=np.float64)
-        names = [name for m in markets for name in m.scenarios]
-        rows = np.cumsum([0, *(len(m.open) for m in markets)])
-        codes = np.cumsum([0, *(len(m.scenarios) for m in markets)])
+        names = list(dict.fromkeys(name for m in markets for name in m.scenarios))
+        rows = np.cumsum([0, *(len(m.close) for m in markets)])
+        codes = [np.array([names.index(name) for name in m.scenarios]) for m in markets]
         regimes = [m.regime for m in markets if m.regime is not None]
 
         def all_of(field: str) -> ndarray:
             return np.concatenate([getattr(m, field) for m in markets])
 
         return cls(
-            **{name: all_of(name) for name in ("open", "close", "volume", "scale", "past")},
-            features=np.concatenate(
-                [markets[0].features[:LEAD], *(m.features[LEAD:] for m in markets)]
-            ),
+            **{name: all_of(name) for name in ("close", "scale", "past")},
+            prices=_padded([m.prices for m in markets]),
+            features=_padded([m.features for m in markets]),
             first=np.concatenate(
                 [[0], *(m.first[1:] + k for m, k in zip(markets, rows, strict=False))]
             ),
             weight=np.concatenate(
                 [m.weight * w for m, w in zip(markets, shares / shares.sum(), strict=True)]
             ),
-            scenario=np.concatenate([m.scenario + k for m, k in zip(markets, codes, strict=False)]),
+            scenario=np.concatenate([c[m.scenario] for m, c in zip(markets, codes, strict=True)]),
             scenarios=tuple(names),
             regime=np.concatenate(regimes) if len(regimes) == len(markets) else None,
             bars_per_year=markets[0].bars_per_year,
@@ -193,6 +196,20 @@ def _recent(x: Float64[ndarray, "paths bars"]) -> Float64[ndarray, "paths bars"]
     """Exponential mean of the values so far, their weights summing to 1."""
     weight = 1 - _FADE ** np.arange(1, x.shape[1] + 1)
     return lfilter([1 - _FADE], [1, -_FADE], x, axis=1) / weight
+
+
+def _ratios(bars: Float64[ndarray, "paths bars 5"]) -> Float64[ndarray, "paths bars 3"]:
+    """The columns of ``Market.prices``."""
+    o, c, v = bars[..., 0], bars[..., 3], bars[..., 4]
+    gap = np.ones_like(o)
+    gap[:, 1:] = o[:, 1:] / c[:, :-1]
+    return np.stack([gap, c / o, np.maximum(v * o, NO_VOLUME)], axis=-1)
+
+
+def _padded(arrays: Sequence[ndarray]) -> ndarray:
+    """Padded arrays one after another, padded at the ends only."""
+    inner = [array[PAD:-PAD] for array in arrays]
+    return np.concatenate([arrays[0][:PAD], *inner, arrays[0][-PAD:]])
 
 
 def _blocks(bars: ndarray | Sequence[ndarray]) -> Iterator[tuple[int, ndarray]]:

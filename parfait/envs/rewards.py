@@ -1,6 +1,10 @@
-"""What an agent is paid for a bar. ``e`` is the account after it, ``e0`` before, 1 at the start."""
+"""What an agent is paid for a bar, of the growth factor ``g`` of its account over the bar and its
+largest drawdown so far, ``d0`` before the bar and ``d`` after it (1 - account/peak).
+"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -12,11 +16,11 @@ Each = Float64[ndarray, " envs"]
 
 
 class LogReturn:
-    """``ln(e / e0)``: the sum over an episode is the log of the final account."""
+    """``ln g``: the sum over an episode is the log of the final account."""
 
-    def __call__(self, e: Each, e0: Each) -> Each:
+    def __call__(self, g: Each, d0: Each, d: Each) -> Each:
         """The rewards of one bar."""
-        return np.log(e / e0)
+        return np.log(g)
 
     def begin(self, envs: ndarray, n: int, scale: Each) -> None:
         """New episodes in ``envs`` of ``n``; ``scale`` is the volatility of a bar there."""
@@ -42,10 +46,10 @@ class DifferentialSharpe(LogReturn):
         require("reward.decay", self.decay, 1e-6, 0.999)
         self._a = self._b = np.zeros(0)
 
-    def __call__(self, e: Each, e0: Each) -> Each:
+    def __call__(self, g: Each, d0: Each, d: Each) -> Each:
         """The rewards of one bar."""
         a, b = self._a, self._b
-        r = e / e0 - 1
+        r = g - 1.0
         da, db = r - a, r * r - b
         reward = (b * da - 0.5 * a * db) / (b - a * a) ** 1.5
         a += self.decay * da
@@ -61,8 +65,8 @@ class DifferentialSharpe(LogReturn):
 
 @dataclass
 class DrawdownPenalised(LogReturn):
-    """``ln(e / e0) - penalty (d - d0)`` with the largest log drawdown so far ``d = max ln(peak /
-    e)``: the sum over an episode is its log return minus ``penalty`` times its largest drawdown.
+    """``ln g - penalty (ln(1 - d0) - ln(1 - d))``: the sum over an episode is its log return minus
+    ``penalty`` times its largest log drawdown.
 
     Args:
         penalty: what a unit of drawdown costs.
@@ -75,21 +79,10 @@ class DrawdownPenalised(LogReturn):
 
     def __post_init__(self) -> None:
         require("reward.penalty", self.penalty, 0)
-        self._peak = self._deepest = np.zeros(0)
 
-    def __call__(self, e: Each, e0: Each) -> Each:
+    def __call__(self, g: Each, d0: Each, d: Each) -> Each:
         """The rewards of one bar."""
-        np.maximum(self._peak, e, out=self._peak)
-        deepest = np.maximum(self._deepest, np.log(self._peak / e))
-        reward = np.log(e / e0) - self.penalty * (deepest - self._deepest)
-        self._deepest = deepest
-        return reward
-
-    def begin(self, envs: ndarray, n: int, scale: Each) -> None:
-        """New episodes in ``envs`` of ``n``; ``scale`` is the volatility of a bar there."""
-        if len(self._peak) != n:
-            self._peak, self._deepest = np.ones(n), np.zeros(n)
-        self._peak[envs], self._deepest[envs] = 1.0, 0.0
+        return np.log(g) + self.penalty * np.log((1.0 - d) / (1.0 - d0))
 
 
 REWARDS = {
@@ -99,7 +92,7 @@ REWARDS = {
 }
 
 
-def make_reward(reward: str | dict | LogReturn) -> LogReturn:
+def make_reward(reward: str | Mapping[str, Any] | LogReturn) -> LogReturn:
     """By name, by a mapping ``{"name": ..., options}``, or as it is.
 
     Raises:

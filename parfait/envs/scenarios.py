@@ -127,7 +127,7 @@ def _history(
     symbol: str | None, asset: Mapping[str, Any], options: Any, given: Frame | None
 ) -> pl.DataFrame | None:
     """The bars that a run's paths continue, found where the run found them."""
-    source: Frame | None = given
+    source, named = given, asset["history"] if given is None else "that was given"
     if given is None:
         name = Path(asset["history"])
         embedded = History.load(None)[0]
@@ -141,7 +141,7 @@ def _history(
     match = next((h for h in found if symbol is None or h.symbol in ("", symbol)), None)
     if match is None or not np.isclose(match.last_close, asset["spot"], rtol=1e-9):
         raise UserError(
-            f"the history {given or asset['history']} does not end at {asset['spot']}, where the "
+            f"the history {named} does not end at {asset['spot']}, where the "
             "paths begin; give the one they continue as history"
         )
     return match.bars

@@ -88,6 +88,6 @@ def _mapped(path: Path) -> ndarray:
 
 def _columns(path: Path) -> list[str]:
     try:
-        return pl.read_parquet_schema(path).names()
+        return list(pl.read_parquet_schema(path))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error

@@ -10,6 +10,7 @@ from gymnasium.vector.utils import batch_space
 from numpy import ndarray
 
 from parfait.envs.core import Core
+from parfait.envs.modes import RENDER_MODES, checked
 from parfait.utils.errors import UserError
 
 AUTORESET = {"same_step": AutoresetMode.SAME_STEP, "next_step": AutoresetMode.NEXT_STEP}
@@ -21,7 +22,7 @@ class TradingVectorEnv(VectorEnv):
     Account i of ``reset(seed=s)`` lives what a single environment does after ``reset(seed=s+i)``.
 
     Args:
-        source: the paths; see ``load_market``.
+        source: the paths: ``LiveScenarios``, or what ``load_market`` takes.
         num_envs: number of accounts.
         autoreset: ``same_step``: the step that ends an episode returns the first observation of
             the next, and the last one in ``info["final_obs"]``. ``next_step``: the step after the
@@ -45,12 +46,14 @@ class TradingVectorEnv(VectorEnv):
         if autoreset not in AUTORESET:
             raise UserError(f"autoreset={autoreset} must be one of {', '.join(AUTORESET)}")
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": AUTORESET[autoreset]}
+        self.metadata = {"render_modes": RENDER_MODES, "autoreset_mode": AUTORESET[autoreset]}
         self.core = Core(source, num_envs, **settings)
         self.single_action_space = self.core.action_space
         self.single_observation_space = self.core.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
+        if checked(render_mode):
+            self.core.record()
         self._same_step = autoreset == "same_step"
         self._again = np.zeros(0, dtype=np.int64)  # accounts that the next step begins anew
 
@@ -74,20 +77,20 @@ class TradingVectorEnv(VectorEnv):
                 raise UserError(f"{len(seeds)} seeds for {n} environments; give one each")
             super().reset(seed=seeds[0])
             self.core.seed([seeding.np_random(s)[0] for s in seeds])
-        elif not self.core.seeded:
+        elif not self.core.episodes.seeded:
             self.core.seed(self.np_random.spawn(n))
         self._again = self._again[:0]
-        self.core.begin(np.arange(n), **self.core.chosen(options))
+        self.core.begin(np.arange(n), options)
         return self.core.observe(), {}
 
     def step(self, actions: ndarray) -> tuple[ndarray, ndarray, ndarray, ndarray, dict[str, Any]]:
         """One bar in every account: observations, rewards, terminated, truncated, info.
 
-        Where episodes end, ``info["episode"]`` holds r, l, t and what ``Core.statistics`` tells, 0
+        Where episodes end, ``info["episode"]`` holds r, l, t and what ``Core.told`` tells, 0
         elsewhere, and ``info["_episode"]`` says where; likewise ``final_obs`` and ``final_info``.
         """
         core, again = self.core, self._again
-        if not core.seeded:
+        if not core.episodes.seeded:
             raise UserError("the environments were never reset; call reset() before step()")
         if len(again):
             core.begin(again)
@@ -98,7 +101,7 @@ class TradingVectorEnv(VectorEnv):
             self._again = again[:0]
         ended = terminated | truncated
         seen = core.observe()
-        if not ended.any():
+        if not np.count_nonzero(ended):
             return seen, rewards, terminated, truncated, {}
         envs = np.flatnonzero(ended)
         told = self._told(envs, ended)
@@ -116,8 +119,16 @@ class TradingVectorEnv(VectorEnv):
 
     def _told(self, envs: ndarray, ended: ndarray) -> dict[str, Any]:
         episode = {}
-        for name, value in self.core.statistics(envs).items():
+        for name, value in self.core.told(envs).items():
             episode[name] = np.zeros(self.num_envs, dtype=value.dtype)
             episode[name][envs] = value
             episode[f"_{name}"] = ended.copy()
         return {"episode": episode, "_episode": ended.copy()}
+
+    def render(self) -> tuple[ndarray, ...] | None:
+        """A picture of each account's episode so far; ``None`` without a render mode."""
+        if self.render_mode is None or not self.core.episodes.seeded:
+            return None
+        from parfait.envs.render import picture
+
+        return tuple(picture(self.core, i) for i in range(self.num_envs))
