@@ -57,7 +57,7 @@ class PPO:
     width: int = 64
     window: int = 32
     weights: tuple[float, float] = (-1.0, 1.0)
-    reward: str | Mapping[str, Any] = "log_return"
+    reward: str | Mapping[str, Any] = "differential_sharpe"
     broker: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 8
 
