@@ -165,7 +165,7 @@ class Episodes:
             symbol, frame = training[k % len(training)]
             first = self.past
             last = first + int(point * (frame.height - first))
-            found.append(Start(symbol, frame.head(last + 1), texts[min(row, len(texts) - 1)]))
+            found.append(Start(symbol, frame.head(last + 1), texts[row]))
         return found
 
     def scenarios(self, progress: Progress) -> Bars:

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from parfait.agents.agent import Agent
 from parfait.agents.episodes import Test
 from parfait.utils.seeding import derive_seed
 
@@ -78,22 +77,17 @@ def _episodes(
     return returns, turnover
 
 
-def agent_policies(agents: Sequence[Agent]) -> list[Policy]:
-    """What the agents do."""
-    return [agent.act for agent in agents]
-
-
-def rival_policies(name: str, seeds: int, weights: Sequence[float], seed: int) -> list[Policy]:
+def rival_policies(seeds: int, weights: Sequence[float], seed: int) -> dict[str, list[Policy]]:
     """``hold`` is fully invested, ``flat`` never, ``random`` draws a weight at every bar."""
-    if name != "random":
-        weight = np.float32(name == "hold")
-        return [lambda seen: np.full((len(seen), 1), weight)]
+
+    def always(weight: float) -> Policy:
+        return lambda seen: np.full((len(seen), 1), weight, dtype=np.float32)
 
     def draw(k: int) -> Policy:
         generator = np.random.default_rng(derive_seed(seed, "random", k))
         return lambda seen: generator.uniform(*weights, (len(seen), 1)).astype(np.float32)
 
-    return [draw(k) for k in range(seeds)]
+    return {"hold": [always(1)], "flat": [always(0)], "random": [draw(k) for k in range(seeds)]}
 
 
 def measure(

@@ -1,7 +1,7 @@
 """``PPO``: proximal policy optimisation by stable-baselines3; its actor becomes an ``Agent``."""
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,8 +9,6 @@ import numpy as np
 
 from parfait.agents.agent import Agent
 from parfait.utils.errors import UserError, require
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +88,13 @@ class PPO:
             "broker": dict(self.broker),
         }
 
-    def train(
-        self, market: Any, seed: int, about: Mapping[str, Any], progress: Progress | None = None
-    ) -> Agent:
+    def train(self, market: Any, seed: int, about: Mapping[str, Any]) -> Agent:
         """An agent that traded in ``market``; the same for the same seed.
 
         Args:
             market: a ``parfait.envs.Market`` of episodes.
             seed: of its first weights, its actions and the order of the episodes.
             about: told with the agent.
-            progress: called with (steps done, steps in all).
 
         Raises:
             UserError: settings that the environment refuses.
@@ -129,13 +124,7 @@ class PPO:
             seed=seed % 2**32,
             device="cpu",
         )
-
-        def tell(local: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
-            if progress is not None:
-                progress(min(learner.num_timesteps, self.steps), self.steps)
-            return True
-
-        learner.learn(self.steps, callback=tell)
+        learner.learn(self.steps)
         last = [episode["r"] for episode in learner.ep_info_buffer or ()]
         earned = {"training_reward": float(np.mean(last)) if last else None}
         numbers = int(np.prod(env.observation_space.shape or (1,)))

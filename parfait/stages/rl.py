@@ -70,19 +70,22 @@ def rl(cfg: DictConfig) -> float:
         model: PPO = instantiate(cfg.model)
         test = episodes.test()
         tracker = tracking.start(cfg, "rl", folder, _inputs(cfg, episodes))
+        frequency, settings = episodes.bars_per_year, model.settings
+        rivals = {  # first: they find mistakes in settings of the environment
+            name: trade(test, policies, frequency, settings)
+            for name, policies in rival_policies(model.seeds, model.weights, cfg.seed).items()
+        }
         with progress_bar(console, {"train": "agents"}) as progress:
             bars = _training_bars(episodes, progress)
             agents = _agents(cfg.seed, episodes, bars, model, folder / AGENTS, progress)
-        policies = {arm: [a.act for a in each] for arm, each in agents.items()}
-        for name in RIVALS:
-            policies[name] = rival_policies(name, model.seeds, model.weights, cfg.seed)
-        frequency = episodes.bars_per_year
-        traded = {k: trade(test, p, frequency, model.settings) for k, p in policies.items()}
+        traded = {
+            arm: trade(test, [a.act for a in each], frequency, settings)
+            for arm, each in agents.items()
+        } | rivals
         pairs = [(a, b) for i, a in enumerate(agents) for b in list(agents)[:i]]
         pairs += [(arm, "hold") for arm in agents]
         rows = compare(traded, pairs, bars_per_year=frequency, draws=DRAWS, seed=cfg.seed)
-        earned = [r["value"] for r in rows if r["arm"] in agents and not r["minus"]]
-        loss = -float(np.mean(earned[:: len(METRICS)]))
+        loss = -float(np.mean([together(traded[arm])[0].mean() for arm in agents]) * frequency)
         told = {
             "objective": {OBJECTIVE: loss},
             "labels": {k: (ARMS | RIVALS)[k] for k in traded},

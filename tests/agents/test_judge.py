@@ -76,17 +76,17 @@ def test_rivals_do_what_they_are_called() -> None:
     test, free = held(), {"broker": dict.fromkeys(("commission_bps", "half_spread_bps"), 0.0)}
     free["broker"] |= {"slippage_bps": 0.0, "borrow": 0.0}
     settings = {"window": 4, "weights": (-1.0, 1.0)}
-    hold = trade(test, rival_policies("hold", 1, (-1, 1), 0), YEAR, settings | free)
+    hold = trade(test, rival_policies(1, (-1, 1), 0)["hold"], YEAR, settings | free)
     bought = test.bars[:, 8, 0]  # the open after the first decision
     # One bar's rebalancing to the weight 1 changes nothing of what is fully invested.
     gone = hold.returns.sum(-1).ravel()
     np.testing.assert_allclose(np.exp(gone), test.bars[:, -1, 3] / bought, rtol=1e-6)
-    flat = trade(test, rival_policies("flat", 1, (-1, 1), 0), YEAR, settings)
+    flat = trade(test, rival_policies(1, (-1, 1), 0)["flat"], YEAR, settings)
     assert not flat.returns.any()
-    paid = trade(test, rival_policies("hold", 1, (-1, 1), 0), YEAR, settings)
+    paid = trade(test, rival_policies(1, (-1, 1), 0)["hold"], YEAR, settings)
     assert (paid.returns.sum(-1) < hold.returns.sum(-1)).all()
     first, again = (
-        trade(test, rival_policies("random", 2, (-1, 1), 0), YEAR, settings) for _ in "ab"
+        trade(test, rival_policies(2, (-1, 1), 0)["random"], YEAR, settings) for _ in "ab"
     )
     np.testing.assert_array_equal(first.returns, again.returns)
     assert not np.array_equal(first.returns[0], first.returns[1])

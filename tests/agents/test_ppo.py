@@ -43,7 +43,7 @@ def test_an_agent_that_is_shown_the_next_return_profits(agent: Agent) -> None:
     settings = PPO(**QUICK).settings
     mine, hold = (
         together(trade(held, policies, YEAR, settings))[0].mean() * YEAR
-        for policies in ([agent.act], rival_policies("hold", 1, (-1, 1), 0))
+        for policies in ([agent.act], rival_policies(1, (-1, 1), 0)["hold"])
     )
     assert mine > 0.5  # the best possible is about 252 * 0.01 * 0.8 = 2 a year
     assert mine > hold + 0.5

@@ -138,6 +138,7 @@ def test_scenarios_are_kept_and_anything_else_they_are_made_of_makes_new_ones(
         (["data.arms=[dreams]"], "data.arms"),
         (["model.broker.commission_bps=-1"], "broker.commission_bps"),
         (["model.reward=fame"], "fame"),
+        (["model.weights=[1,2]"], "weights"),
         (["data.run=nowhere"], "nowhere"),
         (["+data.colour=red"], "colour"),
     ],
