@@ -37,7 +37,7 @@ class Test:
     Args:
         bars: of every episode, ``past`` bars and those that are traded, symbol after symbol.
         symbol: of every episode.
-        times: of the traded bars, (episodes, horizon).
+        times: of the traded bars, (episodes, bars).
     """
 
     bars: Bars
@@ -50,8 +50,8 @@ class Episodes:
     """Episodes of ``past + horizon`` bars; an agent trades the last ``horizon`` of them.
 
     Everything for training ends by ``train_end``, or goes on from a day before it. The bars after
-    it, until ``test_end``, are cut into episodes that follow each other; what is left at the end
-    of a symbol, shorter than an episode, is not used.
+    it, until ``test_end``, are cut into equal episodes that follow each other, of about ``horizon``
+    bars so that fewer bars are left over at the end than there are episodes.
 
     Args:
         path: OHLCV files; ``None`` is the embedded data.
@@ -213,11 +213,13 @@ class Episodes:
                 )
             frames.append(held)
             firsts.append(first)
-        count = min((f.height - k) // self.horizon for f, k in zip(frames, firsts, strict=True))
+        total = min(f.height - k for f, k in zip(frames, firsts, strict=True))
+        count = round(total / self.horizon)
+        length = total // count
         bars, symbols, times = list[ndarray](), list[str](), list[ndarray]()
         for symbol, frame, first in zip(self.frames, frames, firsts, strict=True):
-            for start in first + self.horizon * np.arange(count):
-                piece = frame.slice(start - self.past, self.past + self.horizon)
+            for start in first + length * np.arange(count):
+                piece = frame.slice(start - self.past, self.past + length)
                 bars.append(bars_to_tensor(piece).numpy())
                 symbols.append(symbol)
                 times.append(piece["timestamp"][self.past :].to_numpy())

@@ -1,7 +1,7 @@
 """What accounts earned in the held-out years, beside each other, with intervals."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ METRICS = {
     "sortino": "Sortino",
     "max_drawdown": "largest drawdown",
     "turnover": "turnover a year",
+    "exposure": "mean position",
 }
 RIVALS = {"hold": "buy and hold", "flat": "nothing", "random": "random"}
 LEVEL = 0.95
@@ -30,19 +31,18 @@ class Traded:
     Args:
         returns: log returns of the account over every bar, after costs.
         turnover: value traded over the account, summed over an episode.
+        exposure: weight of the position that was asked for, averaged over an episode.
     """
 
     returns: Float64[ndarray, "seeds symbols episodes bars"]
     turnover: Float64[ndarray, "seeds symbols episodes"]
+    exposure: Float64[ndarray, "seeds symbols episodes"]
 
     def of(self, seeds: ndarray, episodes: ndarray) -> "Traded":
         """Some seeds and some episodes, in this order; a single seed stands for any."""
         rows = seeds % len(self.returns)
-        return replace(
-            self,
-            returns=self.returns[rows][:, :, episodes],
-            turnover=self.turnover[rows][:, :, episodes],
-        )
+        parts = self.returns, self.turnover, self.exposure
+        return Traded(*(part[rows][:, :, episodes] for part in parts))
 
 
 def trade(test: Test, policies: Sequence[Policy], bars_per_year: float, settings: Any) -> Traded:
@@ -55,26 +55,29 @@ def trade(test: Test, policies: Sequence[Policy], bars_per_year: float, settings
     env = TradingVectorEnv(market, count, **settings)
     each = [_episodes(env, policy, count, length, past) for policy in policies]
     symbols = len(dict.fromkeys(test.symbol))
-    returns, turnover = (np.stack(part) for part in zip(*each, strict=True))
+    returns, turnover, exposure = (np.stack(part) for part in zip(*each, strict=True))
     shape = (len(policies), symbols, count // symbols)
-    return Traded(returns.reshape(*shape, length), turnover.reshape(shape))
+    return Traded(returns.reshape(*shape, length), turnover.reshape(shape), exposure.reshape(shape))
 
 
 def _episodes(
     env: Any, policy: Policy, count: int, length: int, past: int
-) -> tuple[ndarray, ndarray]:
-    returns, turnover = np.zeros((count, length)), np.zeros(count)
+) -> tuple[ndarray, ndarray, ndarray]:
+    returns, weights = np.zeros((2, count, length))
+    turnover = np.zeros(count)
     paths = np.arange(count)
     seen, _ = env.reset(seed=0, options={"path": paths, "bar": np.full(count, past - 1)})
     running = np.ones(count, dtype=bool)
     for t in range(length):
-        seen, rewards, terminated, truncated, told = env.step(policy(seen))
+        asked = policy(seen)
+        weights[:, t] = asked[:, 0]
+        seen, rewards, terminated, truncated, told = env.step(asked)
         returns[:, t] = np.where(running, rewards, 0.0)  # a bankrupt account stays where it is
         ended = running & (terminated | truncated)
         if ended.any():
             turnover[ended] = told["episode"]["turnover"][ended]
         running &= ~ended
-    return returns, turnover
+    return returns, turnover, weights.mean(1)
 
 
 def rival_policies(seeds: int, weights: Sequence[float], seed: int) -> dict[str, list[Policy]]:
@@ -93,15 +96,17 @@ def rival_policies(seeds: int, weights: Sequence[float], seed: int) -> dict[str,
 def measure(
     returns: Float64[ndarray, "*each bars"],
     turnover: Float64[ndarray, "*each"],
+    exposure: Float64[ndarray, "*each"],
     bars_per_year: float,
 ) -> dict[str, Float64[ndarray, "*each"]]:
     """Of log returns l over bars, r = exp(l) - 1: ``log_return`` mean(l), ``sharpe`` mean(r)/sd(r),
     ``sortino`` mean(r)/sqrt(mean(min(r, 0)^2)), all annualised, 0 where nothing moves;
-    ``max_drawdown`` the largest 1 - account/peak; ``turnover`` a year.
+    ``max_drawdown`` the largest 1 - account/peak; ``turnover`` a year; ``exposure`` as it is.
 
     Args:
         returns: of one account over consecutive bars.
         turnover: over all of these bars.
+        exposure: mean weight of the position.
         bars_per_year: to annualise.
     """
     r = np.expm1(returns)
@@ -115,15 +120,17 @@ def measure(
         "sortino": _ratio(mean, down) * annual,
         "max_drawdown": -np.expm1((worth - peak).min(-1)),
         "turnover": turnover * (bars_per_year / returns.shape[-1]),
+        "exposure": exposure,
     }
 
 
-def together(traded: Traded) -> tuple[Float64[ndarray, "seeds bars"], Float64[ndarray, " seeds"]]:
-    """Log returns and turnover of equal parts of every symbol, balanced at every bar, over the
-    episodes one after the other.
+def together(traded: Traded) -> tuple[ndarray, ndarray, ndarray]:
+    """Log returns (seeds, bars), turnover and exposure (seeds,) of equal parts of every symbol,
+    balanced at every bar, over the episodes one after the other.
     """
     simple = np.expm1(traded.returns).mean(1)
-    return np.log1p(simple).reshape(len(simple), -1), traded.turnover.mean(1).sum(-1)
+    turnover, exposure = traded.turnover.mean(1).sum(-1), traded.exposure.mean((1, 2))
+    return np.log1p(simple).reshape(len(simple), -1), turnover, exposure
 
 
 def compare(
@@ -193,7 +200,7 @@ def episode_rows(
     """A row per arm, seed, symbol and episode, with its days and metrics."""
     symbols = list(dict.fromkeys(test.symbol))
     for arm, t in traded.items():
-        found = measure(t.returns, t.turnover, bars_per_year)
+        found = measure(t.returns, t.turnover, t.exposure, bars_per_year)
         for seed, s, episode in np.ndindex(t.turnover.shape):
             times = test.times[s * t.turnover.shape[2] + episode]
             yield {

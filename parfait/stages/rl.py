@@ -200,7 +200,7 @@ def _about(
         "first": str(test.times.min())[:10],
         "last": str(test.times.max())[:10],
         "episodes": len(test.bars),
-        "horizon": episodes.horizon,
+        "horizon": test.times.shape[1],
         "seeds": model.seeds,
         "steps": model.steps,
         "bars_per_year": episodes.bars_per_year,

@@ -48,8 +48,10 @@ def test_what_is_held_out_follows_bar_by_bar() -> None:
     assert test.times.max() < np.datetime64("2018-01-01")
     closes = test.bars[first][:, 64:, 3].ravel()
     np.testing.assert_array_equal(closes, frame["close"][: len(times)].to_numpy())
+    assert len(times) > 752 - len(first)  # of the bars of three years
     # The bars before an episode are those of the one before it.
-    np.testing.assert_array_equal(test.bars[1][1:64], test.bars[0][64:])
+    length = test.times.shape[1]
+    np.testing.assert_array_equal(test.bars[1][64 - length : 64], test.bars[0][64:])
 
 
 def test_bootstrap_and_scenarios_go_on_from_the_same_days() -> None:

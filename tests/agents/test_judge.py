@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def accounts(seeds: int = 3, shift: float = 0.0, seed: int = 1) -> Traded:
     generator = np.random.default_rng(seed)
     returns = generator.normal(0, 0.01, (seeds, 2, 5, 20)) + shift
-    return Traded(returns, np.ones((seeds, 2, 5)))
+    return Traded(returns, np.ones((seeds, 2, 5)), np.ones((seeds, 2, 5)))
 
 
 def held(episodes: int = 3, past: int = 8, horizon: int = 10) -> Held:
@@ -29,15 +29,17 @@ def held(episodes: int = 3, past: int = 8, horizon: int = 10) -> Held:
 
 def test_metrics_are_those_of_their_formulas() -> None:
     returns = np.log1p(np.array([0.1, -0.1, -0.05, 0.2]))
-    told = measure(returns, np.array(2.0), YEAR)
+    told = measure(returns, np.array(2.0), np.array(0.3), YEAR)
     r = np.expm1(returns)
     assert told["log_return"] == pytest.approx(np.log(1.1 * 0.9 * 0.95 * 1.2) / 4 * YEAR)
     assert told["sharpe"] == pytest.approx(r.mean() / r.std() * YEAR**0.5)
     assert told["sortino"] == pytest.approx(r.mean() / (0.0125 / 4) ** 0.5 * YEAR**0.5)
     assert told["max_drawdown"] == pytest.approx(1 - 0.9 * 0.95)
     assert told["turnover"] == 2 * YEAR / 4
-    assert measure(-returns[:1], np.array(0.0), YEAR)["max_drawdown"] == pytest.approx(1 - 1 / 1.1)
-    assert set(map(float, measure(np.zeros(9), np.array(0.0), YEAR).values())) == {0.0}
+    nothing = np.array(0.0)
+    falls = measure(-returns[:1], nothing, nothing, YEAR)
+    assert falls["max_drawdown"] == pytest.approx(1 - 1 / 1.1)
+    assert set(map(float, measure(np.zeros(9), nothing, nothing, YEAR).values())) == {0.0}
 
 
 def test_a_paired_difference_sees_no_noise_that_arms_share() -> None:
@@ -62,7 +64,7 @@ def test_intervals_cover_what_seeds_and_episodes_spread() -> None:
         generator = np.random.default_rng(seed)
         returns = np.repeat(generator.normal(0, 0.01, (1, 1, 40, 5)), 2, axis=0)
         rows = compare(
-            {"a": Traded(returns, np.zeros((2, 1, 40)))},
+            {"a": Traded(returns, *np.zeros((2, 2, 1, 40)))},
             [],
             bars_per_year=1.0,
             draws=100,
@@ -83,6 +85,7 @@ def test_rivals_do_what_they_are_called() -> None:
     np.testing.assert_allclose(np.exp(gone), test.bars[:, -1, 3] / bought, rtol=1e-6)
     flat = trade(test, rival_policies(1, (-1, 1), 0)["flat"], YEAR, settings)
     assert not flat.returns.any()
+    assert (hold.exposure.mean(), flat.exposure.mean()) == (1.0, 0.0)
     paid = trade(test, rival_policies(1, (-1, 1), 0)["hold"], YEAR, settings)
     assert (paid.returns.sum(-1) < hold.returns.sum(-1)).all()
     first, again = (
@@ -95,6 +98,7 @@ def test_rivals_do_what_they_are_called() -> None:
 def test_symbols_are_held_in_equal_parts() -> None:
     simple = np.zeros((1, 2, 1, 3))
     simple[0, :, 0] = [[0.1, 0.0, 0.0], [-0.1, 0.2, 0.0]]
-    logs, turnover = together(Traded(np.log1p(simple), np.array([[[4.0], [2.0]]])))
+    each = np.array([[[4.0], [2.0]]])
+    logs, turnover, exposure = together(Traded(np.log1p(simple), each, each / 4))
     np.testing.assert_allclose(np.expm1(logs), [[0.0, 0.1, 0.0]], atol=1e-12)
-    assert turnover.tolist() == [3.0]
+    assert (turnover.tolist(), exposure.tolist()) == ([3.0], [0.75])
