@@ -19,7 +19,7 @@ METRICS = {
     "turnover": "turnover a year",
     "exposure": "mean position",
 }
-RIVALS = {"hold": "buy and hold", "flat": "nothing", "random": "random"}
+RIVALS = {"hold": "buy and hold", "flat": "no position", "random": "random"}
 LEVEL = 0.95
 Policy = Callable[[ndarray], ndarray]
 

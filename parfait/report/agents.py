@@ -110,7 +110,7 @@ def draw_differences(told: Mapping[str, Any]) -> Figure:
                 [short(" − ".join(told["labels"][p] for p in pair), 60) for pair in pairs],
             )
             axes.set_ylim(len(pairs) - 0.5, -0.5)
-            axes.locator_params(axis="x", nbins=4)
+            axes.locator_params(axis="x", nbins=3)
         return settled(figure)
 
 

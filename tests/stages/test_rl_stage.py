@@ -61,10 +61,10 @@ def test_a_run_leaves_agents_rows_figures_and_a_page(finished: tuple[Path, float
     assert agents == sorted(f"{arm}_{k}" for arm in ARMS for k in range(2))
     rows = pl.read_parquet(folder / "results.parquet")
     count = rows.group_by("arm").agg(pl.len()).sort("arm")
-    assert dict(count.iter_rows()) == dict.fromkeys(ARMS, 2 * 2 * 15) | {
-        "hold": 30,
-        "flat": 30,
-        "random": 60,
+    assert dict(count.iter_rows()) == dict.fromkeys(ARMS, 2 * 2 * 16) | {
+        "hold": 32,
+        "flat": 32,
+        "random": 64,
     }
     assert rows["first"].min() > pl.Series([told["data"]["train_end"]]).str.to_datetime()[0]
     # The loss is minus what the rows of the three arms say.
