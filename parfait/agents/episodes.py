@@ -218,7 +218,7 @@ class Episodes:
         length = total // count
         bars, symbols, times = list[ndarray](), list[str](), list[ndarray]()
         for symbol, frame, first in zip(self.frames, frames, firsts, strict=True):
-            for start in first + length * np.arange(count):
+            for start in range(first, first + count * length, length):
                 piece = frame.slice(start - self.past, self.past + length)
                 bars.append(bars_to_tensor(piece).numpy())
                 symbols.append(symbol)

@@ -83,12 +83,14 @@ def _episodes(
 def rival_policies(seeds: int, weights: Sequence[float], seed: int) -> dict[str, list[Policy]]:
     """``hold`` is fully invested, ``flat`` never, ``random`` draws a weight at every bar."""
 
+    low, high = weights
+
     def always(weight: float) -> Policy:
         return lambda seen: np.full((len(seen), 1), weight, dtype=np.float32)
 
     def draw(k: int) -> Policy:
         generator = np.random.default_rng(derive_seed(seed, "random", k))
-        return lambda seen: generator.uniform(*weights, (len(seen), 1)).astype(np.float32)
+        return lambda seen: generator.uniform(low, high, (len(seen), 1)).astype(np.float32)
 
     return {"hold": [always(1)], "flat": [always(0)], "random": [draw(k) for k in range(seeds)]}
 
@@ -163,7 +165,7 @@ def compare(
     seeds = max(len(t.returns) for t in traded.values())
     episodes = next(iter(traded.values())).returns.shape[2]
 
-    def told(seed_rows: ndarray, episode_rows: ndarray) -> dict[tuple[str, str], ndarray]:
+    def told(seed_rows: ndarray, episode_rows: ndarray) -> dict[tuple[str, str, str], ndarray]:
         each = {
             arm: measure(*together(t.of(seed_rows, episode_rows)), bars_per_year)
             for arm, t in traded.items()

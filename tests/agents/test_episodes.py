@@ -1,6 +1,7 @@
 """Episodes: what training sees ends where it is said to, and what is held out begins there."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,12 @@ from parfait.data import embedded_bars
 from parfait.utils.errors import UserError
 
 SENTENCES = [{"weight": 3, "text": "calm"}, {"weight": 1, "text": "crash"}]
-SOME = {"arms": ["history", "bootstrap"], "starts": 8, "paths": 4, "sentences": SENTENCES}
+SOME: dict[str, Any] = {
+    "arms": ["history", "bootstrap"],
+    "starts": 8,
+    "paths": 4,
+    "sentences": SENTENCES,
+}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,7 @@ def test_bootstrap_and_scenarios_go_on_from_the_same_days() -> None:
         ({"block": 64}, "data.block"),
     ],
 )
-def test_a_mistake_is_a_sentence(settings: dict[str, object], words: str) -> None:
+def test_a_mistake_is_a_sentence(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         Episodes(**SOME | settings)
 

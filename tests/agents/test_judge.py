@@ -1,5 +1,7 @@
 """What is told of accounts: metrics by hand, intervals that know what is paired."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,7 @@ def test_metrics_are_those_of_their_formulas() -> None:
 
 def test_a_paired_difference_sees_no_noise_that_arms_share() -> None:
     a, b = accounts(), accounts(shift=1e-4)
-    given = {"bars_per_year": YEAR, "draws": 50, "seed": 0}
+    given: dict[str, Any] = {"bars_per_year": YEAR, "draws": 50, "seed": 0}
     rows = compare({"a": a, "b": b, "c": a}, [("b", "a"), ("c", "a")], **given)
     told = {(r["arm"], r["minus"], r["metric"]): r for r in rows}
     shifted = told["b", "a", "log_return"]
@@ -75,9 +77,10 @@ def test_intervals_cover_what_seeds_and_episodes_spread() -> None:
 
 
 def test_rivals_do_what_they_are_called() -> None:
-    test, free = held(), {"broker": dict.fromkeys(("commission_bps", "half_spread_bps"), 0.0)}
+    test = held()
+    free: dict[str, Any] = {"broker": dict.fromkeys(("commission_bps", "half_spread_bps"), 0.0)}
     free["broker"] |= {"slippage_bps": 0.0, "borrow": 0.0}
-    settings = {"window": 4, "weights": (-1.0, 1.0)}
+    settings: dict[str, Any] = {"window": 4, "weights": (-1.0, 1.0)}
     hold = trade(test, rival_policies(1, (-1, 1), 0)["hold"], YEAR, settings | free)
     bought = test.bars[:, 8, 0]  # the open after the first decision
     # One bar's rebalancing to the weight 1 changes nothing of what is fully invested.

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from parfait.envs import Market, TradingVectorEnv
 from parfait.utils.errors import UserError
 
 YEAR, WINDOW = 252.0, 4
-QUICK = {"accounts": 64, "rollout": 32, "batch_size": 512, "window": WINDOW, "seeds": 1}
+QUICK: dict[str, Any] = {
+    "accounts": 64,
+    "rollout": 32,
+    "batch_size": 512,
+    "window": WINDOW,
+    "seeds": 1,
+}
 QUICK |= {"learning_rate": 3e-3, "discount": 0.0, "epochs": 6}
 
 
@@ -51,7 +58,8 @@ def test_an_agent_that_is_shown_the_next_return_profits(agent: Agent) -> None:
 
 def test_training_depends_on_its_seed_alone() -> None:
     market = Market.of(told_ahead(16, 1), bars_per_year=YEAR, past=16)
-    model = PPO(steps=512, **QUICK | {"accounts": 8, "batch_size": 64})
+    few: dict[str, Any] = QUICK | {"accounts": 8, "batch_size": 64}
+    model = PPO(steps=512, **few)
     first, again, other = (model.train(market, seed, {}).to_bytes() for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -74,7 +82,7 @@ def test_a_replay_is_the_episode_that_the_environment_tells(agent: Agent) -> Non
     rows = replay(agent, TradingVectorEnv(market, 6, horizon=20, **settings), seed=4)
     assert rows.group_by("account").len()["len"].to_list() == [20] * 6
     env = TradingVectorEnv(market, 6, horizon=20, **settings)
-    seen, _ = env.reset(seed=4)
+    seen, told = env.reset(seed=4)
     for _ in range(20):
         seen, *_, told = env.step(agent.act(seen))
     earned = rows.group_by("account", maintain_order=True).sum()["reward"].to_numpy()
@@ -92,9 +100,10 @@ def test_mistakes_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "foreign").write_bytes(save({"x": torch.zeros(1)}))
     with pytest.raises(UserError, match="holds no agent"):
         Agent.load(tmp_path / "foreign")
-    for settings, words in (({"steps": 0}, "model.steps"), ({"discount": 2.0}, "model.discount")):
-        with pytest.raises(UserError, match=words):
-            PPO(**settings)
+    with pytest.raises(UserError, match=r"model\.steps"):
+        PPO(steps=0)
+    with pytest.raises(UserError, match=r"model\.discount"):
+        PPO(discount=2.0)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "parfait\[rl\]"'):
         PPO()
