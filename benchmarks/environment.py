@@ -3,7 +3,7 @@
     python benchmarks/environment.py [--seconds 1] [--repeats 5] [--output FOLDER]
 
 All trade the same paths of 288 bars (geometric Brownian motion, 1000 of them; the peers hold one
-path in each of 16 environments of a SyncVectorEnv, the setting they are fastest in), see windows of
+path in each of 16 environments of a SyncVectorEnv, as AsyncVectorEnv is slower), see windows of
 32 bars and act at random, with actions drawn beforehand; episodes begin again by themselves. Each
 repeat measures every contender for so many CPU seconds, one after the other. The table tells the
 median of the repeats: ratios hold, where other programs share the machine, times do not.

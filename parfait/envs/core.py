@@ -79,7 +79,6 @@ class Core:
         self._privileged = privileged
         # Position and cash are shares of the account, which is in units of the capital.
         self.position, self.cash, self.equity = np.zeros(n), np.ones(n), np.ones(n)
-        self.cost = np.zeros(n)  # of the last bar, in shares of the account before it
         self._account = np.zeros((n, STATE), dtype=np.float32)
         self.tally = Tally(n)
         self.row, self.path, self._start, self._last = np.zeros((4, n), dtype=np.int64)
@@ -169,7 +168,7 @@ class Core:
             growth = equity / before
         np.divide(held, growth, out=self.position)
         np.divide(cash, growth, out=self.cash)
-        self.equity, self.cost, deepest = equity, cost, tally.drawdown
+        self.equity, deepest = equity, tally.drawdown
         if self._trail is not None:
             self._trail.append((equity, self.position.copy()))
         tally.bar(equity, growth, traded, cost)

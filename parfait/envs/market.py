@@ -52,6 +52,11 @@ class Market:
     regime: Float32[ndarray, "paths 11"] | None
     bars_per_year: float
 
+    def __post_init__(self) -> None:
+        for value in vars(self).values():
+            if isinstance(value, ndarray):
+                value.flags.writeable = False
+
     @classmethod
     def of(
         cls,
@@ -107,8 +112,6 @@ class Market:
             raise UserError(f"scenario must be {n} indices into the {len(scenarios)} scenarios")
         if regime is not None and np.shape(regime) != (n, 11):
             raise UserError(f"regime has shape {np.shape(regime)} instead of ({n}, 11)")
-        for array in (prices, features, close, scale):
-            array.flags.writeable = False
         return cls(
             prices=prices,
             features=features,

@@ -38,7 +38,7 @@ class TradingVecEnv(VecEnv):
     def reset(self) -> ndarray:
         """First observations; the seed of ``seed(s)`` counts once."""
         seeds = None if self._seeds[0] is None else [int(s) for s in self._seeds if s is not None]
-        options = self._options[0] or None
+        options = {name: [each[name] for each in self._options] for name in self._options[0]}
         observations, _ = self.env.reset(seed=seeds, options=options)
         self._reset_seeds()
         self._reset_options()

@@ -51,8 +51,7 @@ class TradingEnv(gymnasium.Env):
         self.core.begin(np.arange(1), options)
         self._over = False
         path = int(self.core.path[0])
-        market = self.core.market
-        scenario = market.scenarios[market.scenario[path]]
+        scenario = int(self.core.market.scenario[path])
         return self.core.observe()[0], {"path": path, "scenario": scenario}
 
     def step(self, action: Any) -> tuple[ndarray, float, bool, bool, dict[str, Any]]:

@@ -72,7 +72,9 @@ class TradingVectorEnv(VectorEnv):
         """
         n = self.num_envs
         if seed is not None:
-            seeds = [seed + i for i in range(n)] if isinstance(seed, int) else list(seed)
+            seeds = (
+                [seed + i for i in range(n)] if isinstance(seed, int | np.integer) else list(seed)
+            )
             if len(seeds) != n:
                 raise UserError(f"{len(seeds)} seeds for {n} environments; give one each")
             super().reset(seed=seeds[0])

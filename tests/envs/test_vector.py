@@ -204,3 +204,6 @@ def test_stable_baselines3_is_told_of_ends(market: Market) -> None:
         assert infos[i]["TimeLimit.truncated"]
         np.testing.assert_array_equal(infos[i]["terminal_observation"], expected[4]["final_obs"][i])
         assert infos[i]["episode"]["r"] == expected[4]["episode"]["r"][i]
+    env.set_options([{"path": 3}, {"path": 1}])
+    env.reset()
+    assert env.env.core.path.tolist() == [3, 1]
