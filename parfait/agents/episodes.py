@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Test:
+class HeldOut:
     """Episodes of the held-out years, one after the other, the same days for every symbol.
 
     Args:
@@ -199,7 +199,7 @@ class Episodes:
         )
         return torch.cat([past, made], 1).numpy()
 
-    def test(self) -> Test:
+    def test(self) -> HeldOut:
         """The years held out."""
         frames, firsts = list[pl.DataFrame](), list[int]()
         for symbol, frame in self.frames.items():
@@ -223,7 +223,14 @@ class Episodes:
                 bars.append(bars_to_tensor(piece).numpy())
                 symbols.append(symbol)
                 times.append(piece["timestamp"][self.past :].to_numpy())
-        return Test(np.stack(bars), symbols, np.stack(times))
+        days = np.stack(times)
+        each = days.reshape(len(frames), count, length)
+        if (each != each[0]).any():
+            raise UserError(
+                f"{', '.join(self.frames)} have no bars at the same times after data.train_end="
+                f"{self.train_end}; agents are judged on symbols of one calendar"
+            )
+        return HeldOut(np.stack(bars), symbols, days)
 
     @property
     def _end(self) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from parfait.agents.episodes import Test
+from parfait.agents.episodes import HeldOut
 from parfait.utils.seeding import derive_seed
 
 METRICS = {
@@ -45,7 +45,7 @@ class Traded:
         return Traded(*(part[rows][:, :, episodes] for part in parts))
 
 
-def trade(test: Test, policies: Sequence[Policy], bars_per_year: float, settings: Any) -> Traded:
+def trade(test: HeldOut, policies: Sequence[Policy], bars_per_year: float, settings: Any) -> Traded:
     """Every policy trades every episode, each with a fresh account."""
     from parfait.envs import Market, TradingVectorEnv
 
@@ -197,7 +197,7 @@ def compare(
 
 
 def episode_rows(
-    traded: Mapping[str, Traded], test: Test, bars_per_year: float
+    traded: Mapping[str, Traded], test: HeldOut, bars_per_year: float
 ) -> Iterator[dict[str, Any]]:
     """A row per arm, seed, symbol and episode, with its days and metrics."""
     symbols = list(dict.fromkeys(test.symbol))

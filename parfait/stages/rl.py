@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from parfait.agents import PPO, Agent, Episodes
-from parfait.agents.episodes import ARMS, Test
+from parfait.agents.episodes import ARMS, HeldOut
 from parfait.agents.judge import (
     METRICS,
     RIVALS,
@@ -184,7 +184,7 @@ def _agents(
 
 
 def _about(
-    episodes: Episodes, bars: Mapping[str, ndarray], test: Test, model: PPO
+    episodes: Episodes, bars: Mapping[str, ndarray], test: HeldOut, model: PPO
 ) -> dict[str, Any]:
     """What was traded, in training and in the test."""
     trained = [_moments(name, part, episodes) for name, part in bars.items()]

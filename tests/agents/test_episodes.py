@@ -99,3 +99,12 @@ def test_years_without_enough_bars_are_named() -> None:
         Episodes(train_end="1999-06-01", **SOME).history()
     with pytest.raises(UserError, match="65 are needed"):
         Episodes(train_end="1999-02-01", **SOME).starting()
+
+
+def test_symbols_of_other_days_are_refused(files: Path, tmp_path: Path) -> None:
+    for symbol, left_out in (("NASDAQ", 0), ("SP500", 1)):
+        frame = pl.read_parquet(files / f"{symbol}.parquet")
+        kept = pl.concat([frame.head(4500), frame.slice(4500 + left_out)])
+        kept.write_parquet(tmp_path / f"{symbol}.parquet")
+    with pytest.raises(UserError, match="one calendar"):
+        Episodes(path=str(tmp_path), **SOME).test()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parfait.agents.episodes import Test as Held  # pytest collects what is called Test
+from parfait.agents.episodes import HeldOut
 from parfait.agents.judge import Traded, compare, measure, rival_policies, together, trade
 
 YEAR = 252.0
@@ -18,7 +18,7 @@ def accounts(seeds: int = 3, shift: float = 0.0, seed: int = 1) -> Traded:
     return Traded(returns, np.ones((seeds, 2, 5)), np.ones((seeds, 2, 5)))
 
 
-def held(episodes: int = 3, past: int = 8, horizon: int = 10) -> Held:
+def held(episodes: int = 3, past: int = 8, horizon: int = 10) -> HeldOut:
     """Two symbols, valid bars, fills at opens that differ from closes."""
     shape = (2 * episodes, past + horizon)
     close = 100 * np.exp(np.cumsum(RNG.normal(0, 0.01, shape), 1))
@@ -26,7 +26,7 @@ def held(episodes: int = 3, past: int = 8, horizon: int = 10) -> Held:
     high, low = np.maximum(opens, close) * 1.001, np.minimum(opens, close) * 0.999
     bars = np.stack([opens, high, low, close, np.full(shape, 1e9)], -1)
     times = np.zeros((2 * episodes, horizon), dtype="datetime64[us]")
-    return Held(bars, ["A"] * episodes + ["B"] * episodes, times)
+    return HeldOut(bars, ["A"] * episodes + ["B"] * episodes, times)
 
 
 def test_metrics_are_those_of_their_formulas() -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from parfait.agents import PPO, Agent, replay
-from parfait.agents.episodes import Test as Held
+from parfait.agents.episodes import HeldOut
 from parfait.agents.judge import rival_policies, together, trade
 from parfait.envs import Market, TradingVectorEnv
 from parfait.utils.errors import UserError
@@ -46,7 +46,7 @@ def agent() -> Agent:
 def test_an_agent_that_is_shown_the_next_return_profits(agent: Agent) -> None:
     """After costs, on paths it has not seen: the learner works (FinRL#1248: one could not)."""
     bars = told_ahead(64, 2)
-    held = Held(bars, ["A"] * 64, np.zeros((64, 32), dtype="datetime64[us]"))
+    held = HeldOut(bars, ["A"] * 64, np.zeros((64, 32), dtype="datetime64[us]"))
     settings = PPO(**QUICK).settings
     mine, hold = (
         together(trade(held, policies, YEAR, settings))[0].mean() * YEAR
