@@ -23,7 +23,7 @@ ORDER = [
     | {"streaming", "holdings", "stress"},
     {"metrics", "report", "export", "envs"},
     {"play"},
-    {"evaluation"},
+    {"evaluation", "agents"},
     {"stages"},
     {"cli", "__main__"},
 ]

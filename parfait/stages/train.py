@@ -39,7 +39,8 @@ _MAX_SEED = 2**32 - 1  # of NumPy, which Lightning seeds too
 
 
 def train(cfg: DictConfig) -> float:
-    """Train ``cfg.model`` on ``cfg.data`` and export it to ``<output_dir>/model``.
+    """Train ``cfg.model`` on ``cfg.data`` and export it to ``<output_dir>/model``; agents by
+    ``parfait.stages.rl``.
 
     Returns:
         The best value of ``optimized_metric`` so far.
@@ -49,6 +50,10 @@ def train(cfg: DictConfig) -> float:
     """
     settings = validate(cfg, TrainConfig)
     require("seed", settings.seed, 0, _MAX_SEED)
+    if str(cfg.model.get("_target_")).startswith("parfait.agents."):
+        from parfait.stages.rl import rl
+
+        return rl(cfg)
     for name in ("max_epochs", "max_steps"):
         _check_limit(f"trainer.{name}", cfg.trainer.get(name))
     if settings.ckpt is not None and "init_from" not in cfg.model:
