@@ -36,7 +36,8 @@ from parfait.plan import Plan
 from parfait.regime import Regime
 from parfait.sde import MODES, Guide, Mode, Process, SdeWarning, load_process
 from parfait.semantic import Reader, load_reader
-from parfait.simulation import Simulation, bars_table, check_tables, guides_table
+from parfait.simulation import Simulation
+from parfait.tables import bars_table, check_tables, guides_table
 from parfait.utils.errors import UserError
 from parfait.utils.timing import Stopwatch
 

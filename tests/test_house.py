@@ -19,7 +19,7 @@ ORDER = [
     {"distill"},
     {"pipeline", "simulation", "conditions", "targets", "checks", "history"}
     | {"basket", "correlation", "courses", "draft", "guides", "histories", "likeness"}
-    | {"outlook", "plan", "window_regimes"}
+    | {"outlook", "plan", "tables", "window_regimes"}
     | {"streaming", "holdings", "stress"},
     {"metrics", "report", "export", "envs"},
     {"play"},

@@ -245,5 +245,5 @@ def test_several_assets_have_phases_together(pipeline: Pipeline):
 def test_a_schedule_of_batches_is_refused(pipeline: Pipeline):
     with pytest.raises(UserError, match=r"Schedule.phases\[1\]: regime has shape \(3,\)"):
         pipeline.run(Schedule(((WILD, 0.1), (CALM.expand(3), None))))
-    with pytest.raises(UserError, match="a Schedule or a Regime, not int"):
+    with pytest.raises(UserError, match="a Schedule, a Regime or a Like, not int"):
         pipeline.run(3)  # pyright: ignore[reportArgumentType]

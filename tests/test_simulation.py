@@ -12,7 +12,8 @@ from parfait.bars import BAR_COLUMNS
 from parfait.checks import Outcomes
 from parfait.regime import Regime, RegimeDistribution
 from parfait.sde import Guide
-from parfait.simulation import Simulation, bars_table, guides_table
+from parfait.simulation import Simulation
+from parfait.tables import bars_table, guides_table
 
 STEPS = 3
 

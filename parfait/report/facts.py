@@ -95,7 +95,7 @@ class Facts:
         block = max(BLOCK // window, 1)
         enough = len(real.r) >= LEAST_BLOCKS * block
         dated = Sampling(torch.arange(len(real.r)), block) if enough else None
-        independent = Sampling() if len(made.r) > 1 else None
+        independent = Sampling() if len(made.r) >= LEAST_BLOCKS else None
         r = whole.r[:, past:]
         owners = [(colour, _scaled(r[torch.from_numpy(rows)])) for colour, rows in groups]
         kept = [(colour, x) for colour, x in owners if len(x) >= FEWEST_FOR_QUANTILES]

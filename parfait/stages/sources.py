@@ -21,7 +21,8 @@ def read_sources(settings: SimulateConfig) -> Sequence[Any]:
     given = [name for name in names if getattr(settings, name) is not None]
     if len(given) > 1 and given[0] in ("like", "scenarios"):
         raise UserError(
-            f"{given[0]}= stands in the place of {given[1]}, which is set too; give one"
+            f"{given[0]}= takes the place of a sentence, and {given[1]} is set too; "
+            "give one of them"
         )
     if settings.like is not None:
         from parfait.likeness import Like

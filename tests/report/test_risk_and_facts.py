@@ -131,6 +131,15 @@ def test_too_few_bars_give_a_sentence(steps, past):
     assert said.endswith(f"has {min(steps, past)}.")
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_short_paths_have_facts_without_errors(count):
+    """A bootstrap of fewer than three windows has nothing to draw from."""
+    made = Facts.of(walk(250, 0, 100.0), paths(count, 20), [])
+    assert isinstance(made, Facts)
+    told = [row["generated"] for row in made.rows()]
+    assert any("±" in value for value in told) == (count == 3)
+
+
 def test_prices_that_do_not_move_have_no_facts_but_reasons():
     still = np.full((4, 20, 5), SPOT)
     made = facts(still)

@@ -76,7 +76,7 @@ def test_the_folder_and_the_page(
     assert len(list((out / PATHS).iterdir())) == 3
     page = (out / "report.html").read_text()
     assert "20 paths of 4 bars" in page
-    assert "drawn from the first 8 paths" in page
+    assert "are of the first 8 paths" in page
     assert "n_paths=20 horizon=4 seed=0 stream=true part_paths=8" in page
     shown = " ".join(capsys.readouterr().out.split())
     assert "20 paths x 4 bars in 3 parts:" in shown

@@ -18,10 +18,11 @@ from parfait.correlation import joint_request
 from parfait.pipeline import Pipeline
 from parfait.plan import Plan
 from parfait.sde import load_process
-from parfait.simulation import Simulation, check_tables
+from parfait.simulation import Simulation
 from parfait.streaming import Job, finish, part_seed, stream
 from parfait.streaming.job import ACCOUNTS, GUIDES, OUTCOMES, PATHS, TABLES
 from parfait.streaming.merge import MANIFEST, joint_conditions, joint_warnings
+from parfait.tables import check_tables
 from parfait.utils.errors import UnwritableError, UserError
 from parfait.utils.shards import WHOLE, Shard
 from tests.test_pipeline import Scripted, untrained
