@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
-from gymnasium.vector import VectorEnv
 from jaxtyping import Float32
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
@@ -17,6 +16,9 @@ from safetensors.torch import save
 from torch import nn
 
 from parfait.utils.errors import MISFITS, UserError, first_line
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
 
 FORMAT = 1
 
@@ -83,7 +85,7 @@ class Agent(nn.Module):
         return agent
 
 
-def replay(agent: Agent | str | Path, env: VectorEnv, *, seed: int = 0) -> pl.DataFrame:
+def replay(agent: Agent | str | Path, env: "VectorEnv", *, seed: int = 0) -> pl.DataFrame:
     """Lets an agent trade one episode in every account of an environment.
 
     Args:
