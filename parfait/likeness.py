@@ -159,14 +159,15 @@ class Like:
         days = [(f"{times[a]:%Y-%m-%d}", f"{times[b - 1]:%Y-%m-%d}") for a, b in rows]
         bars = bars_to_tensor(past.bars)
         labels = [_label(bars, a, b, rate) for a, b in rows]
-        if all(bool(label.flagged("still")) for label in labels):
+        moving = [k for k, label in enumerate(labels) if not bool(label.flagged("still"))]
+        if not moving:
             raise UserError(
                 f"the prices of {past.name} do not move in like={self.span}; give another range"
             )
-        shares = [(b - a) / count for a, b in rows]
-        each = [window_component(*pair) for pair in zip(labels, shares, strict=True)]
+        count = sum(rows[k][1] - rows[k][0] for k in moving)
+        each = [window_component(labels[k], (rows[k][1] - rows[k][0]) / count) for k in moving]
         merged = [
-            _named(component, past.name, [days[k] for k in numbers])
+            _named(component, past.name, [days[moving[k]] for k in numbers])
             for component, numbers in merge_neighbours(each, MAX_COMPONENTS)
         ]
         closes = [bars[a - 1 : b, 3] for a, b in rows]
@@ -194,6 +195,12 @@ class Like:
             said.append(
                 f"Of like={self.span} {past.name} has bars from {begin:%Y-%m-%d} to "
                 f"{times[-1]:%Y-%m-%d}."
+            )
+        still = sum(bool(label.flagged("still")) for label in labels)
+        if still:
+            said.append(
+                f"In {still} of {len(labels)} windows of like={self.span} prices hardly move; they "
+                "are left out."
             )
         strange = sum(bool(label.flagged("foreign")) for label in labels)
         if strange:

@@ -22,6 +22,9 @@ def render(file: Path) -> Path:
     notebook = nbformat.read(file, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": folder}}).execute()
+    for cell in notebook.cells:  # logs name folders and times that no other run has
+        shown = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"]
+        cell.update({"outputs": shown} if cell.cell_type == "code" else {})
     page, resources = MarkdownExporter().from_notebook_node(
         notebook, {"unique_key": file.stem, "output_files_dir": file.stem}
     )

@@ -215,6 +215,20 @@ def test_prices_that_stand_still_are_one_sentence(past: History) -> None:
         read(Like(CRISIS), replace(past, bars=flat))
 
 
+def test_a_halt_within_the_range_is_left_out_and_said(past: History) -> None:
+    """Its label holds the prior, which no scenario is to be made of."""
+    halted = pl.col("timestamp").is_between(pl.lit(datetime(2008, 9, 1)), datetime(2008, 10, 31))
+    flat = [
+        pl.when(halted).then(5.0).otherwise(pl.col(n)).alias(n)
+        for n in ("open", "high", "low", "close")
+    ]
+    (scenarios,) = read(Like(CRISIS), replace(past, bars=past.bars.with_columns(*flat)))
+    assert "1 of 2 windows" in " ".join(scenarios.warnings)
+    (only,) = scenarios.components
+    assert only.weight == 1
+    assert only.regime.volatility > 0.3  # of November and December
+
+
 def test_a_range_that_is_partly_there_says_so(past: History) -> None:
     (scenarios,) = read(Like("2018-06-01:2019-06-30"), past)
     assert "has bars from 2018-06-01 to 2018-12-31" in scenarios.warnings[0]

@@ -46,7 +46,7 @@ def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=ids)
 def test_a_notebook_holds_no_outputs_and_its_page_shows_its_cells(file: Path) -> None:
-    """A page is remade by ``make notebooks``."""
+    """A page is remade by ``scripts/render_notebooks.py``."""
     notebook = read(file)
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code(notebook))
     page = (ROOT / "docs" / "notebooks" / f"{file.stem}.md").read_text(encoding="utf-8")
@@ -54,5 +54,6 @@ def test_a_notebook_holds_no_outputs_and_its_page_shows_its_cells(file: Path) ->
     assert [ast.dump(ast.parse(text)) for text in shown] == [
         ast.dump(ast.parse(source(cell))) for cell in code(notebook)
     ]
+    assert "/tmp/" not in page
     for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page):
         assert (ROOT / "docs" / "notebooks" / name).is_file()

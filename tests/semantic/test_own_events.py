@@ -83,6 +83,8 @@ def test_other_readers_know_nothing_of_them(reader) -> None:
         ("events: {a: {like: war, opposite: paece, en: [x y]}}", "did you mean peace"),
         ("events: {a: {like: war, exposure: {glod: [1, 1]}, en: [x y]}}", "did you mean gold"),
         ("events: {a: {like: war, en: [Boom town]}, b: {like: war, en: [boom  town]}}", "means a"),
+        ("events: {a: {like: war, en: ['!!']}}", "a phrase has no letters"),
+        ("events: {a: {like: war, opposite: a, en: [x y]}}", "its own opposite"),
         ("events: {a: {mu: 1, en: [x y]}}", "events.a: needs channel, mu and sigma"),
         ("events: {a: {like: war}}", "events.a: needs phrases, under en or zh"),
         ("events: {a: {like: war, unit: '%', en: [x y]}}", "events.a: unit and ref go together"),

@@ -147,7 +147,11 @@ def read_own_events(
             if value is not None and value not in names:
                 raise UserError(f"{where}: {field} {value!r} is unknown{_nearest(value, names)}")
         event.en, event.zh = ([clean(phrase) for phrase in each] for each in (event.en, event.zh))
+        if event.opposite == key:
+            raise UserError(f"{where}: it cannot be its own opposite")
         for phrase in (*event.en, *event.zh):
+            if not any(letter.isalpha() for letter in phrase):
+                raise UserError(f"{where}: a phrase has no letters; give words of a sentence")
             if meanings.setdefault(phrase, key) != key:
                 raise UserError(f"{where}: {phrase!r} means {meanings[phrase]} already")
     return own
