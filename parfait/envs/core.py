@@ -165,7 +165,7 @@ class Core:
         bankrupt = np.count_nonzero(terminated)
         if bankrupt:
             np.maximum(equity, broker.ruin, out=equity)
-            growth = equity / before
+            growth[terminated] = equity[terminated] / before[terminated]
         np.divide(held, growth, out=self.position)
         np.divide(cash, growth, out=self.cash)
         self.equity, deepest = equity, tally.drawdown
