@@ -52,7 +52,7 @@ class Episodes:
             options: dict[str, Any] = {"bars_per_year": bars_per_year, "history": history}
             self._enter([load_market(source, window=window, **options)])
         elif bars_per_year is None and history is None:
-            self._enter([self._live.market(self._seed, 0, window)])
+            self.steps = np.array([horizon or self._live.horizon])  # their market needs a seed
         else:
             raise UserError("bars_per_year and history of live scenarios belong into their options")
 
@@ -79,6 +79,11 @@ class Episodes:
     def seeded(self) -> bool:
         """Whether episodes can be drawn."""
         return bool(self._generators)
+
+    @property
+    def has_market(self) -> bool:
+        """Whether ``market`` is there: live scenarios are generated with the first seed."""
+        return self._live is None or self.seeded
 
     def seed(self, generators: list[np.random.Generator]) -> None:
         """The source of each account's episodes; live scenarios begin anew with the first one's."""
