@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -95,7 +94,7 @@ def write_zipline(
             )
         frame = "daily" if size == "daily" else "minute"
         bars = whole_volumes(one, volume_scale, _UINT32, "zipline")
-        highest = bars["high"].max()
+        highest = bars["high"].to_numpy().max()
         if highest * 1000 > _UINT32:
             raise UserError(
                 f"path {one.path} has a price of {highest:,.6g}, above the {_UINT32 / 1000:,.0f} "
@@ -151,10 +150,10 @@ def whole_volumes(one: Series, scale: float, most: int, holder: str) -> pl.DataF
     if not (math.isfinite(scale) and scale > 0):
         raise UserError(f"volume_scale={scale:g} must be a finite number above 0")
     scaled = (one.bars["volume"] * scale).round(0, mode="half_to_even")
-    given: Any = one.bars["volume"].max()
-    largest: Any = scaled.max()
+    given = one.bars["volume"].to_numpy().max()
+    largest = float(scaled.to_numpy().max())
     if largest > most:
-        # A hair lower, as an int64's largest is no float64.
+        # A hair lower, as the largest int64 is no float64.
         enough = 10.0 ** math.floor(math.log10(most / given) - 1e-12)
         raise UserError(
             f"path {one.path} has a volume of {largest:,.6g}, above the {most:,} that {holder} "
