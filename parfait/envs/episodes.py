@@ -87,13 +87,13 @@ class Episodes:
 
     def seed(self, generators: list[np.random.Generator]) -> None:
         """The source of each account's episodes; live scenarios begin anew with the first one's."""
-        self._generators = generators
         self._count[:] = 0
         self._draws = np.stack([g.random((_AHEAD, 2)) for g in generators])
         if self._live is not None:
             self._begun, self._generation = 0, 0
             self._seed = int(generators[0].integers(2**62))
             self._enter([self._live.market(self._seed, 0, self._window)])
+        self._generators = generators
 
     def renew(self, envs: Some, path: Int64[ndarray, " envs"]) -> tuple[int, int] | None:
         """Fresh live scenarios when they are due, before episodes begin in ``envs``.

@@ -216,6 +216,8 @@ def test_live_scenarios_are_generated_for_a_reset_and_not_before() -> None:
     source = Counted(pipeline=cast(Pipeline, None), sentences=["one"], horizon=3)
     env = TradingVectorEnv(source, 3, window=4, render_mode="rgb_array")
     assert not made
+    with pytest.raises(UserError, match="reset"):
+        env.step(np.ones((3, 1)))
     env.reset(seed=5)
     assert len(made) == 1
     env.step(np.ones((3, 1)))
