@@ -31,7 +31,7 @@ class Traded:
     Args:
         returns: log returns of the account over every bar, after costs.
         turnover: value traded over the account, summed over an episode.
-        exposure: weight of the position that was asked for, averaged over an episode.
+        exposure: weight of the position that was asked for, averaged over an episode; 0 after ruin.
     """
 
     returns: Float64[ndarray, "seeds symbols episodes bars"]
@@ -70,7 +70,7 @@ def _episodes(
     running = np.ones(count, dtype=bool)
     for t in range(length):
         asked = policy(seen)
-        weights[:, t] = asked[:, 0]
+        weights[:, t] = np.where(running, asked[:, 0], 0.0)
         seen, rewards, terminated, truncated, told = env.step(asked)
         returns[:, t] = np.where(running, rewards, 0.0)  # a bankrupt account stays where it is
         ended = running & (terminated | truncated)

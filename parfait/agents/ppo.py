@@ -74,9 +74,12 @@ class PPO:
                 'pip install "parfait[rl]"'
             )
         from parfait.envs import Broker
+        from parfait.envs.core import action_space
         from parfait.envs.rewards import make_reward
 
-        Broker(**self.broker)  # mistakes are told before anything is generated
+        # Mistakes are told before anything is generated.
+        Broker.read(self.broker)
+        action_space("continuous", self.weights)
         make_reward(self.reward)
 
     @property

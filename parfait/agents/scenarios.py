@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,16 @@ import polars as pl
 from jaxtyping import Float64
 from numpy import ndarray
 
+import parfait.semantic
 from parfait.bars import BAR_FIELDS, bars_to_tensor
 from parfait.data import fingerprint
 from parfait.pipeline import Pipeline
 from parfait.semantic.ontology.subject import symbol_asset
+from parfait.streaming.job import code_key
 from parfait.utils.code import code_hash
 from parfait.utils.files import parquet_bytes, sweep_temporaries, write_files
 from parfait.utils.seeding import derive_seed
 
-# What scenarios are made by: an edit of any of these makes kept ones stale.
-_CODE = ("labels", "microstructure", "regime", "sde", "semantic")
 Progress = Callable[[str, int, int], None]
 
 
@@ -69,10 +68,10 @@ def scenario_bars(
     place = None if cache is None else cache / "scenarios"
     if place is not None:
         sweep_temporaries(place)
-    code = code_hash(import_module(f"parfait.{name}") for name in _CODE)
+    code = [code_key(), code_hash([parfait.semantic])]  # an edit makes what is kept stale
     found = []
     for k, start in enumerate(starts):
-        told = [code, pipeline.microstructure.fingerprint, fingerprint({start.symbol: start.bars})]
+        told = [*code, pipeline.microstructure.fingerprint, fingerprint({start.symbol: start.bars})]
         told += [start.sentence, horizon, paths, seed, k]
         key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
         made = _kept(place, key)

@@ -71,7 +71,7 @@ class Core:
         self.n, self.window = n, window
         self.broker = broker if isinstance(broker, Broker) else Broker.read(broker or {})
         self.reward = make_reward(reward)
-        self.action_space, self._choices, self._low, self._high = _action_space(actions, weights)
+        self.action_space, self._choices, self._low, self._high = action_space(actions, weights)
         self.state = STATE + (len(FIELD_NAMES) if privileged else 0)
         self.observation_space = spaces.Box(
             -LIMIT, LIMIT, (self.state + window * FEATURES,), np.float32
@@ -86,7 +86,8 @@ class Core:
         self._phase, self._tape = 0, np.ones((_TAPE, 3, n))
         self._trail: deque[tuple[ndarray, ndarray]] | None = None
         self.episodes = Episodes(source, n, window, horizon, bars_per_year, history)
-        self._look()
+        if self.episodes.has_market:
+            self._look()
 
     def _look(self) -> None:
         """Views of the market as it is now."""
@@ -100,7 +101,7 @@ class Core:
 
     @property
     def market(self) -> Market:
-        """The paths; those of live scenarios change."""
+        """The paths; those of live scenarios are there from the first reset on, and change."""
         return self.episodes.market
 
     def seed(self, generators: list[np.random.Generator]) -> None:
@@ -165,7 +166,7 @@ class Core:
         bankrupt = np.count_nonzero(terminated)
         if bankrupt:
             np.maximum(equity, broker.ruin, out=equity)
-            growth = equity / before
+            growth[terminated] = equity[terminated] / before[terminated]
         np.divide(held, growth, out=self.position)
         np.divide(cash, growth, out=self.cash)
         self.equity, deepest = equity, tally.drawdown
@@ -258,10 +259,21 @@ def _pieces(rows: ndarray, begin: int, length: int) -> ndarray:
     )
 
 
-def _action_space(
+def action_space(
     actions: str | Sequence[float], weights: tuple[float, float]
 ) -> tuple[spaces.Space, ndarray | None, float, float]:
-    low, high = (float(w) for w in weights)
+    """The space, the weights to choose from (``None`` for any), the least and the largest weight.
+
+    Args:
+        actions, weights: of ``Core``.
+
+    Raises:
+        UserError: weights or actions that an account cannot take.
+    """
+    try:
+        low, high = (float(w) for w in weights)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"weights={weights} must be two numbers: a least and a largest") from error
     if not -LIMIT <= low < high <= LIMIT or not low <= 0 <= high:
         raise UserError(
             f"weights=({low}, {high}) must be a least and a largest within [-{LIMIT}, {LIMIT}] "

@@ -52,7 +52,7 @@ class Episodes:
             options: dict[str, Any] = {"bars_per_year": bars_per_year, "history": history}
             self._enter([load_market(source, window=window, **options)])
         elif bars_per_year is None and history is None:
-            self._enter([self._live.market(self._seed, 0, window)])
+            self.steps = np.array([horizon or self._live.horizon])  # their market needs a seed
         else:
             raise UserError("bars_per_year and history of live scenarios belong into their options")
 
@@ -80,15 +80,20 @@ class Episodes:
         """Whether episodes can be drawn."""
         return bool(self._generators)
 
+    @property
+    def has_market(self) -> bool:
+        """Whether ``market`` is there: live scenarios are generated with the first seed."""
+        return self._live is None or self.seeded
+
     def seed(self, generators: list[np.random.Generator]) -> None:
         """The source of each account's episodes; live scenarios begin anew with the first one's."""
-        self._generators = generators
         self._count[:] = 0
         self._draws = np.stack([g.random((_AHEAD, 2)) for g in generators])
         if self._live is not None:
             self._begun, self._generation = 0, 0
             self._seed = int(generators[0].integers(2**62))
             self._enter([self._live.market(self._seed, 0, self._window)])
+        self._generators = generators
 
     def renew(self, envs: Some, path: Int64[ndarray, " envs"]) -> tuple[int, int] | None:
         """Fresh live scenarios when they are due, before episodes begin in ``envs``.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parfait.envs.market import Market
+from parfait.envs.market import Market, chances
 from parfait.envs.scenarios import of_simulation
 from parfait.simulation import Simulation
 from parfait.utils.errors import UserError, require
@@ -30,7 +30,7 @@ class LiveScenarios:
         options: further ones of ``Pipeline.run``, such as ``history`` or ``asset``.
 
     Raises:
-        UserError: no sentence, or a number outside its bounds.
+        UserError: no sentence, weights that are no chances, or a number outside its bounds.
     """
 
     pipeline: "Pipeline"
@@ -45,6 +45,11 @@ class LiveScenarios:
             raise UserError("sentences must be a list of instructions, or a mapping to weights")
         for name in ("every", "paths", "horizon"):
             require(f"live.{name}", getattr(self, name), 1)
+        chances("the weights of sentences", self._weights, len(self.sentences))
+
+    @property
+    def _weights(self) -> list[float] | None:
+        return list(self.sentences.values()) if isinstance(self.sentences, Mapping) else None
 
     def market(self, seed: int, generation: int, window: int) -> Market:
         """The paths of a generation: the same seed gives the same.
@@ -71,8 +76,7 @@ class LiveScenarios:
             market = of_simulation(made, window)
             one = np.zeros_like(market.scenario)
             markets.append(replace(market, scenario=one, scenarios=(sentence,)))
-        weights = self.sentences.values() if isinstance(self.sentences, Mapping) else None
-        return Market.join(markets, None if weights is None else list(weights))
+        return Market.join(markets, self._weights)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LiveScenarios":
         # Gymnasium deep-copies what an environment was made with; networks never change here.

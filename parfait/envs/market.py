@@ -104,9 +104,6 @@ class Market:
             features[padded] = shown.reshape(-1, FEATURES)
             prices[padded] = _ratios(block).reshape(-1, 3)
             close[span], scale[span] = block[..., 3].ravel(), spread.ravel()
-        chances = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
-        if chances.shape != (n,) or not (chances >= 0).all() or not 0 < chances.sum() < np.inf:
-            raise UserError(f"weight must be {n} numbers, none negative, that do not sum to 0")
         scenario = np.zeros(n, dtype=np.int64) if scenario is None else np.asarray(scenario)
         if scenario.shape != (n,) or not ((scenario >= 0) & (scenario < len(scenarios))).all():
             raise UserError(f"scenario must be {n} indices into the {len(scenarios)} scenarios")
@@ -119,7 +116,7 @@ class Market:
             scale=scale,
             first=first,
             past=np.full(n, past),
-            weight=chances / chances.sum(),
+            weight=chances("weight", weight, n),
             scenario=scenario.astype(np.int64),
             scenarios=tuple(scenarios),
             regime=None if regime is None else np.clip(regime, -LIMIT, LIMIT, dtype=np.float32),
@@ -132,13 +129,13 @@ class Market:
         Scenarios of the same name are one.
 
         Raises:
-            UserError: markets of several bar frequencies.
+            UserError: markets of several bar frequencies, or weights that are no chances.
         """
+        shares = chances("weight", weight, len(markets))
         if len(markets) == 1:
             return markets[0]
         if len({m.bars_per_year for m in markets}) > 1:
             raise UserError("markets of several bars_per_year cannot be joined; give one each")
-        shares = np.ones(len(markets)) if weight is None else np.asarray(weight, dtype=np.float64)
         names = list(dict.fromkeys(name for m in markets for name in m.scenarios))
         rows = np.cumsum([0, *(len(m.close) for m in markets)])
         codes = [np.array([names.index(name) for name in m.scenarios]) for m in markets]
@@ -154,9 +151,7 @@ class Market:
             first=np.concatenate(
                 [[0], *(m.first[1:] + k for m, k in zip(markets, rows, strict=False))]
             ),
-            weight=np.concatenate(
-                [m.weight * w for m, w in zip(markets, shares / shares.sum(), strict=True)]
-            ),
+            weight=np.concatenate([m.weight * w for m, w in zip(markets, shares, strict=True)]),
             scenario=np.concatenate([c[m.scenario] for m, c in zip(markets, codes, strict=True)]),
             scenarios=tuple(names),
             regime=np.concatenate(regimes) if len(regimes) == len(markets) else None,
@@ -171,6 +166,26 @@ class Market:
     def __deepcopy__(self, memo: dict[int, Any]) -> "Market":
         # Gymnasium deep-copies what an environment was made with; nothing here ever changes.
         return self
+
+
+def chances(name: str, weight: Sequence[float] | ndarray | None, n: int) -> Float64[ndarray, " n"]:
+    """Weights as chances that sum to 1; equal where none are given.
+
+    Args:
+        name: of the setting, for its errors.
+        weight: of each.
+        n: how many there are.
+
+    Raises:
+        UserError: another number of weights, one that is negative or no number, or none above 0.
+    """
+    try:
+        shares = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        shares = np.zeros(0)
+    if shares.shape != (n,) or not (shares >= 0).all() or not 0 < shares.sum() < np.inf:
+        raise UserError(f"{name} must be {n} finite numbers, none negative, that do not sum to 0")
+    return shares / shares.sum()
 
 
 def bar_features(

@@ -13,6 +13,7 @@ from numpy import ndarray
 from parfait.utils.errors import UserError, require
 
 Each = Float64[ndarray, " envs"]
+_LEAST = 0.01  # of the market's variance: what an account's is taken for at least
 
 
 class LogReturn:
@@ -30,8 +31,9 @@ class LogReturn:
 class DifferentialSharpe(LogReturn):
     """``((b - a**2)**-1.5) (b da - a db / 2)``, the derivative of an exponentially weighted Sharpe
     ratio by its decay, with ``da = r - a``, ``db = r**2 - b`` of the simple return r; then a and b
-    move by ``decay`` of them (Moody and Saffell, 2001). They begin at 0 and at the squared
-    volatility of the market's bars.
+    move by ``decay`` of them (Moody and Saffell, 2001). They begin at 0 and at s**2, the squared
+    volatility of the market's bars, and b is never below ``a**2 + (s/10)**2``: the ratio of an
+    account that does not move is no number.
 
     Args:
         decay: about one over the number of bars that count.
@@ -44,7 +46,7 @@ class DifferentialSharpe(LogReturn):
 
     def __post_init__(self) -> None:
         require("reward.decay", self.decay, 1e-6, 0.999)
-        self._a = self._b = np.zeros(0)
+        self._a = self._b = self._least = np.zeros(0)
 
     def __call__(self, g: Each, d0: Each, d: Each) -> Each:
         """The rewards of one bar."""
@@ -54,13 +56,14 @@ class DifferentialSharpe(LogReturn):
         reward = (b * da - 0.5 * a * db) / (b - a * a) ** 1.5
         a += self.decay * da
         b += self.decay * db
+        np.maximum(b, a * a + self._least, out=b)
         return reward
 
     def begin(self, envs: ndarray, n: int, scale: Each) -> None:
         """New episodes in ``envs`` of ``n``; ``scale`` is the volatility of a bar there."""
         if len(self._a) != n:
-            self._a, self._b = np.zeros(n), np.ones(n)
-        self._a[envs], self._b[envs] = 0.0, scale**2
+            self._a, self._b, self._least = np.zeros((3, n))
+        self._a[envs], self._b[envs], self._least[envs] = 0.0, scale**2, _LEAST * scale**2
 
 
 @dataclass

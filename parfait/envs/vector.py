@@ -19,7 +19,8 @@ AUTORESET = {"same_step": AutoresetMode.SAME_STEP, "next_step": AutoresetMode.NE
 class TradingVectorEnv(VectorEnv):
     """``num_envs`` environments ``parfait/Trading-v0``; also ``gymnasium.make_vec``.
 
-    Account i of ``reset(seed=s)`` lives what a single environment does after ``reset(seed=s+i)``.
+    Account i of ``reset(seed=s)`` lives what a single environment does after ``reset(seed=s+i)``;
+    not so of ``LiveScenarios``, whose paths all accounts share, made with the seed of the first.
 
     Args:
         source: the paths: ``LiveScenarios``, or what ``load_market`` takes.

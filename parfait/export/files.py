@@ -93,14 +93,8 @@ def write_zipline(
                 "zipline has no bars within a minute; export format=csv, or simulate larger bars"
             )
         frame = "daily" if size == "daily" else "minute"
-        bars = whole_volumes(one.bars, volume_scale)
-        highest, volume = bars.select(pl.col("high").max(), pl.col("volume").max()).row(0)
-        if volume > _UINT32:
-            enough = 10.0 ** -math.ceil(math.log10(volume / _UINT32))
-            raise UserError(
-                f"path {one.path} has a volume of {volume:,}, above the {_UINT32:,} that zipline "
-                f"holds; give volume_scale={enough:g}"
-            )
+        bars = whole_volumes(one, volume_scale, _UINT32, "zipline")
+        highest = bars["high"].to_numpy().max()
         if highest * 1000 > _UINT32:
             raise UserError(
                 f"path {one.path} has a price of {highest:,.6g}, above the {_UINT32 / 1000:,.0f} "
@@ -147,12 +141,25 @@ def bar_size(timestamps: pl.Series) -> str:
     return size
 
 
-def whole_volumes(bars: pl.DataFrame, scale: float = 1.0) -> pl.DataFrame:
-    """The bars with volumes times ``scale`` as whole numbers, half to even."""
+def whole_volumes(one: Series, scale: float, most: int, holder: str) -> pl.DataFrame:
+    """The bars with volumes times ``scale`` as whole numbers, half to even.
+
+    Raises:
+        UserError: a scale that is none, or a volume above the ``most`` that ``holder`` holds.
+    """
     if not (math.isfinite(scale) and scale > 0):
         raise UserError(f"volume_scale={scale:g} must be a finite number above 0")
-    scaled = (pl.col("volume") * scale).round(0, mode="half_to_even")
-    return bars.with_columns(scaled.cast(pl.Int64))
+    scaled = (one.bars["volume"] * scale).round(0, mode="half_to_even")
+    given = one.bars["volume"].to_numpy().max()
+    largest = float(scaled.to_numpy().max())
+    if largest > most:
+        # A hair lower, as the largest int64 is no float64.
+        enough = 10.0 ** math.floor(math.log10(most / given) - 1e-12)
+        raise UserError(
+            f"path {one.path} has a volume of {largest:,.6g}, above the {most:,} that {holder} "
+            f"holds; give volume_scale={enough:g}"
+        )
+    return one.bars.with_columns(scaled.cast(pl.Int64))
 
 
 def tickers(source: Source) -> Callable[[Series], str]:

@@ -14,6 +14,7 @@ from parfait.utils.errors import UserError
 PRICE_SCALE = 10_000  # prices are whole ten-thousandths
 _PRICES = ("open", "high", "low", "close")
 _HIGHEST = 2**53 / PRICE_SCALE  # beyond, a float64 has no ten-thousandths
+_INT64 = 2**63 - 1
 
 
 def to_lean(
@@ -44,8 +45,8 @@ def to_lean(
         How many series were written.
 
     Raises:
-        UserError: as ``to_csv``; an unknown time zone, bars between the seconds, or prices that
-            ten-thousandths cannot hold.
+        UserError: as ``to_csv``; an unknown time zone, bars between the seconds, prices that
+            ten-thousandths cannot hold, or volumes above an int64.
     """
     with new_folder(folder) as place:
         return write_lean(Source.of(given), place, paths, timezone, volume_scale)
@@ -91,7 +92,7 @@ def _whole(one: Series, volume_scale: float) -> pl.DataFrame:
             f"{_HIGHEST:.3g}; export format=csv"
         )
     scaled = (pl.col(_PRICES) * PRICE_SCALE).round(0, mode="half_to_even")
-    return whole_volumes(one.bars, volume_scale).with_columns(scaled.cast(pl.Int64))
+    return whole_volumes(one, volume_scale, _INT64, "an int64").with_columns(scaled.cast(pl.Int64))
 
 
 def _local(timezone: str | None) -> pl.Expr:

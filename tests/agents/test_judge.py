@@ -98,6 +98,18 @@ def test_rivals_do_what_they_are_called() -> None:
     assert not np.array_equal(first.returns[0], first.returns[1])
 
 
+def test_after_its_ruin_an_account_asks_for_nothing() -> None:
+    """What is done in the episode that follows in its place is not told."""
+    test = held(episodes=1)
+    test.bars[0, 8 + 3 :, :4] *= 0.1  # the first symbol, at the fourth bar of ten
+    hold = rival_policies(1, (-1, 1), 0)["hold"]
+    settings: dict[str, Any] = {"window": 4, "broker": {"ruin": 0.5}}
+    told = trade(test, hold, YEAR, settings)
+    np.testing.assert_allclose(told.exposure.ravel(), [0.4, 1.0])
+    assert not told.returns[0, 0, 0, 4:].any()
+    assert told.returns[0, 1, 0, 4:].all()
+
+
 def test_symbols_are_held_in_equal_parts() -> None:
     simple = np.zeros((1, 2, 1, 3))
     simple[0, :, 0] = [[0.1, 0.0, 0.0], [-0.1, 0.2, 0.0]]

@@ -104,6 +104,11 @@ def test_mistakes_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         PPO(steps=0)
     with pytest.raises(UserError, match=r"model\.discount"):
         PPO(discount=2.0)
+    with pytest.raises(UserError, match="broker has no 'fee'"):
+        PPO(broker={"fee": 1})
+    for weights in ((0.5, 1.0), (1.0, -1.0), (-20.0, 1.0), (1.0,)):
+        with pytest.raises(UserError, match="weights="):
+            PPO(weights=weights)  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "parfait\[rl\]"'):
         PPO()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy import ndarray
 
-from parfait.envs import Broker, Market, TradingEnv, TradingVectorEnv
+from parfait.envs import Broker, DifferentialSharpe, Market, TradingEnv, TradingVectorEnv
 from tests.envs.conftest import random_bars
 from tests.fuzzing import examples
 
@@ -188,6 +188,20 @@ def test_the_differential_sharpe_reward_is_the_derivative_of_the_ratio(bars: nda
                 for k in (-tiny, tiny)]  # fmt: skip
         assert reward == pytest.approx((near[1] - near[0]) / (2 * tiny), rel=1e-4, abs=1e-6)
         a, b = a + decay * (r - a), b + decay * (r * r - b)
+
+
+def test_the_differential_sharpe_reward_stays_a_number_for_an_account_that_does_not_move() -> None:
+    """Its variance counts as a hundredth of the market's: what moves after is paid ten-fold."""
+    s, one = 0.01, np.ones(1)
+    reward = DifferentialSharpe()
+    reward.begin(np.array([0]), 1, s * one)
+    flat = [reward(one, 0 * one, 0 * one)[0] for _ in range(5_000)]
+    assert not any(flat)
+    paid = reward(one + 0.3 * s, 0 * one, 0 * one)[0]
+    assert paid == pytest.approx(10 * 0.3)
+    steady = [reward(one + s, 0 * one, 0 * one)[0] for _ in range(5_000)]
+    assert np.isfinite(steady).all()
+    assert np.abs(steady).max() < 20
 
 
 def test_the_bankrupt_stop_and_the_late_are_cut_off() -> None:

@@ -205,6 +205,28 @@ def test_live_scenarios_are_new_every_so_many_episodes() -> None:
     assert rollouts[0] == rollouts[1] != rollouts[2]
 
 
+def test_live_scenarios_are_generated_for_a_reset_and_not_before() -> None:
+    made = []
+
+    class Counted(RandomScenarios):
+        def market(self, seed: int, generation: int, window: int) -> Market:
+            made.append((seed, generation))
+            return super().market(seed, generation, window)
+
+    source = Counted(pipeline=cast(Pipeline, None), sentences=["one"], horizon=3)
+    env = TradingVectorEnv(source, 3, window=4, render_mode="rgb_array")
+    assert not made
+    with pytest.raises(UserError, match="reset"):
+        env.step(np.ones((3, 1)))
+    env.reset(seed=5)
+    assert len(made) == 1
+    env.step(np.ones((3, 1)))
+    assert len(env.core.trail(2)[0]) == 2
+    single = TradingEnv(source, window=4)
+    single.reset(seed=5)
+    assert made == made[:1] * 2
+
+
 def test_importing_parfait_registers_nothing_and_envs_do() -> None:
     code = (
         "import sys, parfait\n"
@@ -231,6 +253,10 @@ def a_market(**settings: Any) -> Market:
     return Market.of(random_bars(), **({"bars_per_year": 252} | settings))
 
 
+def live(sentences: Any) -> LiveScenarios:
+    return LiveScenarios(pipeline=cast(Pipeline, None), sentences=sentences)
+
+
 BAD: list[tuple[str, Callable[[], object]]] = [
     ("window=0", lambda: TradingEnv(a_market(), window=0)),
     ("horizon=0", lambda: TradingEnv(a_market(), horizon=0)),
@@ -238,6 +264,7 @@ BAD: list[tuple[str, Callable[[], object]]] = [
     ("shorten window or horizon", lambda: TradingEnv(a_market(), window=8, horizon=53)),
     ("weights", lambda: TradingEnv(a_market(), weights=(0.5, 1))),
     ("weights", lambda: TradingEnv(a_market(), weights=(1, -1))),
+    ("weights", lambda: TradingEnv(a_market(), weights=(-1, 0, 1))),
     ("actions", lambda: TradingEnv(a_market(), actions="buy")),
     ("actions", lambda: TradingEnv(a_market(), actions=[-2, 0])),
     ("reward=fame", lambda: TradingEnv(a_market(), reward="fame")),
@@ -254,13 +281,24 @@ BAD: list[tuple[str, Callable[[], object]]] = [
     ("bars_per_year", lambda: a_market(bars_per_year=0)),
     ("weight", lambda: a_market(weight=[1, 2])),
     ("weight", lambda: a_market(weight=[-1, 1, 1, 1, 1, 1])),
+    ("weight", lambda: a_market(weight=["much"] * 6)),
+    ("weight must be 2", lambda: Market.join([a_market()] * 2, [0, 0])),
+    ("weight must be 2", lambda: Market.join([a_market()] * 2, [-1, 3])),
+    ("weight must be 2", lambda: Market.join([a_market()] * 2, [np.nan, 1])),
+    ("weight must be 2", lambda: Market.join([a_market()] * 2, [1])),
+    ("weight must be 1", lambda: Market.join([a_market()], [0])),
+    ("weight must be 0", lambda: Market.join([])),
     ("scenario", lambda: a_market(scenario=[1] * 6)),
     ("no paths", lambda: Market.of(np.zeros((3, 4)), bars_per_year=1)),
     ("bar 0 of path 0", lambda: Market.of(np.zeros((3, 4, 5)), bars_per_year=1)),
     ("source is a int", lambda: load_market(3)),
     ("cannot be read", lambda: load_market("nothing.npy")),
     ("nothing.parquet", lambda: load_market("nothing.parquet")),
-    ("sentences", lambda: LiveScenarios(pipeline=cast(Pipeline, None), sentences="one")),
+    ("sentences", lambda: live("one")),
+    ("the weights of sentences", lambda: live({"one": 0, "two": 0})),
+    ("the weights of sentences", lambda: live({"one": -1, "two": 3})),
+    ("the weights of sentences", lambda: live({"one": float("inf"), "two": 1})),
+    ("the weights of sentences", lambda: live({"one": "often", "two": 1})),
     ("reset()", lambda: TradingVectorEnv(a_market()).step(np.zeros(1))),
     ("reset()", lambda: TradingEnv(a_market()).step(np.zeros(1))),
     ("2 seeds for 3", lambda: TradingVectorEnv(a_market(), 3).reset(seed=[1, 2])),

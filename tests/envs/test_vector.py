@@ -27,15 +27,21 @@ def actions(n: int, steps: int = 40) -> list[ndarray]:
     return [rng.uniform(-1, 1, (n, 1)).astype(np.float32) for _ in range(steps)]
 
 
-def test_a_vector_is_as_many_single_environments(market: Market) -> None:
-    n, settings = 5, SETTINGS | {"reward": "differential_sharpe"}
+def test_a_vector_is_as_many_single_environments() -> None:
+    """To the last bit, also where some are ruined and the others go on."""
+    market = Market.of(random_bars(volatility=0.2), bars_per_year=252)
+    n, ruins = 5, 0
+    settings = SETTINGS | {"reward": "differential_sharpe", "weights": (-3, 3)}
+    settings |= {"broker": {"ruin": 0.5}}
     vector = TradingVectorEnv(market, n, **settings)
     singles = [TradingEnv(market, **settings) for _ in range(n)]
     seen, _ = vector.reset(seed=11)
     for i, env in enumerate(singles):
         np.testing.assert_array_equal(env.reset(seed=11 + i)[0], seen[i])
     for action in actions(n):
+        action *= 3
         seen, rewards, terminated, truncated, told = vector.step(action)
+        ruins += np.count_nonzero(terminated)
         for i, env in enumerate(singles):
             one, reward, ended, cut, single_told = env.step(action[i])
             assert (reward, ended, cut) == (rewards[i], terminated[i], truncated[i])
@@ -45,6 +51,8 @@ def test_a_vector_is_as_many_single_environments(market: Market) -> None:
                     assert name == "t" or value == told["episode"][name][i]
                 one, _ = env.reset()
             np.testing.assert_array_equal(one, seen[i])
+            assert env.core.equity[0] == vector.core.equity[i]
+    assert ruins > 5
 
 
 def test_more_episodes_than_are_drawn_at_a_time_go_on_alike(market: Market) -> None:

@@ -3,6 +3,7 @@
 import csv
 import sys
 import zipfile
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -201,16 +202,36 @@ def test_what_zipline_cannot_hold_is_said_with_what_helps(
     minutes: pl.DataFrame, tmp_path: Path
 ) -> None:
     """It would set such bars to zero."""
-    wild = minutes.with_columns(volume=pl.lit(5e11))
-    with pytest.raises(UserError, match="4,294,967,295") as told:
-        to_zipline(wild, tmp_path / "out")
-    enough = float(str(told.value).rpartition("volume_scale=")[2])
-    assert to_zipline(wild, tmp_path / "out", volume_scale=enough) == 1
     with pytest.raises(UserError, match="price of 1e"):
         to_zipline(minutes.with_columns(high=pl.lit(1e7), volume=1.0), tmp_path / "high")
     with pytest.raises(UserError, match="ten-thousandths"):
         to_lean(minutes.with_columns(low=pl.lit(1e-5)), tmp_path / "low")
-    assert {p.name for p in tmp_path.iterdir()} == {"out"}
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scale", [1, 0.1, 0.7, 30])
+@pytest.mark.parametrize(
+    ("write", "volume", "limit"),
+    [
+        (to_zipline, 5e11, "4,294,967,295 that zipline"),
+        (to_zipline, 1e300, "4,294,967,295 that zipline"),
+        (to_lean, 2.0**63 * 10, "9,223,372,036,854,775,807 that an int64"),
+        (to_lean, 1e308, "9,223,372,036,854,775,807 that an int64"),
+    ],
+)
+def test_the_volume_scale_that_is_advised_is_enough(
+    write: Callable[..., int],
+    volume: float,
+    limit: str,
+    scale: float,
+    minutes: pl.DataFrame,
+    tmp_path: Path,
+) -> None:
+    wild = minutes.with_columns(volume=pl.lit(volume))
+    with pytest.raises(UserError, match=limit) as told:
+        write(wild, tmp_path / "out", volume_scale=scale)
+    enough = float(str(told.value).rpartition("volume_scale=")[2])
+    assert write(wild, tmp_path / "out", volume_scale=enough) == 1
 
 
 @settings(max_examples=200, deadline=None)
