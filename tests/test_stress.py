@@ -226,7 +226,7 @@ def test_the_page_has_a_section_and_the_command_names_the_file(basket, tmp_path)
     path = write(tmp_path, "symbol,units\nSPX,10\nGOLD,-2\nCASH,500\n")
     page = section(basket, stress(basket, path), tmp_path)
     assert "which earns nothing" in page
-    assert f"portfolio={path}" in page
+    assert f", &#39;{path}&#39;)" in page
     borrowed = section(simulated(), stress(simulated(), {"history": 1.5}), tmp_path)
     assert "exceed the value by 50.0%" in borrowed
 
