@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python benchmarks/report.py
 
-The least of a few repetitions, in one thread; the first report of a process also loads fonts.
+The least of a few repetitions, in one thread, after one report that loads what all others share,
+such as fonts.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def main() -> None:
     torch.set_num_threads(1)
     pipeline = Pipeline.load(sampler_steps=2)
     histories = {"one asset": None, "two assets": embedded_bars()}
+    cost(pipeline.run(SENTENCE, n_paths=2, horizon=HORIZON), None, 1)
     print(f"{'':24}{'paths':>7}{'CPU s':>8}{'page kB':>9}")
     for name, history in histories.items():
         for n_paths in options.paths:

@@ -53,6 +53,7 @@ class Settings:
     jump_sigmas: float
     batch_size: int
     instruction: str | None
+    bars_per_year: float | None
     history_options: dict[str, Any]
 
     def __post_init__(self) -> None:

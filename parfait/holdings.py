@@ -11,7 +11,7 @@ from typing import Literal
 
 from parfait.utils.errors import UserError, first_line
 
-CASH = "CASH"  # a row that holds money, unless a history has that name
+CASH = "CASH"  # a row of units that holds money, unless a history has that name
 MOST_CHARACTERS = 1_000_000  # of a file; far more rows than there can be histories
 _COLUMNS = ("weight", "units")
 

@@ -323,6 +323,7 @@ class Pipeline:
             n_paths=settings.n_paths,
             horizon=settings.horizon,
             bars_per_year=frequency,
+            frequency_given=settings.bars_per_year is not None,
             sde=self.sde,
             sde_options=plain_options(self.sde_options),
             semantic_options=plain_options(read),

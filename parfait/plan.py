@@ -69,6 +69,7 @@ class Plan:
         """
         settings = Settings(
             instruction=source if isinstance(source, str) else None,
+            bars_per_year=bars_per_year,
             history_options=plain_options(history_options),
             **sizes,
         )

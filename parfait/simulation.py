@@ -60,6 +60,7 @@ class Simulation:
         alignment: regime fields asked for and found, per scenario and in all.
         outcomes: of every path, what checks and risk were made from.
         seconds: wall time by stage.
+        frequency_given: ``bars_per_year`` was given, not estimated from the history.
         condition: how conditions are imposed; ``imposed`` are those that were.
         sde_options, history_options: of the process, and of the reader of the file.
         semantic_options: of the reader of the sentence; empty where regimes were given.
@@ -106,6 +107,7 @@ class Simulation:
     tick_model: TickModel | None = None
     whole: Whole | None = None
     symbol: str = "history"
+    frequency_given: bool = False
 
     @property
     def heading(self) -> str | None:
@@ -153,6 +155,7 @@ class Simulation:
                 "probability": weight,
                 "n_paths": count,
                 "rationale": c.rationale,
+                "asset_class": self.scenarios.asset_class,
                 "params": c.regime.to_dict(),
                 "interval": _interval(c),
                 **_later(c),

@@ -172,8 +172,8 @@ def stress(result: Simulation | Basket, holdings: Given) -> Stress:
         holdings: weights by symbol, ``Holdings``, or a file for ``read_holdings``.
 
     Raises:
-        UserError: a symbol without a history, no position, units that are worth nothing together,
-            a streamed run, or a file that cannot be read.
+        UserError: a symbol without a history, no position, a weight of cash, units that are worth
+            nothing together, a streamed run, or a file that cannot be read.
     """
     if isinstance(result, Simulation) and result.whole is not None:
         raise UserError(STREAMED)
@@ -184,6 +184,11 @@ def stress(result: Simulation | Basket, holdings: Given) -> Stress:
         held = _known(Holdings(holdings), list(assets))
     else:
         held = _known(holdings, list(assets))
+    if held.measure == "weight" and CASH in held.amounts.keys() - assets:
+        where = "the portfolio" if held.source is None else f"portfolio={held.source}"
+        raise UserError(
+            f"{where} gives {CASH} a weight; leave it out, what the weights leave of 1 is cash"
+        )
     positions = {k: v for k, v in held.amounts.items() if k in assets}
     if not any(positions.values()):
         raise UserError("the portfolio holds no position; give at least one symbol an amount")

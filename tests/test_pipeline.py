@@ -208,6 +208,7 @@ def test_saved_files_hold_the_tables_and_strict_json(simulation, tmp_path):
         "probability",
         "n_paths",
         "rationale",
+        "asset_class",
         "params",
         "interval",
     ]

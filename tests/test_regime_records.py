@@ -11,6 +11,7 @@ import torch
 from parfait.pipeline import Pipeline
 from parfait.regime import Component, Condition, Phase, Regime, RegimeDistribution
 from parfait.regime.records import from_records, read_scenarios
+from parfait.simulation import Simulation
 from parfait.utils.errors import UserError
 from parfait.utils.files import json_bytes
 
@@ -47,6 +48,29 @@ def test_what_was_written_gives_the_same_paths(rows: Any, tmp_path: Path) -> Non
             torch.testing.assert_close(p.sd, q.sd, atol=1e-6, rtol=0)
     again = Pipeline.load().run(found, n_paths=8, horizon=10)
     torch.testing.assert_close(again.column("close"), simulation.column("close"), rtol=1e-5, atol=0)
+
+
+def test_scenarios_stay_about_their_market(tmp_path: Path) -> None:
+    pipeline = Pipeline.load(sampler_steps=1)
+    told = pipeline.run("Gold surges 10%", n_paths=2, horizon=2)
+    assert isinstance(told, Simulation)
+    file = tmp_path / "scenarios.json"
+    file.write_bytes(json_bytes(told.scenarios_table()))
+    found = read_scenarios(file)
+    assert (told.scenarios.asset_class, found.asset_class) == ("gold", "gold")
+    again = pipeline.run(found, n_paths=2, horizon=2)
+    said = "The reading is about gold, but no history was given"
+    assert [sum(said in w for w in s.warnings) for s in (told, again)] == [1, 1]
+
+
+def test_scenarios_of_one_file_are_about_one_market(rows: Any) -> None:
+    records = copy.deepcopy(rows[1])
+    records[1]["asset_class"] = "gold"
+    with pytest.raises(UserError, match="is of equity and gold; give all scenarios one"):
+        from_records(records)
+    for record in records:
+        del record["asset_class"]
+    assert from_records(records).asset_class == "equity"
 
 
 def test_a_distribution_as_an_object_is_read_too(rows: Any, tmp_path: Path) -> None:
@@ -88,6 +112,7 @@ def test_probabilities_are_scaled_and_said_so(rows: Any) -> None:
         (["interval", "drift"], [0.1], "interval.drift must be"),
         (["interval", "colour"], [0, 1], "interval has no field 'colour'"),
         (["name"], 3, "name must be a text"),
+        (["asset_class"], "tulips", "asset class 'tulips' is unknown"),
         (["phases"], {}, "phases must be a list"),
         (["phases"], [{"after": -1, "params": {"drift": 0, "volatility": 1}}], "after = -1"),
         (["conditions"], [{"kind": "miracle", "level": 0.1}], "must be terminal, waypoint"),

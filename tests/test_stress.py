@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -143,7 +144,8 @@ def test_the_saved_file_is_the_summary(basket, tmp_path):
     [
         ({"SPXX": 1.0}, "'SPXX' is not among the histories .SPX, GOLD.; did you mean SPX"),
         ({"SPX": 0.0}, "holds no position"),
-        ({"CASH": 1.0}, "holds no position"),
+        (units(CASH=1.0), "holds no position"),
+        ({"SPX": 0.3, "cash": 0.2}, "the portfolio gives CASH a weight; leave it out"),
         ({"SPX": math.nan}, "finite"),
         ({"spx": 1.0, "SPX": 1.0}, "twice"),
         (units(SPX=1, GOLD=-5), "shares of it"),
@@ -164,6 +166,14 @@ def write(folder, text: str | bytes):
     path = folder / "p.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def test_a_file_that_weighs_cash_is_refused_unless_a_history_has_that_name(basket, tmp_path):
+    file = write(tmp_path, "symbol,weight\nSPX,0.3\nCASH,0.2\n")
+    with pytest.raises(UserError, match=re.escape(f"portfolio={file} gives CASH a weight")):
+        stress(basket, file)
+    named = Basket({"SPX": basket["SPX"], "CASH": basket["GOLD"]}, basket.requested)
+    assert stress(named, file).cash == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +226,7 @@ def test_the_page_has_a_section_and_the_command_names_the_file(basket, tmp_path)
     path = write(tmp_path, "symbol,units\nSPX,10\nGOLD,-2\nCASH,500\n")
     page = section(basket, stress(basket, path), tmp_path)
     assert "which earns nothing" in page
-    assert f"portfolio={path}" in page
+    assert f", &#39;{path}&#39;)" in page
     borrowed = section(simulated(), stress(simulated(), {"history": 1.5}), tmp_path)
     assert "exceed the value by 50.0%" in borrowed
 

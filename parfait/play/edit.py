@@ -69,7 +69,8 @@ def edited(base: RegimeDistribution, values: Values) -> tuple[RegimeDistribution
     """The distribution that a form describes, and sentences on what was done to it.
 
     A field that says what was shown keeps its exact value, and every scenario the shape of the one
-    it comes from: widths, targets and later phases. Weights are scaled to sum to 1.
+    it comes from: widths, targets and later phases. Weights are scaled to sum to 1. Confidence
+    and warnings stay those of the reading, which no edit makes surer.
 
     Raises:
         FormError: names every field that cannot be used.
@@ -83,7 +84,8 @@ def edited(base: RegimeDistribution, values: Values) -> tuple[RegimeDistribution
         fields.errors["weight.0"] = "give at least one scenario a weight above 0"
     fields.check()
     shares = tuple(replace(c, weight=weight / total) for weight, c in found)
-    return RegimeDistribution(shares, asset_class=base.asset_class), scaled(total)
+    read = {"confidence": base.confidence, "warnings": base.warnings}
+    return RegimeDistribution(shares, asset_class=base.asset_class, **read), scaled(total)
 
 
 def _rows(values: Values) -> list[dict[str, str]]:

@@ -102,6 +102,7 @@ class Studio:
         self._closing = threading.Event()
         self._asked = 0
         self._made = 0
+        self._written: set[Path] = set()  # an earlier session may have left its files in ``folder``
         self._results: OrderedDict[int, Result] = OrderedDict()
         self._comparisons: OrderedDict[tuple[int, int], Comparison] = OrderedDict()
         self.error: Exception | None = None
@@ -228,8 +229,8 @@ class Studio:
         place = self.folder / f"{result.number:03d}"
         wanted = FILES[:-1] if name == "run.zip" else (name,)
         for file in wanted:
-            if not (place / file).is_file():
-                _write(result.simulation, place, file)
+            if place / file not in self._written or not (place / file).is_file():
+                self._written.update(_write(result.simulation, place, file))
         if name != "run.zip":
             return (place / name).read_bytes()
         buffer = io.BytesIO()
@@ -256,14 +257,13 @@ def _compare(first: Result, second: Result) -> Comparison:
     return Comparison(pair, inline_svg(figure, label))
 
 
-def _write(simulation: Simulation, place: Path, name: str) -> None:
-    """Writes a file with those that are made together with it."""
+def _write(simulation: Simulation, place: Path, name: str) -> list[Path]:
+    """Writes a file with those that are made together with it; returns their paths."""
     if name in PICTURES:
-        report.write(simulation, place)
-    elif name in TABLES:
-        simulation.save(place)
-    else:
-        write_files(place, {name: simulation.bars.write_csv().encode()})
+        return report.write(simulation, place)
+    if name in TABLES:
+        return simulation.save(place)
+    return write_files(place, {name: simulation.bars.write_csv().encode()})
 
 
 def _keep(store: OrderedDict[Any, T], key: Any, value: T, size: int) -> None:

@@ -40,6 +40,8 @@ class RegimeDistribution:
         reading: why the scenarios are what they are, as plain JSON data; each reader decides on its
             keys (the events found, the words used), nothing is computed from it, and a report
             shows it. Empty when nothing was read.
+        file: the ``scenarios.json`` it was read from, no part of what it holds; a changed copy
+            (``dataclasses.replace``) is of none.
 
     Two distributions are equal when all they hold is; like batches of regimes they have no hash.
     """
@@ -51,6 +53,7 @@ class RegimeDistribution:
     warnings: tuple[str, ...] = ()
     asset_class: str = "equity"
     reading: dict[str, Any] = field(default_factory=dict)
+    file: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.components) <= MAX_COMPONENTS:

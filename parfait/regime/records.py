@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from parfait.regime.component import Component, Condition, Phase
+from parfait.regime.context import check_asset_class
 from parfait.regime.distribution import MAX_COMPONENTS, RegimeDistribution
 from parfait.regime.fields import FIELD_NAMES, field_named, to_coordinate
 from parfait.regime.regime import Regime
@@ -17,10 +18,10 @@ from parfait.utils.strict_json import parse_json
 
 Z_90 = 1.6448536269514722  # 95 % quantile of the standard normal: a central interval of 90 %
 _KEYS = (
-    *("name", "probability", "n_paths", "rationale"),
+    *("name", "probability", "n_paths", "rationale", "asset_class"),
     *("params", "interval", "phases", "conditions"),
 )
-_WORDS = ("name", "rationale")
+_WORDS = ("name", "rationale", "asset_class")
 
 
 def read_scenarios(file: str | Path) -> RegimeDistribution:
@@ -40,8 +41,11 @@ def read_scenarios(file: str | Path) -> RegimeDistribution:
         raise UserError(f"scenarios={file} cannot be read: {reason}") from error
     data = parse_json(raw, f"scenarios={file}")
     if isinstance(data, Mapping):
-        return RegimeDistribution.from_dict(data)
-    return from_records(data, f"scenarios={file}")
+        found = RegimeDistribution.from_dict(data)
+    else:
+        found = from_records(data, f"scenarios={file}")
+    object.__setattr__(found, "file", str(file))
+    return found
 
 
 def from_records(rows: Any, what: str = "scenarios") -> RegimeDistribution:
@@ -77,7 +81,10 @@ def from_records(rows: Any, what: str = "scenarios") -> RegimeDistribution:
     if not 0 < total < math.inf:
         raise UserError(f"{what}: probabilities sum to {total:g}; give at least one above 0")
     shares = tuple(replace(c, weight=weight / total) for weight, c in components)
-    return RegimeDistribution(shares, warnings=scaled(total))
+    classes = list(dict.fromkeys(row.get("asset_class", "equity") for row in rows))
+    if len(classes) > 1:
+        raise UserError(f"{what} is of {' and '.join(classes)}; give all scenarios one asset_class")
+    return RegimeDistribution(shares, warnings=scaled(total), asset_class=classes[0])
 
 
 def scaled(total: float) -> tuple[str, ...]:
@@ -93,6 +100,7 @@ def _component(row: Any, number: int) -> tuple[float, Component]:
     for key in _WORDS:
         if not isinstance(row.get(key, ""), str):
             raise UserError(f"{key} must be a text")
+    check_asset_class(row.get("asset_class", "equity"))
     weight = _number(row.get("probability"), "probability")
     if weight < 0:
         raise UserError(f"probability = {weight:g} must be at least 0")

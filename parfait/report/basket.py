@@ -17,9 +17,9 @@ from parfait.report.content import Content
 from parfait.report.figures import draw_fan
 from parfait.report.formats import signed
 from parfait.report.html import (
-    held_option,
     one_asset,
     options_given,
+    python_call,
     templates,
     told_by,
     versions,
@@ -139,7 +139,7 @@ def render_basket(
                 {"symbol": symbol, "s": s, **one_asset(s, contents[symbol])}
                 for symbol, s in simulations.items()
             ],
-            command=command or reproduce_basket(basket) + held_option(portfolio),
+            command=command or reproduce_basket(basket, portfolio),
             portfolio=None if portfolio is None else portfolio_rows(portfolio),
             versions=versions(),
         )
@@ -161,7 +161,7 @@ def correlation_rows(basket: Basket) -> list[dict[str, Any]]:
     return rows
 
 
-def reproduce_basket(basket: Basket) -> str:
+def reproduce_basket(basket: Basket, portfolio: Stress | None = None) -> str:
     """The command line, or the Python call where it cannot say what was given."""
     s, simulations = basket.first, basket.simulations
     options = f"n_paths={s.n_paths} horizon={s.horizon} seed={s.seed}"
@@ -171,12 +171,8 @@ def reproduce_basket(basket: Basket) -> str:
     told = said.pop() if len(said) == 1 else None
     if told is None or not all(_WORD.fullmatch(word) for word in words):
         what = "scenarios" if s.instruction is None else "sentence"
-        given = ", ".join(options.split())
-        how = "" if s.condition == "pinned" else f", condition={s.condition!r}"
-        return (
-            f"Pipeline.load(sde={s.sde!r}{how}).run({what}, histories, {given}, "
-            f"correlation={basket.requested.tolist()})"
-        )
+        correlation = basket.requested.tolist()
+        return python_call(s, f"{what}, histories", portfolio, correlation=correlation)
     parts = [f"python simulate.py {told} {options} sde={s.sde}"]
     if s.condition != "pinned":
         parts.append(f"sde.condition={s.condition}")
@@ -188,4 +184,4 @@ def reproduce_basket(basket: Basket) -> str:
         parts.append(f"asset={shlex.quote('{' + ', '.join(classes) + '}')}")
     if not basket.estimated:
         parts.append(f"correlation={shlex.quote(str(basket.requested.tolist()).replace(' ', ''))}")
-    return " ".join([*parts, *options_given(s)])
+    return " ".join([*parts, *options_given(s, portfolio)])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from typing import Any
 
 import jinja2
@@ -17,6 +18,8 @@ from matplotlib.figure import Figure
 
 from parfait import __version__
 from parfait.likeness import LIKE, like_summary
+from parfait.microstructure.generate import DEFAULT_SAMPLER, DEFAULT_STEPS
+from parfait.pipeline import Pipeline
 from parfait.regime import FIELDS
 from parfait.report.content import Content, distinct_labels
 from parfait.report.fact_figure import LABEL as FACTS_LABEL
@@ -43,6 +46,14 @@ LABELS = {
     "portfolio": PORTFOLIO_LABEL,
     "facts": FACTS_LABEL,
     "obedience": "Volatility and drift asked for and found, by scenario",
+}
+# What each of these arguments of ``Pipeline`` is called on the command line.
+SETTINGS = {
+    "bars_per_year": "bars_per_year",
+    "guide_every": "sde.guide.every",
+    "jump_sigmas": "sde.guide.jump_sigmas",
+    "sampler": "sampler",
+    "sampler_steps": "sampler.steps",
 }
 PACKAGES = ("torch", "numpy", "polars", "matplotlib")
 
@@ -73,7 +84,7 @@ def render_html(
             palette=SCENARIO_COLOURS,
             unsure=s.scenarios.confidence < UNSURE_BELOW,
             risk=s.risk,
-            command=command or reproduce(s) + held_option(portfolio),
+            command=command or reproduce(s, portfolio),
             portfolio=None if portfolio is None else portfolio_rows(portfolio),
             versions=versions(),
             **one_asset(s, content),
@@ -122,17 +133,20 @@ def templates() -> jinja2.Environment:
     return environment
 
 
-def reproduce(simulation: Simulation) -> str:
-    """The command line, or the Python call where regimes were given instead of a sentence."""
+def reproduce(simulation: Simulation, portfolio: Stress | None = None) -> str:
+    """The command line, or the Python call where regimes were given instead of a sentence.
+
+    Args:
+        simulation: what it makes again.
+        portfolio: what was held; its file is named where it came from one.
+    """
     s = simulation
+    told = told_by(s)
+    if told is None:
+        return python_call(s, "scenarios, history", portfolio)
     options = f"n_paths={s.total_paths} horizon={s.horizon} seed={s.seed}"
     if s.whole is not None:
         options += f" stream=true part_paths={s.whole.part_paths}"
-    told = told_by(s)
-    if told is None:
-        given = ", ".join(options.split())
-        how = "" if s.condition == "pinned" else f", condition={s.condition!r}"
-        return f"Pipeline.load(sde={s.sde!r}{how}).run(scenarios, history, {given})"
     parts = [f"python simulate.py {told} {options} sde={s.sde}"]
     if s.condition != "pinned":
         parts.append(f"sde.condition={s.condition}")
@@ -140,39 +154,72 @@ def reproduce(simulation: Simulation) -> str:
         parts.append(f"history={shlex.quote(s.history_source)}")
     if s.asset is not None:
         parts.append(f"asset={s.asset}")
-    return " ".join([*parts, *options_given(s)])
+    return " ".join([*parts, *options_given(s, portfolio)])
 
 
 def told_by(s: Simulation) -> str | None:
-    """What the command begins with: the sentence, or ``like=``; ``None`` for regimes as numbers."""
+    """What the command begins with: the sentence, ``like=`` or ``scenarios=``; ``None`` for regimes
+    as numbers.
+    """
     if s.instruction is not None:
         return shlex.quote(s.instruction)
-    like = like_summary(s.scenarios).get(LIKE)
-    if like is None:
-        return None
+    like = like_summary(s.scenarios).get(LIKE, {})
     given = [f"{name}={shlex.quote(like[name])}" for name in (LIKE, "like_history") if name in like]
-    return " ".join(given)
+    if s.scenarios.file is not None:
+        given = [f"scenarios={shlex.quote(word(s.scenarios.file))}"]
+    return " ".join(given) or None
 
 
-def options_given(s: Simulation) -> list[str]:
-    """The trained network, the reader of the sentence, options of the process that are not its own
-    defaults, of the reader of files, of ticks.
+def options_given(s: Simulation, portfolio: Stress | None) -> list[str]:
+    """The trained network, the reader of the sentence, the solver and the guide and options of the
+    process where they are not the usual ones, of the reader of files, the portfolio's file, ticks.
     """
     made = [("run", s.trained)]
-    if s.scenarios.source not in (OntologyReader.source, LIKE):
+    if s.instruction is not None and s.scenarios.source != OntologyReader.source:
         made += [("semantic", s.scenarios.source)]
     made += [(f"semantic.{k}", v) for k, v in s.semantic_options.items()]
-    usual = {f.name: f.default for f in fields(load_process(s.sde))}
-    given = made + [(f"sde.{k}", v) for k, v in s.sde_options.items() if v != usual.get(k)]
+    made += [(SETTINGS[k], v) for k, v in unusual(s).items()]
+    given = made + [(f"sde.{k}", v) for k, v in process_options(s).items()]
     given += [(f"history_options.{k}", v) for k, v in s.history_options.items()]
+    given += [("portfolio", None if portfolio is None else portfolio.holdings.source)]
     ticks = [s.tick_model.command] if s.tick_model is not None and s.tick_model.command else []
     return [*(f"{k}={shlex.quote(word(v))}" for k, v in given if v is not None), *ticks]
 
 
-def held_option(portfolio: Stress | None) -> str:
-    """The option that names the portfolio's file."""
+def python_call(s: Simulation, given: str, portfolio: Stress | None, **more: Any) -> str:
+    """The call of Python, with ``given`` for what has no text and ``more`` arguments of ``run``."""
+    load = {"run": s.trained, "sde": s.sde, "sde_options": process_options(s)}
+    load |= {"condition": s.condition, "semantic_options": s.semantic_options}
+    if s.instruction is not None:
+        load["semantic"] = s.scenarios.source
+    run = {"n_paths": s.total_paths, "horizon": s.horizon, "seed": s.seed, **unusual(s), **more}
+    layers = signature(Pipeline.load).parameters
+    load |= {k: run.pop(k) for k in tuple(run) if k in layers}
+    told = {k: v for k, v in load.items() if k == "sde" or (v and v != layers[k].default)}
+    loaded, ran = (", ".join(f"{k}={v!r}" for k, v in each.items()) for each in (told, run))
+    call = f"Pipeline.load({loaded}).run({given}, {ran})"
     source = None if portfolio is None else portfolio.holdings.source
-    return "" if source is None else f" portfolio={shlex.quote(word(source))}"
+    return call if source is None else f"stress({call}, {source!r})"
+
+
+def process_options(s: Simulation) -> dict[str, Any]:
+    """Options of the process that are not its own defaults."""
+    usual = {f.name: f.default for f in fields(load_process(s.sde))}
+    return {k: v for k, v in s.sde_options.items() if v != usual.get(k)}
+
+
+def unusual(s: Simulation) -> dict[str, Any]:
+    """Arguments of ``Pipeline`` on the solver, the guide and the frequency that are not its own."""
+    usual = {
+        "sampler": DEFAULT_SAMPLER,
+        "sampler_steps": DEFAULT_STEPS[s.sampler],
+        "bars_per_year": s.bars_per_year if not s.frequency_given else None,
+    }
+    usual |= {
+        k: signature(Pipeline.run).parameters[k].default for k in ("guide_every", "jump_sigmas")
+    }
+    found = {name: getattr(s, name) for name in SETTINGS}
+    return {k: v for k, v in found.items() if v is not None and v != usual[k]}
 
 
 def word(value: Any) -> str:

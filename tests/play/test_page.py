@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from parfait.play.studio import FILES, Studio
 from parfait.regime.records import read_scenarios
+from parfait.semantic import UNSURE_BELOW
 from tests.play.conftest import ASKED, number_of
 
 NASTY = '</textarea><script>alert(1)</script>"><img src=x onerror=alert(1)>'
@@ -154,6 +155,21 @@ def test_scenarios_as_they_are_shown_give_the_same_paths(
     same = number_of(client.post(f"/result/{first}", data=cards(client, first)))
     assert closes(studio, same).equal(closes(studio, first))
     assert studio.result(same).parent == first
+
+
+def test_no_edit_makes_a_reading_surer(client: TestClient, studio: Studio) -> None:
+    """Neither the untouched cards of words that nobody understood, nor changed ones."""
+    number = number_of(client.post("/run", data=ASKED | {"instruction": "blorp frumious"}))
+    read = studio.result(number).simulation
+    assert read.scenarios.confidence < UNSURE_BELOW
+    assert read.scenarios.warnings
+    for drift in (cards(client, number)["drift"][0], "0.5"):
+        form = cards(client, number)
+        form["drift"][0] = drift
+        number = number_of(client.post(f"/result/{number}", data=form))
+        told = studio.result(number).simulation
+        assert told.scenarios.confidence == read.scenarios.confidence
+        assert told.warnings == read.warnings
 
 
 def test_an_edited_scenario_leaves_the_pairs_of_the_others_alone(

@@ -1,12 +1,15 @@
 """One worker, a short queue, and an end."""
 
 import asyncio
+import io
 import threading
 from pathlib import Path
 from typing import Any, cast
 
+import polars as pl
 import pytest
 
+from parfait.histories import load_histories
 from parfait.pipeline import Pipeline
 from parfait.play import studio as module
 from parfait.play.form import Ask
@@ -59,6 +62,29 @@ def test_one_runs_two_wait_and_the_others_are_sent_away(
     assert str(told[0]) == "done"  # and a place is free again
     assert str(asyncio.run(crowd())[0]) == "done"
     studio.close()
+
+
+def test_files_of_an_earlier_session_are_not_those_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs are numbered from 1 again, in a folder that may be the same."""
+    pipeline = Pipeline.load(sampler_steps=1)
+    monkeypatch.setattr(Studio, "_warm", lambda self, failed: pipeline)
+    monkeypatch.setattr(module, "_figures", lambda simulation: {})
+
+    async def session(sentence: str) -> None:
+        studio = Studio(lambda: pipeline, load_histories(None), tmp_path)
+        studio.start()
+        result = await studio.run(ASK, sentence)
+        table = await studio.file(result, "paths.parquet")
+        assert pl.read_parquet(io.BytesIO(table)).equals(result.simulation.bars)
+        written = (tmp_path / "001" / "paths.parquet").stat().st_mtime_ns
+        assert await studio.file(result, "paths.parquet") == table
+        assert (tmp_path / "001" / "paths.parquet").stat().st_mtime_ns == written  # only once
+        studio.close()
+
+    for sentence in ("War", "A calm market"):
+        asyncio.run(session(sentence))
 
 
 def test_a_pipeline_that_cannot_be_loaded_ends_the_page(tmp_path: Path) -> None:

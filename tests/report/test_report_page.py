@@ -237,13 +237,14 @@ def test_the_command_reproduces_the_run(simulation):
     command = reproduce(replace(simulation, instruction='It\'s $5 "cheap"'))
     assert command == (
         "python simulate.py 'It'\"'\"'s $5 \"cheap\"' n_paths=30 horizon=12 seed=5 sde=bates "
-        "history='folder of/walk.csv' asset=gold semantic=tested"
+        "history='folder of/walk.csv' asset=gold semantic=tested "
+        "sampler=dpmpp_2m"
     )
     assert reproduce(replace(simulation, instruction=None)).startswith("Pipeline.load")
     read = replace(simulation.scenarios, source="student")
     options = {"run": "runs/two words", "device": "cpu"}
     trained = replace(simulation, scenarios=read, semantic_options=options, trained="runs/net")
-    assert shlex.split(reproduce(trained))[-4:] == [
+    assert shlex.split(reproduce(trained))[-5:-1] == [
         "run=runs/net",
         "semantic=student",
         "semantic.run='runs/two words'",
