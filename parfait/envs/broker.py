@@ -1,7 +1,7 @@
 """What trading costs and what is allowed, as pure arithmetic on arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,9 @@ class Broker:
     ruin: float = 0.05
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UserError(f"broker.{name}={value!r} must be a number")
         for name in ("commission_bps", "half_spread_bps", "slippage_bps"):
             require(f"broker.{name}", getattr(self, name), 0, 10_000)
         require("broker.borrow", self.borrow, 0, 100)

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import parfait
 from parfait.metrics.measured import Measured
 from parfait.utils.code import code_hash
 from parfait.utils.errors import UnwritableError, UserError
@@ -127,7 +128,8 @@ def cell_key(name: str, ingredients: Mapping[str, Any]) -> str:
 @cache
 def code_key() -> str:
     """SHA-256 of what cells are computed by: code, lexicons, weights."""
-    return code_hash(import_module(f"parfait.{package}") for package in _CODE)
+    packages = [import_module(f"parfait.{package}") for package in _CODE]
+    return code_hash(packages, sorted(Path(parfait.__path__[0]).glob("*.py")))
 
 
 def compute_cells(

@@ -258,6 +258,7 @@ def live(sentences: Any) -> LiveScenarios:
 
 
 BAD: list[tuple[str, Callable[[], object]]] = [
+    ("broker.borrow='high' must be", lambda: TradingEnv(a_market(), broker={"borrow": "high"})),
     ("window=0", lambda: TradingEnv(a_market(), window=0)),
     ("horizon=0", lambda: TradingEnv(a_market(), horizon=0)),
     ("num_envs=0", lambda: TradingVectorEnv(a_market(), 0)),

@@ -105,6 +105,13 @@ def test_scenarios_of_a_file_are_told_by_the_file(
     assert settings(composed(shlex.split(command)[2:])) == settings(cfg)
 
 
+def test_a_history_of_any_name_composes(files: dict[str, str], tmp_path: Path) -> None:
+    place = Path(files["SP500"]).rename(tmp_path / "my [best], of 2018 (a).csv")
+    cfg = composed(["War escalates", *SMALL, f"history='{place}'"])
+    again = composed(shlex.split(command_of(*made(cfg)))[2:])
+    assert settings(again)["history"] == str(place)
+
+
 def test_what_is_not_in_a_file_is_told_as_python(tmp_path: Path) -> None:
     """The call holds no option of the command line, and an edited copy is not of its file."""
     file, weights = tmp_path / "scenarios.json", tmp_path / "w.csv"
