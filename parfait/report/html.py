@@ -151,7 +151,9 @@ def reproduce(simulation: Simulation, portfolio: Stress | None = None) -> str:
     if s.condition != "pinned":
         parts.append(f"sde.condition={s.condition}")
     if s.history_source is not None:
-        parts.append(f"history={shlex.quote(word(s.history_source))}")
+        plain = re.fullmatch(r"[\w./ -]+", s.history_source)  # blanks need the shell's quotes alone
+        source = s.history_source if plain else word(s.history_source)
+        parts.append(f"history={shlex.quote(source)}")
     if s.asset is not None:
         parts.append(f"asset={s.asset}")
     return " ".join([*parts, *options_given(s, portfolio)])
