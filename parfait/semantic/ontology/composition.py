@@ -29,6 +29,7 @@ class Target:
     acted: bool = False
     denied: str | None = None
     banned: bool = False
+    assumed: bool = False  # its direction is not stated
 
     def act(self, action: Entry, key: str = "") -> None:
         """Composes one action with this target."""

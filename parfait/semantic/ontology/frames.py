@@ -8,6 +8,7 @@ from typing import Any
 
 from parfait.semantic.ontology.attach import attach
 from parfait.semantic.ontology.backoff import plain_tone
+from parfait.semantic.ontology.bare import bare_surprise
 from parfait.semantic.ontology.clauses import Clause, Parsed, dreads
 from parfait.semantic.ontology.comparisons import compare
 from parfait.semantic.ontology.composition import Target
@@ -61,6 +62,7 @@ def _frames(parsed: Parsed, inferred: dict[int, Target]) -> list[Frame]:
         if not any(t.event for t in targets):
             told = [n for c in carried for n in c.numbers]
             targets = compare(parsed, clause, [*waiting, *hanging], told)
+            targets = targets or bare_surprise(clause, carried)
         drafts = _frames_of(parsed, index, targets)
         if not drafts:
             if any(f.sentence == clause.sentence for f in frames):

@@ -104,6 +104,8 @@ class OntologyReader:
         whole = Said.of(parsed, frames, directives, drawdowns)
         impossible = hold(text, frames)
         notes = [*text.warnings, *impossible]
+        if any(frame.target.assumed for frame in frames):
+            notes.append("The surprise has a size and no direction; it was read as a rate rise.")
         stretches = read_stretches(parsed, words)
         said = divide(whole, stretches)
         unknown = [x for x, s in zip(said, stretches, strict=True) if not x.understood]
