@@ -95,18 +95,23 @@ def risk_of(
 
     All are shares of the price, losses positive.
     """
+    return {
+        "VaR95": value_at_risk(losses),
+        "ES95": expected_shortfall(losses),
+        "max_drawdown": drawdown_quantiles(drawdowns),
+    }
+
+
+def drawdown_quantiles(drawdowns: Float64[Tensor, " paths"]) -> dict[str, float]:
+    """Quantiles of the maximum drawdown, ``q50`` and so on."""
     # As torch.quantile, which takes 16 million numbers at most.
     ordered = drawdowns.sort().values
     ranks = torch.tensor(DRAWDOWN_LEVELS, dtype=torch.float64) * (ordered.numel() - 1)
     low, high = ranks.floor().long(), ranks.ceil().long()
     quantiles = ordered[low].lerp(ordered[high], ranks - low)
     return {
-        "VaR95": value_at_risk(losses),
-        "ES95": expected_shortfall(losses),
-        "max_drawdown": {
-            f"q{round(100 * level)}": value
-            for level, value in zip(DRAWDOWN_LEVELS, quantiles.tolist(), strict=True)
-        },
+        f"q{round(100 * level)}": value
+        for level, value in zip(DRAWDOWN_LEVELS, quantiles.tolist(), strict=True)
     }
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from parfait.basket import Basket
-from parfait.checks import max_drawdowns, risk_of, value_at_risk
+from parfait.checks import drawdown_quantiles, expected_shortfall, max_drawdowns, value_at_risk
 from parfait.holdings import CASH, Holdings, known_symbol, read_holdings
 from parfait.simulation import Simulation
 from parfait.utils.errors import UserError
@@ -74,18 +74,17 @@ class Stress:
         """VaR and ES at 95 and 99 %, P(loss), quantiles of the drawdown, and the share of paths on
         which the value falls to 0 or below; shares of ``value``, losses positive."""
         tails = {
-            f"{name}{round(100 * level)}": of(level)
+            f"{name}{round(100 * level)}": of(-self.pnl, level)
             for level in LEVELS
             for name, of in (
-                ("VaR", lambda level: value_at_risk(-self.pnl, level)),
-                ("ES", lambda level: math.fsum(self.component_shortfall(level).values())),
+                ("VaR", value_at_risk),
+                ("ES", expected_shortfall),
             )
         }
-        drawdown = risk_of(-self.pnl, self.drawdowns)["max_drawdown"]
         return tails | {
             "loss": _share(self.pnl < 0),
             "ruin": _share(self.growth.amin(1) <= 0),
-            "max_drawdown": drawdown,
+            "max_drawdown": drawdown_quantiles(self.drawdowns),
         }
 
     def component_shortfall(self, level: float = 0.95) -> dict[str, float]:

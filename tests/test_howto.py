@@ -12,6 +12,7 @@ BLOCKS = {
     page: re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
     for page in PAGES
 }
+assert any(BLOCKS.values())
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if BLOCKS[p]], ids=lambda p: p.stem)

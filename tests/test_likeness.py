@@ -26,9 +26,9 @@ from parfait.regime import (
     RegimeDistribution,
     collapse,
 )
-from parfait.report.basket import reproduce_basket
+from parfait.report.command import reproduce, reproduce_basket
 from parfait.report.content import Content
-from parfait.report.html import render_html, reproduce
+from parfait.report.html import render_html
 from parfait.stages.schema import SimulateConfig, validate
 from parfait.stages.sources import read_sources
 from parfait.streaming import Job

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ids = [file.stem for file in NOTEBOOKS]
+assert ids
 
 
 def read(file: Path) -> dict[str, Any]:

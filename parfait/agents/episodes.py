@@ -1,6 +1,6 @@
 """``Episodes``: what agents are trained on and judged on, cut from history or made of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from parfait.agents.scenarios import Start, scenario_bars
 from parfait.bars import bars_to_tensor, estimate_bars_per_year
 from parfait.data import embedded_bars
 from parfait.data.windows import end_of
+from parfait.draft import Progress
 from parfait.labelling import read_series
 from parfait.metrics.baselines import bootstrap_bars
 from parfait.utils.errors import UserError, require
@@ -27,7 +28,6 @@ ARMS = {
     "scenarios": "history and scenarios",
 }
 Bars = Float64[ndarray, "paths bars 5"]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,12 @@ class Episodes:
         each = [estimate_bars_per_year(f["timestamp"]) for f in self.frames.values()]
         return float(np.median(each))
 
+    @cached_property
     def history(self) -> Bars:
         """Every ``stride``-th window of the training years, symbol after symbol."""
         length = self.past + self.horizon
         found = []
-        for symbol, frame in self._training().items():
+        for symbol, frame in self._training.items():
             bars = bars_to_tensor(frame).numpy()
             if len(bars) < length:
                 raise UserError(
@@ -150,6 +151,7 @@ class Episodes:
             found.append(windows[:: self.stride].transpose(0, 2, 1))
         return np.concatenate(found)
 
+    @cached_property
     def starting(self) -> list[Start]:
         """Where scenarios begin: days spread evenly over the training years, the symbols in turn,
         sentences in shuffled order with counts in proportion to their weights.
@@ -159,7 +161,7 @@ class Episodes:
         points = (np.arange(self.starts) + 0.5) / self.starts
         chosen = np.searchsorted(np.cumsum(weights / weights.sum()), points)
         order = np.random.default_rng(derive_seed(self.seed, "sentences")).permutation(self.starts)
-        training = list(self._training().items())
+        training = list(self._training.items())
         found = []
         for k, (row, point) in enumerate(zip(chosen[order], points, strict=True)):
             symbol, frame = training[k % len(training)]
@@ -171,7 +173,7 @@ class Episodes:
     def scenarios(self, progress: Progress) -> Bars:
         """``paths`` continuations of every start by its sentence, behind their history."""
         return scenario_bars(
-            self.starting(),
+            self.starting,
             past=self.past,
             horizon=self.horizon,
             paths=self.paths,
@@ -185,8 +187,8 @@ class Episodes:
         """As many continuations of the same starts by a block bootstrap of the training years, at
         the volatility of the bars before the start.
         """
-        source = torch.from_numpy(self.history())
-        pasts = [bars_to_tensor(s.bars.tail(self.past)) for s in self.starting()]
+        source = torch.from_numpy(self.history)
+        pasts = [bars_to_tensor(s.bars.tail(self.past)) for s in self.starting]
         past = torch.stack(pasts).repeat_interleave(self.paths, 0)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "bootstrap"))
         made = bootstrap_bars(
@@ -236,6 +238,7 @@ class Episodes:
     def _end(self) -> float:
         return float("inf") if self.test_end is None else end_of(self.test_end)
 
+    @cached_property
     def _training(self) -> dict[str, pl.DataFrame]:
         cut = {s: _until(f, end_of(self.train_end)) for s, f in self.frames.items()}
         for symbol, frame in cut.items():

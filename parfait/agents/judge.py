@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from parfait.agents.episodes import HeldOut
+from parfait.utils.ratios import ratio
 from parfait.utils.seeding import derive_seed
 
 METRICS = {
@@ -118,8 +119,8 @@ def measure(
     peak = np.maximum(np.maximum.accumulate(worth, -1), 0.0)
     return {
         "log_return": returns.mean(-1) * bars_per_year,
-        "sharpe": _ratio(mean, r.std(-1)) * annual,
-        "sortino": _ratio(mean, down) * annual,
+        "sharpe": ratio(mean, r.std(-1)) * annual,
+        "sortino": ratio(mean, down) * annual,
         "max_drawdown": -np.expm1((worth - peak).min(-1)),
         "turnover": turnover * (bars_per_year / returns.shape[-1]),
         "exposure": exposure,
@@ -214,8 +215,3 @@ def episode_rows(
                 "last": times[-1].item(),
                 **{m: float(values[seed, s, episode]) for m, values in found.items()},
             }
-
-
-def _ratio(top: ndarray, bottom: ndarray) -> ndarray:
-    still = bottom < 1e-12  # what rounding leaves of an account that does not move
-    return np.where(still, 0.0, top / np.where(still, 1.0, bottom))

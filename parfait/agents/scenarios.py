@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from numpy import ndarray
 import parfait.semantic
 from parfait.bars import BAR_FIELDS, bars_to_tensor
 from parfait.data import fingerprint
+from parfait.draft import Progress
 from parfait.pipeline import Pipeline
 from parfait.semantic.ontology.subject import symbol_asset
 from parfait.streaming.job import code_key
 from parfait.utils.code import code_hash
 from parfait.utils.files import parquet_bytes, sweep_temporaries, write_files
 from parfait.utils.seeding import derive_seed
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Float64, Int64
 from numpy import ndarray
 from scipy.signal import lfilter
 
+from parfait.metrics.functional.validity import rule_passes
+from parfait.regime import N_FIELDS
 from parfait.utils.errors import UserError, require
 
 FEATURES = 5  # numbers of a bar in an observation
@@ -107,8 +110,8 @@ class Market:
         scenario = np.zeros(n, dtype=np.int64) if scenario is None else np.asarray(scenario)
         if scenario.shape != (n,) or not ((scenario >= 0) & (scenario < len(scenarios))).all():
             raise UserError(f"scenario must be {n} indices into the {len(scenarios)} scenarios")
-        if regime is not None and np.shape(regime) != (n, 11):
-            raise UserError(f"regime has shape {np.shape(regime)} instead of ({n}, 11)")
+        if regime is not None and np.shape(regime) != (n, N_FIELDS):
+            raise UserError(f"regime has shape {np.shape(regime)} instead of ({n}, {N_FIELDS})")
         return cls(
             prices=prices,
             features=features,
@@ -242,9 +245,8 @@ def _blocks(bars: ndarray | Sequence[ndarray]) -> Iterator[tuple[int, ndarray]]:
 
 
 def _check(block: Float64[ndarray, "paths bars 5"], begin: int) -> None:
-    o, h, low, c, v = np.moveaxis(block, -1, 0)
-    valid = np.isfinite(block).all(axis=-1) & (low > 0) & (v >= 0)
-    valid &= (low <= np.minimum(o, c)) & (h >= np.maximum(o, c))
+    kept = rule_passes(torch.from_numpy(block)).values()
+    valid = torch.stack(list(kept)).all(0).numpy()
     if not valid.all():
         path, bar = np.argwhere(~valid)[0]
         raise UserError(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32, Float64
 from numpy import ndarray
 
-from parfait.bars import BAR_FIELDS, check_bars, estimate_bars_per_year
+from parfait.bars import BAR_FIELDS, bars_to_tensor, check_bars, estimate_bars_per_year
 from parfait.envs.market import Market
 from parfait.history import History
 from parfait.regime import Regime
@@ -19,11 +19,6 @@ from parfait.simulation import Simulation
 from parfait.utils.errors import MISFITS, UserError
 
 Frame = pl.DataFrame | str | Path
-
-
-def bar_fields(bars: pl.DataFrame) -> Float64[ndarray, "bars 5"]:
-    """Open, high, low, close and volume of a frame."""
-    return bars.select(pl.col(BAR_FIELDS).cast(pl.Float64)).to_numpy(order="c")
 
 
 def of_simulation(simulation: Simulation, window: int) -> Market:
@@ -97,10 +92,10 @@ def of_paths(
     n = len(lengths)
     if lengths.n_unique() != 1:
         raise UserError("the paths must come one after another and be equally long")
-    paths = bar_fields(bars).reshape(n, -1, len(BAR_FIELDS))
+    paths = bars_to_tensor(bars).numpy().reshape(n, -1, len(BAR_FIELDS))
     past = 0
     if history is not None:
-        end = bar_fields(history.tail(window))
+        end = bars_to_tensor(history.tail(window)).numpy()
         past = len(end)
         paths = np.concatenate([np.broadcast_to(end, (n, *end.shape)), paths], axis=1)
     which = np.zeros(n, dtype=np.int64)

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 from numpy import ndarray
 
-from parfait.bars import estimate_bars_per_year
+from parfait.bars import bars_to_tensor, estimate_bars_per_year
 from parfait.envs.market import Market
-from parfait.envs.scenarios import Frame, bar_fields, of_folder, of_paths, of_simulation
+from parfait.envs.scenarios import Frame, of_folder, of_paths, of_simulation
 from parfait.history import History
 from parfait.simulation import Simulation
 from parfait.utils.errors import MISFITS, UserError
@@ -72,7 +72,7 @@ def load_market(
 def _of_histories(histories: list[History], bars_per_year: float | None) -> Market:
     names = [h.symbol or h.name for h in histories]
     return Market.of(
-        [bar_fields(h.bars) for h in histories],
+        [bars_to_tensor(h.bars).numpy() for h in histories],
         bars_per_year=bars_per_year or estimate_bars_per_year(histories[0].bars["timestamp"]),
         scenario=np.arange(len(names)),
         scenarios=names,

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy import ndarray
 
+from parfait.utils.ratios import ratio
+
 Each = Float64[ndarray, " envs"]
 
 
@@ -67,15 +69,9 @@ class Tally:
             "l": length,
             "t": np.round(time.perf_counter() - self._begun[envs], 6),
             "return": equity[envs] - 1.0,
-            "sharpe": annual * _ratio(mean, spread),
-            "sortino": annual * _ratio(mean, np.sqrt(losses / length)),
+            "sharpe": annual * ratio(mean, spread),
+            "sortino": annual * ratio(mean, np.sqrt(losses / length)),
             "max_drawdown": self.drawdown[envs],
             "turnover": turnover,
             "costs": costs,
         }
-
-
-def _ratio(top: ndarray, bottom: ndarray) -> ndarray:
-    # What rounding leaves of an account that stands still is no risk.
-    still = bottom < 1e-12
-    return np.where(still, 0.0, top / np.where(still, 1.0, bottom))

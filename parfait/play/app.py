@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from parfait.play.edit import cards, cards_again, edited
-from parfait.play.form import Ask, Caps, FormError, first, parse, read_ask, sentence
+from parfait.play.form import Ask, Caps, Fields, FormError, first, parse, read_ask, sentence
 from parfait.play.guard import Guard
 from parfait.play.page import Form, Page
 from parfait.play.studio import FILES, BusyError, GoneError, Studio
@@ -93,7 +93,9 @@ def create_app(studio: Studio, caps: Caps, usual: Ask, hosts: Collection[str]) -
         shown, form = cards(s.scenarios, s.resolved), Form(found.ask.typed())
 
         async def answer() -> Response:
-            text = _named("other", lambda: sentence(values))
+            fields = Fields()
+            text = fields.take("other", lambda: sentence(values), "")
+            fields.check()
             ask = Ask(**{**vars(found.ask), "instruction": text})
             other = await studio.run(ask, text)
             return RedirectResponse(f"/compare/{number}/{other.number}", 303)
@@ -156,13 +158,6 @@ async def _answer(
         return _told(again({}, str(error)), 503)
     except UserError as error:
         return _told(again({}, str(error)), 422)
-
-
-def _named(name: str, read: Callable[[], str]) -> str:
-    try:
-        return read()
-    except UserError as error:
-        raise FormError({name: str(error)}) from error
 
 
 def _see(number: int) -> Response:

@@ -122,9 +122,9 @@ def read_ask(values: Values, histories: Sequence[str], caps: Caps) -> Ask:
     return ask
 
 
-def sentence(values: Values, name: str = "instruction") -> str:
+def sentence(values: Values) -> str:
     """An instruction: some words, at most ``MAX_TEXT`` bytes of them."""
-    text = first(values, name).replace("\r\n", "\n").strip()
+    text = first(values, "instruction").replace("\r\n", "\n").strip()
     if not text:
         raise UserError("write what happens to the market, in a sentence or two")
     size = len(text.encode())

@@ -2,7 +2,7 @@
 // The page works without this file; sliders, examples, copies and removals need it.
 const root = document.documentElement;
 const edit = document.querySelector(".edit");
-const most = 8; // scenarios
+const most = Number(edit?.dataset.most); // scenarios
 
 function mix() {
   if (!edit) return;

@@ -1,7 +1,5 @@
 """The figures and the page of several assets: a row for each, one column per path."""
 
-import re
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,17 +11,11 @@ from parfait.basket import Basket
 from parfait.correlation import pairs_of
 from parfait.report.axes import SMALL, settled, short
 from parfait.report.candles import draw_panel
+from parfait.report.command import reproduce_basket
 from parfait.report.content import Content
 from parfait.report.figures import draw_fan
 from parfait.report.formats import signed
-from parfait.report.html import (
-    one_asset,
-    options_given,
-    python_call,
-    templates,
-    told_by,
-    versions,
-)
+from parfait.report.html import one_asset, templates, versions
 from parfait.report.portfolio import LABEL as PORTFOLIO_LABEL
 from parfait.report.portfolio import portfolio_rows
 from parfait.report.style import SCENARIO_COLOURS, inline_svg, style
@@ -40,7 +32,6 @@ LABELS = {
     "ticks": TICKS_LABEL,
     "portfolio": PORTFOLIO_LABEL,
 }
-_WORD = re.compile(r"[\w./^-]+")  # what Hydra reads as a key or a value without quotes
 
 
 def draw_basket(basket: Basket, contents: Mapping[str, Content]) -> dict[str, Figure]:
@@ -159,29 +150,3 @@ def correlation_rows(basket: Basket) -> list[dict[str, Any]]:
     if len(rows) > MOST_PAIRS:
         rows = sorted(rows, key=lambda r: -abs(r["found"] - r["asked"]))[:MOST_PAIRS]
     return rows
-
-
-def reproduce_basket(basket: Basket, portfolio: Stress | None = None) -> str:
-    """The command line, or the Python call where it cannot say what was given."""
-    s, simulations = basket.first, basket.simulations
-    options = f"n_paths={s.n_paths} horizon={s.horizon} seed={s.seed}"
-    sources = [one.history_source for one in simulations.values()]
-    words = [*basket.symbols, *(source or " " for source in sources)]
-    said = {told_by(one) for one in simulations.values()}
-    told = said.pop() if len(said) == 1 else None
-    if told is None or not all(_WORD.fullmatch(word) for word in words):
-        what = "scenarios" if s.instruction is None else "sentence"
-        correlation = basket.requested.tolist()
-        return python_call(s, f"{what}, histories", portfolio, correlation=correlation)
-    parts = [f"python simulate.py {told} {options} sde={s.sde}"]
-    if s.condition != "pinned":
-        parts.append(f"sde.condition={s.condition}")
-    pairs = (f"{name}: {source}" for name, source in zip(basket.symbols, sources, strict=True))
-    history = str(sources[0]) if len(set(sources)) == 1 else f"{{{', '.join(pairs)}}}"
-    parts.append(f"history={shlex.quote(history)}")
-    classes = [f"{name}: {one.asset}" for name, one in simulations.items() if one.asset]
-    if classes:
-        parts.append(f"asset={shlex.quote('{' + ', '.join(classes) + '}')}")
-    if not basket.estimated:
-        parts.append(f"correlation={shlex.quote(str(basket.requested.tolist()).replace(' ', ''))}")
-    return " ".join([*parts, *options_given(s, portfolio)])

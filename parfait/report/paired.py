@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from parfait.report.axes import date_axis, past_bars, percent_axis, price_axis, settled, short
 from parfait.report.content import Array, Content
+from parfait.report.outcomes import histogram_edges
 from parfait.report.style import FAINT, INK, MUTED, SCENARIO_COLOURS, style
 from parfait.simulation import Simulation
 from parfait.utils.errors import UserError
@@ -134,9 +135,9 @@ def _draw_fans(axes: Axes, pair: Paired, names: tuple[str, str]) -> None:
 
 def _draw_ends(axes: Axes, pair: Paired) -> None:
     both = np.concatenate([pair.a.returns, pair.b.returns])
-    edges = np.histogram_bin_edges(both, bins=min(max(8, round(2 * math.sqrt(len(both)))), 30))
+    edges = histogram_edges(both)
     for content, colour in zip((pair.a, pair.b), _COLOURS, strict=True):
-        shape = {"bins": edges.tolist(), "color": colour}
+        shape = {"bins": edges, "color": colour}
         axes.hist(content.returns, alpha=0.2, **shape)
         axes.hist(content.returns, histtype="step", linewidth=1.5, **shape)
     axes.set_title("Where they end")
@@ -160,8 +161,7 @@ def _draw_difference(axes: Axes, pair: Paired) -> None:
 
 def _draw_changes(axes: Axes, pair: Paired) -> None:
     change = pair.difference[:, -1]
-    bins = min(max(8, round(2 * math.sqrt(len(change)))), 30)
-    axes.hist(change, bins=bins, color=MUTED, alpha=0.6)
+    axes.hist(change, bins=histogram_edges(change), color=MUTED, alpha=0.6)
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_title("Difference at the end")
     axes.set_xlabel("second over first")

@@ -3,7 +3,7 @@
 import logging
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from parfait.agents.judge import (
     trade,
 )
 from parfait.data import fingerprint
+from parfait.draft import Progress
 from parfait.microstructure.model import EMBEDDED
 from parfait.stages.data_settings import data_files
 from parfait.stages.progress import progress_bar
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 AGENTS, SUMMARY, RESULTS, PAGE = "agents", "summary.json", "results.parquet", "report.html"
 OBJECTIVE = "test/loss"
 DRAWS = 1000  # of the bootstrap
-Progress = Callable[[str, int, int], None]
 
 
 def rl(cfg: DictConfig) -> float:
@@ -134,7 +134,7 @@ def _check(cfg: DictConfig) -> None:
 
 def _training_bars(episodes: Episodes, progress: Progress) -> dict[str, Float64[ndarray, "..."]]:
     """What the arms are made of; history is in all of them."""
-    bars = {"history": episodes.history()}
+    bars = {"history": episodes.history}
     if "scenarios" in episodes.arms:
         bars["scenarios"] = episodes.scenarios(progress)
     if "bootstrap" in episodes.arms:
@@ -189,7 +189,7 @@ def _about(
     """What was traded, in training and in the test."""
     trained = [_moments(name, part, episodes) for name, part in bars.items()]
     if "scenarios" in bars:
-        said = np.repeat([s.sentence for s in episodes.starting()], episodes.paths)
+        said = np.repeat([s.sentence for s in episodes.starting], episodes.paths)
         for text in dict.fromkeys(str(row["text"]) for row in episodes.sentences):
             if (said == text).any():
                 trained.append(_moments(f"“{text}”", bars["scenarios"][said == text], episodes))

@@ -78,7 +78,7 @@ def refined(result: "Simulation | Basket", options: dict[str, Any]) -> "Simulati
 
 def command(settings: TickSettings) -> str:
     """The settings as they are typed."""
-    from parfait.report.html import word
+    from parfait.report.command import word
 
     parts = [f"ticks={settings.name}"]
     for name in TickSettings.__annotations__:

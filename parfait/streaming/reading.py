@@ -13,6 +13,7 @@ from parfait.regime import MarketContext, RegimeDistribution
 from parfait.semantic import load_reader
 from parfait.utils.code import code_hash
 from parfait.utils.files import json_bytes, write_files, write_once
+from parfait.utils.lineage import fingerprint
 
 READING = "reading.json"
 
@@ -36,15 +37,18 @@ class KeptReader:
         return self.name
 
     def read(self, instruction: str, context: MarketContext | None = None) -> RegimeDistribution:
-        """The reading that the folder holds of this sentence, market, reader and code; else a new
-        one. Of several processes that begin together, all take that of the first.
+        """The reading that the folder holds of this sentence, market, reader, code, and content of
+        the files that its options name; else a new one. Of several processes that begin together,
+        all take that of the first.
 
         Raises:
             UserError: the reader's, or the folder cannot be written.
         """
         market = None if context is None else asdict(context)
         code = code_hash((parfait.semantic, parfait.regime))
-        asked = [instruction, market, self.name, dict(self.options), code]
+        texts = {name: value for name, value in self.options.items() if isinstance(value, str)}
+        files = {name: fingerprint(value)["sha256"] for name, value in texts.items()}
+        asked = [instruction, market, self.name, dict(self.options), files, code]
         told = json.dumps(asked, sort_keys=True, default=str)
         key = hashlib.sha256(told.encode()).hexdigest()
         found = self._kept(key)

@@ -36,9 +36,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_nothing_after_training_reaches_it(files: Path) -> None:
     real, changed = Episodes(**SOME), Episodes(path=str(files), **SOME)
-    np.testing.assert_array_equal(real.history(), changed.history())
+    np.testing.assert_array_equal(real.history, changed.history)
     np.testing.assert_array_equal(real.bootstrap(), changed.bootstrap())
-    for a, b in zip(real.starting(), changed.starting(), strict=True):
+    for a, b in zip(real.starting, changed.starting, strict=True):
         assert a.bars.equals(b.bars)
         assert a.bars["timestamp"].to_numpy().max() < np.datetime64("2015-01-01")
     assert not np.array_equal(real.test().bars, changed.test().bars)
@@ -62,7 +62,7 @@ def test_what_is_held_out_follows_bar_by_bar() -> None:
 
 def test_bootstrap_and_scenarios_go_on_from_the_same_days() -> None:
     episodes = Episodes(**SOME)
-    starts, made = episodes.starting(), episodes.bootstrap()
+    starts, made = episodes.starting, episodes.bootstrap()
     assert made.shape == (32, 64 + 63, 5)
     assert sorted(s.sentence for s in starts) == ["calm"] * 6 + ["crash"] * 2
     for k, start in enumerate(starts):
@@ -96,9 +96,9 @@ def test_years_without_enough_bars_are_named() -> None:
     with pytest.raises(UserError, match="63 after"):
         Episodes(train_end="2018-12-01", **SOME).test()
     with pytest.raises(UserError, match=r"shorter data\.horizon"):
-        Episodes(train_end="1999-06-01", **SOME).history()
+        _ = Episodes(train_end="1999-06-01", **SOME).history
     with pytest.raises(UserError, match="65 are needed"):
-        Episodes(train_end="1999-02-01", **SOME).starting()
+        _ = Episodes(train_end="1999-02-01", **SOME).starting
 
 
 def test_symbols_of_other_days_are_refused(files: Path, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """What may not reach the page, whatever the page is."""
 
-from collections.abc import Iterator
+import asyncio
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from parfait.play.guard import FORM, MAX_BODY, Guard
 from tests.play.conftest import BASE
@@ -48,17 +48,28 @@ def test_forms_of_other_pages_are_refused(origin: str | None) -> None:
 
 
 def test_bodies_are_bounded_also_where_no_length_was_said() -> None:
-    pulled = []
-
-    def pieces() -> Iterator[bytes]:
-        for _ in range(100):
-            pulled.append(1)
-            yield b"x" * 10_000
-
     assert CLIENT.post("/", content=b"x" * MAX_BODY, headers=GOOD).text == f"{MAX_BODY} bytes"
     assert CLIENT.post("/", content=b"x" * (MAX_BODY + 1), headers=GOOD).status_code == 413
-    assert CLIENT.post("/", content=pieces(), headers=GOOD).status_code == 413
-    assert pulled
+
+
+def test_what_is_too_large_is_read_no_further() -> None:
+    """A client that never ends gets its answer after the first piece too many."""
+    read, sent = 0, list[Message]()
+
+    async def receive() -> Message:
+        nonlocal read
+        read += 1
+        return {"type": "http.request", "body": b"x" * 10_000, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(k.encode(), v.encode()) for k, v in (GOOD | {"host": "127.0.0.1"}).items()]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    scope["headers"] = [(k, b"http://127.0.0.1" if k == b"origin" else v) for k, v in headers]
+    asyncio.run(Guard(echo, {"127.0.0.1"})(scope, receive, send))
+    assert sent[0]["status"] == 413
+    assert read == MAX_BODY // 10_000 + 1
 
 
 def test_only_forms_are_posted_and_other_methods_refused() -> None:

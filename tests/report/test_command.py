@@ -15,8 +15,7 @@ from omegaconf import OmegaConf
 from parfait.basket import Basket
 from parfait.data import embedded_bars
 from parfait.pipeline import Pipeline
-from parfait.report.basket import reproduce_basket
-from parfait.report.html import reproduce
+from parfait.report.command import reproduce, reproduce_basket
 from parfait.simulation import Simulation
 from parfait.stages.portfolio import hold, read_portfolio
 from parfait.stages.schema import SimulateConfig, validate

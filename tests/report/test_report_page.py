@@ -16,13 +16,10 @@ from parfait import report
 from parfait.checks import Alignment, Outcomes, max_drawdowns, risk_measures
 from parfait.regime import Component, Condition, Override, Regime, RegimeDistribution
 from parfait.report.axes import past_bars
+from parfait.report.command import reproduce
 from parfait.report.content import Content, distinct_labels
 from parfait.report.figures import draw_all, spread
-from parfait.report.html import (
-    parameter_rows,
-    render_html,
-    reproduce,
-)
+from parfait.report.html import parameter_rows, render_html
 from parfait.report.reading import flatten, reading_events, reading_lines
 from parfait.report.style import SCENARIO_COLOURS, drawable, inline_svg, png_bytes
 from parfait.report.ticks import tick_figure

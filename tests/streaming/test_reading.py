@@ -52,6 +52,15 @@ def test_what_is_kept_is_of_this_sentence_market_and_reader(tmp_path: Path, chan
     assert read(*given).to_json() == other.to_json()
 
 
+def test_another_content_of_a_file_that_an_option_names_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "events.yaml"
+    (tmp_path / "run").mkdir()
+    for text, asked in (("mu: -3", 1), ("mu: -3", 1), ("mu: +3", 2)):
+        file.write_text(text)
+        KeptReader(tmp_path / "run", "moody", {"events": str(file), "other": None}).read("war")
+        assert Moody.asked == asked
+
+
 def test_of_two_that_read_together_the_first_to_write_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
