@@ -57,8 +57,8 @@ class Tally:
         ``r`` the sum of rewards, ``l`` the bars, ``t`` the seconds it took; with the simple returns
         R of the account ``return`` over the episode, ``sharpe`` mean(R)/sd(R), ``sortino``
         mean(R)/sqrt(mean(min(R, 0)**2)), both times sqrt(bars per year) and 0 where the denominator
-        is; ``max_drawdown`` the largest 1 - account/peak; ``turnover`` the sum of traded values,
-        each over the account before its bar; ``costs`` in units of the capital.
+        is; ``max_drawdown`` the largest 1 - account/peak; ``turnover`` the sum of traded values
+        and ``costs`` that of costs, each over the account before its bar.
         """
         length = self.bars - self._since[envs]
         rewards, returns, squares, losses, turnover, costs = self._sums[:, envs]
